@@ -1,0 +1,48 @@
+# The same commands for a person and for CI. PYTHON chooses the interpreter that makes .venv.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PORT ?= 5000
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONUNBUFFERED := 1
+# Neither DVC nor MLflow sends usage data.
+export DVC_NO_ANALYTICS := true
+export MLFLOW_DISABLE_TELEMETRY := true
+
+.PHONY: help install repro test lint format ui lock
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "make %-8s %s\n", $$1, $$2}'
+
+install: $(VENV)/installed  ## make .venv with the pinned requirements
+
+$(VENV)/installed: requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+repro: install  ## run the whole pipeline: download, prepare, train, evaluate, register
+	dvc repro
+	@echo
+	@echo "scores      dvc metrics show          pictures  models/evaluation/samples.png"
+	@echo "tracking    make ui                   registry  .venv/bin/python -m src.registry list"
+	@echo "images      .venv/bin/python -m src.sample --model gan-fashion-mnist@champion --label 9 --count 16 --out boots.png"
+
+test: install  ## run all tests
+	pytest
+
+lint: install  ## check format, lint and types
+	ruff format --check .
+	ruff check .
+	mypy
+
+format: install  ## format the code and put right what ruff can
+	ruff format .
+	ruff check --fix .
+
+ui: install  ## open the MLflow UI on the project's store at http://127.0.0.1:5000
+	mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db --port $(PORT)
+
+lock:  ## renew requirements.lock from pyproject.toml (needs uv)
+	uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements.lock

@@ -1,0 +1,37 @@
+"""The one error that is meant for the person at the keyboard, and how a command shows it."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+class UserError(Exception):
+    """Something a person can put right: one sentence that names what is wrong, where, and what is allowed."""
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a stage's or command's ``main`` and turn what a person can cause into an exit status, without a traceback.
+
+    Exit status 2 for a :class:`UserError` (its sentence on standard error), 130 for Ctrl-C, 0 when the reader of a
+    pipe has gone away (``... | head``).
+    """
+    try:
+        main()
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped by Ctrl-C", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def require_file(path: Path, made_by: str) -> Path:
+    """Return ``path`` if it is a file; otherwise raise a UserError that names the command which makes it."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing; make it with `dvc repro {made_by}` or `python -m src.{made_by}`")
+    return path

@@ -1,0 +1,50 @@
+"""All metrics of a set of images against real ones, and the short form that guides the training."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from src.metrics.agreement import agreement
+from src.metrics.classifier_score import classifier_score
+from src.metrics.frechet import frechet_classifier_distance, frechet_joint_distance
+from src.metrics.neighbours import neighbour_scores
+from src.metrics.scored import Scored, score_images
+from src.networks.interface import Classifier, Generator
+from src.networks.sampling import generate
+
+Metric = Callable[[Scored, Scored], dict[str, float]]
+
+
+def metrics(nearest_k: int) -> tuple[Metric, ...]:
+    """Every metric, each a function of (generated, real) to named numbers."""
+    neighbours = partial(neighbour_scores, nearest_k=nearest_k)
+    return classifier_score, frechet_classifier_distance, frechet_joint_distance, agreement, neighbours
+
+
+def scorecard(generated: Scored, real: Scored, nearest_k: int = 5) -> dict[str, float]:
+    """All numbers by name."""
+    return {name: value for metric in metrics(nearest_k) for name, value in metric(generated, real).items()}
+
+
+class ValidationJudge:
+    """Scores a generator against validation images, always from the same latents and labels.
+
+    The number to minimise, ``score``, is the Frechet joint distance: it grows when images are poor, when they are all
+    alike, and when they do not follow their label.
+    """
+
+    def __init__(
+        self, classifier: Classifier, images: Tensor, labels: Tensor, samples: int, nearest_k: int = 5
+    ) -> None:
+        """uint8 images (N, C, H, W) and int64 labels (N,) of the validation split; at most ``samples`` are used."""
+        self.classifier, self.nearest_k = classifier, nearest_k
+        self.real = score_images(classifier, images[:samples], labels[:samples])
+        self.seeds = torch.arange(len(self.real))
+
+    def __call__(self, generator: Generator) -> dict[str, float]:
+        """All numbers of the scorecard, and ``score``."""
+        images = generate(generator, self.real.labels, self.seeds)
+        values = scorecard(score_images(self.classifier, images, self.real.labels), self.real, self.nearest_k)
+        return {"score": values["frechet_joint_distance"], **values}

@@ -1,0 +1,1 @@
+"""Generators, discriminators and the auxiliary classifier, their description (JSON) and their weights (safetensors)."""

@@ -1,0 +1,36 @@
+"""The auxiliary classifier: a small convolutional network that judges images; it never trains with the GAN."""
+
+from torch import Tensor, nn
+
+from src.networks.interface import Classifier
+
+
+class ConvClassifier(Classifier):
+    """See :class:`Classifier`."""
+
+    def __init__(
+        self, *, class_count: int, channels: int, image_size: int, width: int, feature_size: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.class_count, self.feature_size = class_count, feature_size
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, width, 3, padding=1, bias=False),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, 2 * width, 3, padding=1, bias=False),
+            nn.MaxPool2d(2),
+            nn.BatchNorm2d(2 * width),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(2 * width * (image_size // 4) ** 2, feature_size, bias=False),
+            nn.BatchNorm1d(feature_size),
+            nn.ReLU(),
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(feature_size, class_count)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        features = self.layers(images)
+        return features, self.head(self.dropout(features))

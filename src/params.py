@@ -1,0 +1,330 @@
+"""Every parameter of the project: its type, bounds, default and one line of help. The only reader of params.yaml.
+
+``python -m src.params`` prints the table.
+"""
+
+import difflib
+import io
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from src import paths
+from src.errors import UserError, run_command
+
+
+class Section(BaseModel):
+    """A group of parameters: frozen, strictly typed, and closed to names that it does not declare."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+LearningRate = Annotated[float, Field(gt=0, le=1)]
+
+
+class Data(Section):
+    """Which images, and how they are split."""
+
+    dataset: Literal["fashion-mnist", "digits"] = Field("fashion-mnist", description="the images to learn")
+    folder: str | None = Field(None, description="a local folder with the dataset's files, tried after the mirrors")
+    validation_fraction: float = Field(0.16667, gt=0, le=0.5, description="share of the training images held out")
+    test_fraction: float = Field(
+        0.2, gt=0, le=0.5, description="share for testing, where no official test split exists"
+    )
+    split_seed: int = Field(0, ge=0, lt=2**32, description="seed of the split")
+
+
+class Classifier(Section):
+    """The auxiliary classifier that scores the generated images."""
+
+    width: int = Field(32, ge=4, le=512, description="channels of the first convolution")
+    feature_size: int = Field(128, ge=8, le=2048, description="size of the feature vector before the last layer")
+    dropout: Fraction = Field(0.3, description="dropout on the feature vector")
+    epochs: int = Field(6, ge=1, le=1000, description="passes over the training images")
+    batch_size: int = Field(256, ge=2, le=65536, description="images a step")
+    lr: LearningRate = Field(4e-3, description="peak of the one-cycle learning rate")
+    weight_decay: float = Field(1e-2, ge=0, le=1, description="AdamW's weight decay")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the weights and the batches")
+
+
+class Model(Section):
+    """The generator and the discriminator."""
+
+    family: Literal["mlp", "dcgan"] = Field("dcgan", description="fully connected, or transposed convolutions")
+    conditioning: Literal["none", "concat", "projection"] = Field(
+        "projection",
+        description="how the label enters: nowhere, joined to the input, or projected in the discriminator",
+    )
+    latent_size: int = Field(64, ge=1, le=4096, description="length of the latent vector z")
+    hidden_sizes: Annotated[list[Annotated[int, Field(ge=1, le=65536)]], Field(min_length=1, max_length=16)] = Field(
+        [256, 512, 1024], description="mlp: hidden layers of the generator; the discriminator has them reversed"
+    )
+    width: int = Field(48, ge=4, le=2048, description="dcgan: channels at a quarter of the image size")
+    dropout: Fraction = Field(0.0, description="dropout in the discriminator")
+
+
+class Train(Section):
+    """How the GAN is trained."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes the GPU where there is one")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, batches and latents")
+    kimg: float = Field(600, gt=0, le=1e9, description="length of the training in thousands of real images shown")
+    batch_size: int = Field(128, ge=2, le=65536, description="real images a step")
+    loss: Literal["bce", "least_squares", "hinge"] = Field("bce", description="adversarial loss, on logits")
+    optimizer: Literal["adam", "sgd", "rmsprop"] = Field("adam", description="optimiser of both networks")
+    lr_generator: LearningRate = Field(2e-3, description="learning rate of the generator")
+    lr_discriminator: LearningRate = Field(2e-3, description="learning rate of the discriminator")
+    beta1: Fraction = Field(0.0, description="adam: decay of the mean of gradients; sgd and rmsprop: momentum")
+    beta2: Fraction = Field(0.99, description="adam and rmsprop: decay of the mean of squared gradients")
+    lr_decay_from: float = Field(
+        0.5, ge=0, le=1, description="share of the training after which rates fall to zero; 1: never"
+    )
+    weight_decay: float = Field(0.0, ge=0, le=1, description="L2 penalty on the weights of both networks")
+    l1: float = Field(0.0, ge=0, le=1, description="L1 penalty on the weights of both networks")
+    r1_weight: float = Field(0.3, ge=0, le=1e4, description="R1 gradient penalty on real images; 0: off")
+    r1_interval: int = Field(8, ge=1, le=1000, description="steps between two R1 penalties (lazy regularisation)")
+    ema_decay: Fraction = Field(0.998, description="decay a step of the averaged generator; 0: no averaging")
+    log_every_kimg: float = Field(10, gt=0, le=1e9, description="losses are recorded this often")
+    score_every_kimg: float = Field(
+        60, gt=0, le=1e9, description="the validation score and a sample grid are made this often"
+    )
+    score_samples: int = Field(5000, ge=10, le=1_000_000, description="images of a validation score")
+    patience: int = Field(0, ge=0, le=10_000, description="scores without a better one before stopping early; 0: never")
+
+
+class Evaluate(Section):
+    """The scorecard on the test split."""
+
+    samples: int = Field(10_000, ge=10, le=1_000_000, description="generated images, and at most as many real ones")
+    nearest_k: int = Field(5, ge=1, le=100, description="neighbours for precision, recall, density and coverage")
+    seed: int = Field(1, ge=0, lt=2**32, description="seed of the latents")
+
+
+class Register(Section):
+    """The model registry."""
+
+    model_name: str = Field(
+        "gan-fashion-mnist", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="registered name"
+    )
+
+
+class FloatRange(Section):
+    """A float between two ends, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = Field(None, gt=0)
+
+
+class IntRange(Section):
+    """An integer between two ends, both included."""
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = Field(1, ge=1)
+
+
+class Choices(Section):
+    """One of a list."""
+
+    choices: Annotated[list[bool | int | float | str], Field(min_length=1)]
+
+
+SpaceEntry = IntRange | FloatRange | Choices
+DEFAULT_SPACE: dict[str, SpaceEntry] = {
+    "train.lr_generator": FloatRange(low=3e-4, high=6e-3, log=True),
+    "train.lr_discriminator": FloatRange(low=3e-4, high=6e-3, log=True),
+    "model.latent_size": IntRange(low=16, high=128, log=True),
+    "model.dropout": FloatRange(low=0.0, high=0.4),
+}
+
+
+class Tune(Section):
+    """The search for better parameters."""
+
+    study: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="name of the study")
+    kimg: float = Field(60, gt=0, le=1e9, description="length of a trial, in place of train.kimg")
+    score_every_kimg: float = Field(
+        10, gt=0, le=1e9, description="a trial's scores and chances to be pruned, this often"
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the sampler")
+    space: dict[str, SpaceEntry] = Field(
+        DEFAULT_SPACE, description="what is searched: model.* and train.* by dotted name"
+    )
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    data: Data = Data()
+    classifier: Classifier = Classifier()
+    model: Model = Model()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    register_: Register = Field(Register(), alias="register")
+    tune: Tune = Tune()
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.train.patience and self.train.score_every_kimg > self.train.kimg:
+            raise ValueError("train.patience: early stopping needs train.score_every_kimg below train.kimg")
+        return self
+
+    def flat(self) -> dict[str, Any]:
+        """All values by dotted name, ``tune.space`` left as one mapping."""
+        values = self.model_dump(by_alias=True)
+        return {f"{section}.{name}": value for section, entries in values.items() for name, value in entries.items()}
+
+    def replace(self, changes: Mapping[str, Any]) -> "Params":
+        """A copy with values changed by dotted name, for example ``{"train.lr_generator": 1e-4}``.
+
+        Raises UserError for a name that does not exist or a value that is not allowed.
+        """
+        values = self.model_dump(by_alias=True)
+        for dotted, value in changes.items():
+            _check_name(dotted)
+            section, _, name = dotted.partition(".")
+            values[section][name] = value
+        return parse_params(values, "parameters")
+
+
+def parse_params(values: Any, where: str) -> Params:
+    """Validate plain values. UserError: a line per wrong parameter, each with ``where``, field, value and what is allowed."""
+    try:
+        return Params.model_validate(values if values is not None else {})
+    except ValidationError as error:
+        raise UserError(
+            "\nerror: ".join(dict.fromkeys(_explain(problem, where) for problem in error.errors()))
+        ) from None
+
+
+def load_params(path: Path = paths.PARAMS) -> Params:
+    """Read and validate a params file, the search space included.
+
+    Raises UserError when the file is missing, is not YAML, or holds an unknown or wrong parameter.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path.absolute()} cannot be read ({error}); run this in the project's folder") from None
+    try:
+        values = YAML(typ="safe").load(text)
+    except (YAMLError, ValueError) as error:
+        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    params = parse_params(values, str(path))
+    check_space(params, str(path))
+    return params
+
+
+def check_space(params: Params, where: str) -> None:
+    """Refuse a search space with a name that cannot be tuned, or a value that the parameter itself does not allow."""
+    for name, entry in params.tune.space.items():
+        field = f"{where}: tune.space.{name}"
+        if name.partition(".")[0] not in ("model", "train"):
+            raise UserError(f"{field}: only parameters of the model and train sections can be tuned")
+        if not isinstance(entry, Choices):
+            if entry.low > entry.high:
+                raise UserError(f"{field}: low {entry.low} is above high {entry.high}")
+            if entry.log and (entry.low <= 0 or entry.step not in (None, 1)):
+                raise UserError(f"{field}: a logarithmic range needs low above 0 and no step")
+        for value in entry.choices if isinstance(entry, Choices) else (entry.low, entry.high):
+            try:
+                params.replace({name: value})
+            except UserError as error:
+                raise UserError(f"{field}: {error}") from None
+
+
+def write_params(changes: Mapping[str, Any], path: Path = paths.PARAMS) -> None:
+    """Change values by dotted name in a params file; comments and order stay. Validated first, then replaced at once."""
+    load_params(path).replace(changes)
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    document = yaml.load(path.read_text(encoding="utf-8"))
+    for dotted, value in changes.items():
+        section, _, name = dotted.partition(".")
+        document[section][name] = value
+    text = io.StringIO()
+    yaml.dump(document, text)
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(text.getvalue(), encoding="utf-8")
+    partial.replace(path)
+
+
+def _sections() -> dict[str, type[Section]]:
+    return {field.alias or name: field.annotation for name, field in Params.model_fields.items()}  # type: ignore[misc]
+
+
+def _check_name(dotted: str) -> None:
+    names = [f"{section}.{name}" for section, model in _sections().items() for name in model.model_fields]
+    if dotted not in names:
+        raise UserError(f"{dotted}: unknown parameter{_closest(dotted, names)}")
+
+
+def _closest(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; allowed are {', '.join(names)}"
+
+
+def _explain(problem: Any, where: str) -> str:
+    """One line for one of pydantic's errors."""
+    location = [str(part) for part in problem["loc"]]
+    if location[:2] == ["tune", "space"] and len(location) > 2:
+        allowed = "{low, high, log, step} for a range, or {choices: [...]}"
+        return f"{where}: tune.space.{location[2]}: {problem['input']!r} is not allowed here: it must be {allowed}"
+    if problem["type"] == "extra_forbidden":
+        model = _sections().get(location[0]) if len(location) > 1 else Params
+        names = [field.alias or name for name, field in model.model_fields.items()] if model else []
+        return f"{where}: {'.'.join(location)}: unknown parameter{_closest(location[-1], names)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if not location:
+        return f"{where}: {message}"
+    message = message.removeprefix("Input ")
+    return f"{where}: {'.'.join(location)}: {problem['input']!r} is not allowed: it {message}"
+
+
+def _type_text(annotation: Any, field: FieldInfo) -> str:
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return " | ".join(str(value) for value in get_args(annotation))
+    if origin in (Union, types.UnionType):
+        return " | ".join("null" if part is type(None) else part.__name__ for part in get_args(annotation))
+    limits = []
+    for bound in field.metadata:
+        for attribute, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
+            if getattr(bound, attribute, None) is not None:
+                limits.append(f"{sign} {getattr(bound, attribute):g}")
+    name = {"str": "text"}.get(getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)))
+    return " ".join([name, *limits])
+
+
+def describe() -> Iterator[tuple[str, str, Any, str]]:
+    """Dotted name, type with bounds, default and help of every parameter, in the order of params.yaml."""
+    for section, model in _sections().items():
+        for name, field in model.model_fields.items():
+            yield f"{section}.{name}", _type_text(field.annotation, field), field.default, field.description or ""
+
+
+def main() -> None:
+    """Print every parameter with its type, bounds, default and help."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("parameter", "type", "default", "help")
+    for name, kind, default, text in describe():
+        table.add_row(name, kind, "see params.yaml" if name == "tune.space" else str(default), text)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    run_command(main)

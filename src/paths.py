@@ -1,0 +1,12 @@
+"""Where each stage leaves its files, relative to the project folder. dvc.yaml names the same places."""
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+RAW = Path("data/raw")
+PREPARED = Path("data/prepared")
+CLASSIFIER = Path("models/classifier")
+GAN = Path("models/gan")
+EVALUATION = Path("models/evaluation")
+REGISTRATION = Path("models/registration.json")
+LOCK = Path("dvc.lock")

@@ -1,0 +1,1 @@
+"""Pictures for people: grids and plots. The only room that imports matplotlib."""

@@ -1,0 +1,86 @@
+"""Stage register: put the generator into the MLflow model registry, and make it champion if it is the best."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from src import paths
+from src.datasets import store
+from src.errors import UserError, require_file, run_command
+from src.files import write_json
+from src.networks.description import content_hash, load_generator
+from src.networks.interface import Generator
+from src.params import load_params
+from src.tracking import lineage, registry
+from src.tracking.runs import Run, continued_run, run_id_of
+from src.train import source_tags, training_data
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+
+def choose_champion(
+    run: Run, candidate: "ModelVersion", score: float, judge: Callable[[Generator], Mapping[str, float]]
+) -> str:
+    """Give the candidate the alias champion if its validation score is the lower one, and say why or why not.
+
+    The present champion is scored anew, by the same classifier on the same images from the same latents, since scores of
+    two classifiers do not compare.
+    """
+    client, name = run.client, candidate.name
+    alias = client.get_registered_model(name).aliases.get("champion")
+    if alias == candidate.version:
+        return f"version {candidate.version} is the champion already"
+    verdict, better = "there was no champion", True
+    if alias is not None:
+        champion = registry.load_version(client, client.get_model_version(name, alias))
+        theirs = judge(champion.network)["score"]
+        better = score < theirs
+        sign = "below" if better else "not below"
+        verdict = f"validation score {score:.4f} is {sign} {theirs:.4f} of champion version {alias}"
+    if better:
+        client.set_registered_model_alias(name, "champion", candidate.version)
+    return f"version {candidate.version} {'becomes' if better else 'does not become'} champion: {verdict}"
+
+
+def main() -> None:
+    """Register the generator as candidate, compare it with the champion, and write what was decided."""
+    params = load_params()
+    data, model_name = store.load(paths.PREPARED), params.register_.model_name
+    generator = load_generator(paths.GAN)
+    run_id, digest = run_id_of(paths.GAN / "run.json"), content_hash(generator)
+    metrics = json.loads(require_file(paths.EVALUATION / "metrics.json", "evaluate").read_text(encoding="utf-8"))
+    if metrics["generator_hash"] != digest:
+        raise UserError(
+            f"{paths.EVALUATION}/metrics.json scores another generator than {paths.GAN}; run `dvc repro evaluate`"
+        )
+    judge = training_data(params, data).judge
+    score = judge(generator)["score"]
+    with continued_run(run_id, data.name, params) as run:
+        registry.check_dataset(run.client, model_name, data.name)
+        tags = {
+            **source_tags(params, data),
+            **lineage.code_tags(),
+            "dataset": data.name,
+            "validation.score": f"{score:.6f}",
+        }
+        tags |= {f"test.{name}": f"{value:.6f}" for name, value in metrics["generated"].items()}
+        version = registry.add_version(run, generator, model_name, data.class_names, tags)
+        verdict = choose_champion(run, version, score, judge)
+        run.client.set_model_version_tag(model_name, version.version, "verdict", verdict)
+        run.tags({**lineage.lock_tags(), "registered": f"{model_name}/{version.version}"})
+        if paths.LOCK.is_file():
+            run.artifact(paths.LOCK)
+    result = {
+        "model": model_name,
+        "version": int(version.version),
+        "verdict": verdict,
+        "generator_hash": digest,
+        "run_id": run.run_id,
+    }
+    write_json(result, paths.REGISTRATION)
+    print(f"{model_name}: {verdict}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,188 @@
+"""Registered generators: adding a version, looking one up, and loading it without running code from it."""
+
+import json
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from src.errors import UserError
+from src.files import write_json
+from src.networks.description import content_hash, load_generator, save_network
+from src.networks.interface import Generator
+from src.networks.sampling import SeededGenerator
+from src.tracking import store
+from src.tracking.runs import Run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CARD = "card.json"
+
+
+@dataclass(frozen=True)
+class StoredGenerator:
+    """A generator as it comes back from the registry or from a folder."""
+
+    network: Generator
+    class_names: tuple[str, ...]
+    name: str
+    """what it was looked up as, for example ``gan-fashion-mnist/3``"""
+
+
+def split_reference(reference: str) -> tuple[str, str, str]:
+    """``NAME``, ``NAME@ALIAS`` or ``NAME/VERSION`` as (name, kind, value); the kind is ``alias`` or ``version``.
+
+    A bare name means its champion. Raises UserError for anything else.
+    """
+    reference = reference.removeprefix("models:/")
+    sign, kind = ("/", "version") if "/" in reference else ("@", "alias")
+    name, found, value = reference.partition(sign)
+    value = value if found else "champion"
+    if not name or not value or (kind == "version" and not value.isdigit()):
+        raise UserError(
+            f"{reference!r} is not a model: write NAME@ALIAS or NAME/VERSION, for example gan-fashion-mnist@champion"
+        )
+    return name, kind, value
+
+
+def find_version(client: "MlflowClient", reference: str) -> "ModelVersion":
+    """The version that a reference means. Raises UserError with what there is when the name, alias or version is unknown."""
+    from mlflow.exceptions import MlflowException
+
+    name, kind, value = split_reference(reference)
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException:
+        known = [model.name for model in client.search_registered_models()]
+        raise UserError(
+            f"the registry at {store.tracking_uri()} has no model {name!r}; it has {', '.join(known) or 'none yet'}"
+        ) from None
+    number = model.aliases.get(value) if kind == "alias" else value
+    try:
+        return client.get_model_version(name, str(int(number))) if number else _unknown(client, model, value, kind)
+    except MlflowException:
+        return _unknown(client, model, value, kind)
+
+
+def _unknown(client: "MlflowClient", model: Any, value: str, kind: str) -> "ModelVersion":
+    aliases = ", ".join(sorted(model.aliases)) or "none"
+    versions = ", ".join(sorted((one.version for one in versions_of(client, model.name)), key=int)) or "none"
+    raise UserError(f"{model.name} has no {kind} {value!r}; aliases: {aliases}; versions: {versions}")
+
+
+def versions_of(client: "MlflowClient", name: str) -> list["ModelVersion"]:
+    """All versions of a registered model, the newest first."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return sorted(found, key=lambda version: int(version.version), reverse=True)
+
+
+def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGenerator:
+    """Load a version's architecture (JSON) and weights (safetensors), and check them against the hash it was registered with.
+
+    Raises UserError when files are missing, or are not those that were registered.
+    """
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    name = f"{version.name}/{version.version}"
+    with TemporaryDirectory() as folder:
+        try:
+            files = mlflow.artifacts.download_artifacts(f"models:/{name}", dst_path=folder)
+        except (MlflowException, OSError) as error:
+            raise UserError(f"the files of {name} cannot be read: {' '.join(str(error).split())}") from None
+        stored = load_folder(Path(files) / "extra_files", name)
+    registered = version.tags.get("generator.hash")
+    if content_hash(stored.network) != registered:
+        raise UserError(
+            f"{name} is not what was registered: its files have another hash than its tag generator.hash says"
+        )
+    return stored
+
+
+def load_folder(folder: Path, name: str) -> StoredGenerator:
+    """Load ``generator.json``, ``generator.safetensors`` and ``card.json`` from a folder."""
+    network = load_generator(folder)
+    try:
+        class_names = tuple(json.loads((folder / CARD).read_text(encoding="utf-8"))["class_names"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder / CARD} cannot be read: {error!r}") from None
+    return StoredGenerator(network, class_names, name)
+
+
+def add_version(
+    run: Run, generator: Generator, model_name: str, class_names: tuple[str, ...], tags: dict[str, str]
+) -> "ModelVersion":
+    """Log the generator into the run and register it; the same generator from the same run is not registered twice.
+
+    Two forms of it are stored, and neither runs code when it is loaded: an exported program (pt2) that MLflow loads and
+    serves, which takes int64 (N, 2) of label and seed, and the plain network (JSON and safetensors) with a card.
+    """
+    digest = content_hash(generator)
+    same = run.client.search_model_versions(f"name = '{model_name}' and run_id = '{run.run_id}'")
+    for version in same:
+        if version.tags.get("generator.hash") == digest:
+            return version
+    with TemporaryDirectory() as folder:
+        save_network(generator, Path(folder), "generator")
+        card = {"class_names": class_names, "generator_hash": digest, "dataset": tags["dataset"]}
+        write_json(card, Path(folder) / CARD)
+        model_uri = _log_exported(run, generator, sorted(str(path) for path in Path(folder).iterdir()))
+    return _register(run, model_name, model_uri, {**tags, "generator.hash": digest})
+
+
+def _log_exported(run: Run, generator: Generator, extra_files: list[str]) -> str:
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    model = SeededGenerator(generator.cpu()).eval()
+    example = np.array([[0, 0], [1, 1], [2, 2]], dtype=np.int64)  # more than one row, or the batch size becomes fixed
+    with torch.inference_mode():
+        output = model(torch.from_numpy(example))
+    signature = ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype("int64"), (-1, 2), "label_and_seed")]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, *output.shape[1:]), "images")]),
+    )
+    requirements = [f"{package}=={metadata.version(package)}" for package in ("mlflow", "torch", "numpy")]
+    with mlflow.start_run(run_id=run.run_id):
+        info = mlflow.pytorch.log_model(
+            model,
+            name="generator",
+            serialization_format="pt2",
+            signature=signature,
+            input_example=example,
+            pip_requirements=requirements,
+            extra_files=extra_files,
+        )
+    return str(info.model_uri)
+
+
+def _register(run: Run, model_name: str, model_uri: str, tags: dict[str, str]) -> "ModelVersion":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run.client.create_registered_model(model_name, {"dataset": tags["dataset"]})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = run.client.create_model_version(
+        model_name, model_uri, run.run_id, tags, model_id=model_uri.removeprefix("models:/")
+    )
+    run.client.set_registered_model_alias(model_name, "candidate", version.version)
+    return version
+
+
+def check_dataset(client: "MlflowClient", model_name: str, dataset: str) -> None:
+    """Refuse to mix datasets under one registered name, with a UserError."""
+    for model in client.search_registered_models(f"name = '{model_name}'"):
+        if model.tags.get("dataset", dataset) != dataset:
+            raise UserError(
+                f"register.model_name: {model_name!r} holds generators of {model.tags['dataset']}, this one is of {dataset}; "
+                "choose another name in params.yaml"
+            )

@@ -1,0 +1,81 @@
+"""Where the project's MLflow data lives, and how it is reached."""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from src.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def project_root() -> Path:
+    """The project's folder. Under ``dvc exp run --temp`` the work happens in a copy, and DVC_ROOT names the project."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI where it is set, so that a server works too; otherwise ``mlruns/mlflow.db`` in the project."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlruns' / 'mlflow.db'}"
+
+
+def connect() -> "MlflowClient":
+    """A client of the project's store; the store is created if need be.
+
+    Raises UserError when a server or database cannot be reached.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    for noisy in ("alembic", "mlflow"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"mlflow\..*")
+    uri = tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    client = mlflow.MlflowClient(uri, uri)
+    try:
+        if uri.startswith("sqlite:///"):
+            _create_once(client, Path(uri.removeprefix("sqlite:///")))
+        else:
+            client.search_experiments(max_results=1)
+    except (MlflowException, OSError) as error:
+        raise UserError(f"the MLflow store {uri} cannot be reached: {_first_line(error)}") from None
+    return client
+
+
+def experiment_id(client: "MlflowClient", name: str) -> str:
+    """The id of the experiment ``name``, which is created if need be, artifacts under ``mlruns/artifacts`` or at the server."""
+    from mlflow.exceptions import MlflowException
+
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None and experiment.lifecycle_stage == "active":
+        return str(experiment.experiment_id)
+    local = tracking_uri().startswith("sqlite:")
+    location = (project_root() / "mlruns" / "artifacts" / name).as_uri() if local else None
+    try:
+        return client.create_experiment(name, artifact_location=location)
+    except MlflowException as error:
+        experiment = client.get_experiment_by_name(name)  # another process may have been a moment faster
+        if experiment is None or experiment.lifecycle_stage != "active":
+            raise UserError(f"the MLflow experiment {name!r} cannot be used: {_first_line(error)}") from None
+        return str(experiment.experiment_id)
+
+
+def _create_once(client: "MlflowClient", database: Path) -> None:
+    """Create the schema under a lock: of several processes that start on a fresh file, all but one would fail."""
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(database.with_suffix(".lock")):
+        client.search_experiments(max_results=1)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

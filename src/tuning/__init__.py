@@ -1,0 +1,1 @@
+"""The search for better parameters. The only room that imports optuna."""
