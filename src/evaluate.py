@@ -1,5 +1,7 @@
 """Stage evaluate: score the trained generator on the test split, beside real held-out images."""
 
+from typing import Any
+
 import pandas as pd
 import torch
 
@@ -58,7 +60,7 @@ def main() -> None:
     ceiling = score_images(classifier, data.validation.images[:count], data.validation.labels[:count])
     ours, held_out = (scorecard(one, real, settings.nearest_k) for one in (generated, ceiling))
 
-    report = {
+    report: dict[str, Any] = {
         "generated": ours,
         "real": held_out,
         "samples": count,
@@ -66,8 +68,11 @@ def main() -> None:
         "classifier_hash": content_hash(classifier),
         "data_hash": data.content_hash,
         "generator_hash": content_hash(generator),
+        "per_class": {"generated": per_class(generated), "real": per_class(ceiling)},
     }
-    write_json(report, paths.EVALUATION / "metrics.json")
+    write_json(report, paths.EVALUATION / "scorecard.json")
+    headline = {"generated": ours, "real": held_out, "classifier": report["classifier_hash"][:12]}
+    write_json(headline, paths.EVALUATION / "metrics.json")
     write_tables(generated, ceiling, data.class_names)
     rows = torch.arange(len(data.class_names)).repeat_interleave(GRID_COLUMNS)
     grid = generate(generator, rows, settings.seed * 2**32 + torch.arange(len(rows)))

@@ -4,19 +4,21 @@
 """
 
 import difflib
-import io
-import types
+import json
+import re
 from collections.abc import Iterator, Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from src import paths
 from src.errors import UserError, run_command
+from src.files import replacing
 
 
 class Section(BaseModel):
@@ -104,7 +106,7 @@ class Evaluate(Section):
 
     samples: int = Field(10_000, ge=10, le=1_000_000, description="generated images, and at most as many real ones")
     nearest_k: int = Field(5, ge=1, le=100, description="neighbours for precision, recall, density and coverage")
-    seed: int = Field(1, ge=0, lt=2**32, description="seed of the latents")
+    seed: int = Field(1, ge=0, lt=2**31, description="seed of the latents")
 
 
 class Register(Section):
@@ -140,6 +142,7 @@ class Choices(Section):
 
 
 SpaceEntry = IntRange | FloatRange | Choices
+SPACE_ENTRY = "{low, high[, log, step]} with numbers, or {choices} with a list of numbers or words"
 DEFAULT_SPACE: dict[str, SpaceEntry] = {
     "train.lr_generator": FloatRange(low=3e-4, high=6e-3, log=True),
     "train.lr_discriminator": FloatRange(low=3e-4, high=6e-3, log=True),
@@ -160,6 +163,19 @@ class Tune(Section):
     space: dict[str, SpaceEntry] = Field(
         DEFAULT_SPACE, description="what is searched: model.* and train.* by dotted name"
     )
+
+    @field_validator("space")
+    @classmethod
+    def _whole_ends_of_floats(cls, space: dict[str, SpaceEntry]) -> dict[str, SpaceEntry]:
+        """``{low: 0, high: 1}`` reads as a range of integers; where the parameter is a float, it is one of floats."""
+        fields = {**Model.model_fields, **Train.model_fields}
+        floats = {name for name, field in fields.items() if field.annotation is float}
+        return {
+            name: FloatRange(**entry.model_dump(exclude_unset=True))
+            if isinstance(entry, IntRange) and name.partition(".")[2] in floats
+            else entry
+            for name, entry in space.items()
+        }
 
 
 class Params(Section):
@@ -199,12 +215,12 @@ class Params(Section):
 
 def parse_params(values: Any, where: str) -> Params:
     """Validate plain values. UserError: a line per wrong parameter, each with ``where``, field, value and what is allowed."""
+    values = {} if values is None else values
     try:
-        return Params.model_validate(values if values is not None else {})
+        return Params.model_validate(values)
     except ValidationError as error:
-        raise UserError(
-            "\nerror: ".join(dict.fromkeys(_explain(problem, where) for problem in error.errors()))
-        ) from None
+        problems = dict.fromkeys(_explain(problem, values, where) for problem in error.errors())
+        raise UserError("\nerror: ".join(problems)) from None
 
 
 def load_params(path: Path = paths.PARAMS) -> Params:
@@ -212,16 +228,25 @@ def load_params(path: Path = paths.PARAMS) -> Params:
 
     Raises UserError when the file is missing, is not YAML, or holds an unknown or wrong parameter.
     """
+    return _parse(_read(path), str(path))
+
+
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path.absolute()} cannot be read ({error}); run this in the project's folder") from None
+
+
+def _parse(text: str, where: str) -> Params:
     try:
         values = YAML(typ="safe").load(text)
     except (YAMLError, ValueError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    params = parse_params(values, str(path))
-    check_space(params, str(path))
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{where}{line}: not valid YAML: {problem or ' '.join(str(error).split())}") from None
+    params = parse_params(values, where)
+    check_space(params, where)
     return params
 
 
@@ -234,31 +259,53 @@ def check_space(params: Params, where: str) -> None:
         if not isinstance(entry, Choices):
             if entry.low > entry.high:
                 raise UserError(f"{field}: low {entry.low} is above high {entry.high}")
-            if entry.log and (entry.low <= 0 or entry.step not in (None, 1)):
+            if entry.log and (entry.low <= 0 or entry.step != type(entry).model_fields["step"].default):
                 raise UserError(f"{field}: a logarithmic range needs low above 0 and no step")
         for value in entry.choices if isinstance(entry, Choices) else (entry.low, entry.high):
             try:
                 params.replace({name: value})
             except UserError as error:
-                raise UserError(f"{field}: {error}") from None
+                reason = str(error).removeprefix("parameters: ").removeprefix(f"{name}: ")
+                raise UserError(f"{field}: {reason}") from None
 
 
 def write_params(changes: Mapping[str, Any], path: Path = paths.PARAMS) -> None:
-    """Change values by dotted name in a params file; comments and order stay. Validated first, then replaced at once."""
-    load_params(path).replace(changes)
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    document = yaml.load(path.read_text(encoding="utf-8"))
+    """Change values by dotted name in a params file; every byte outside these values stays.
+
+    Raises UserError, and leaves the file as it is, when a value is not allowed or has no place of its own in the file.
+    """
+    wanted = load_params(path).replace(changes)
+    text = _read(path)
     for dotted, value in changes.items():
-        section, _, name = dotted.partition(".")
-        document[section][name] = value
-    text = io.StringIO()
-    yaml.dump(document, text)
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text.getvalue(), encoding="utf-8")
-    partial.replace(path)
+        start, end = _place(text, dotted, path)
+        text = f"{text[:start]}{'' if text[start - 1].isspace() else ' '}{_as_yaml(value)}{text[end:]}"
+    try:
+        found = _parse(text, str(path))
+    except UserError:
+        found = None
+    if found != wanted:
+        raise UserError(f"{path}: {', '.join(changes)} cannot be changed automatically; change the file by hand")
+    with replacing(path) as part:
+        part.write_bytes(text.encode())
+
+
+def _place(text: str, dotted: str, path: Path) -> tuple[int, int]:
+    """Where the value of a parameter starts and ends in the text of a params file."""
+    key, node = None, YAML().compose(text)
+    for name in dotted.split(".", 1):
+        key, node = next((pair for pair in getattr(node, "value", ()) if pair[0].value == name), (None, None))
+    if key is None or node is None or (isinstance(node.value, list) and not node.flow_style):
+        raise UserError(f"{path}: {dotted} has no value on one line that could be changed; change it by hand")
+    if node.start_mark.index == node.end_mark.index:  # `name:` alone, whose value would be placed at the next token
+        return key.end_mark.index + 1, key.end_mark.index + 1
+    return node.start_mark.index, node.end_mark.index
+
+
+def _as_yaml(value: Any) -> str:
+    """On one line: JSON is YAML, and a plain word needs no quotes."""
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w-]*", value) and YAML(typ="safe").load(value) == value:
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _sections() -> dict[str, type[Section]]:
@@ -276,43 +323,49 @@ def _closest(name: str, names: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; allowed are {', '.join(names)}"
 
 
-def _explain(problem: Any, where: str) -> str:
-    """One line for one of pydantic's errors."""
-    location = [str(part) for part in problem["loc"]]
-    if location[:2] == ["tune", "space"] and len(location) > 2:
-        allowed = "{low, high, log, step} for a range, or {choices: [...]}"
-        return f"{where}: tune.space.{location[2]}: {problem['input']!r} is not allowed here: it must be {allowed}"
-    if problem["type"] == "extra_forbidden":
-        model = _sections().get(location[0]) if len(location) > 1 else Params
-        names = [field.alias or name for name, field in model.model_fields.items()] if model else []
-        return f"{where}: {'.'.join(location)}: unknown parameter{_closest(location[-1], names)}"
-    message = problem["msg"].removeprefix("Value error, ")
-    if not location:
-        return f"{where}: {message}"
-    message = message.removeprefix("Input ")
-    return f"{where}: {'.'.join(location)}: {problem['input']!r} is not allowed: it {message}"
+def _explain(problem: Any, values: Any, where: str) -> str:
+    """One line for one of pydantic's errors; several about one parameter give the same line."""
+    if problem["type"] == "value_error":
+        return f"{where}: {problem['ctx']['error']}"
+    location = problem["loc"][: 3 if problem["loc"][:2] == ("tune", "space") else 2]
+    at = ": ".join(filter(None, (where, ".".join(map(str, location)))))
+    if problem["type"] in ("extra_forbidden", "invalid_key") and len(location) < 3:
+        model = _sections()[location[0]] if len(location) > 1 else Params
+        names = [field.alias or name for name, field in model.model_fields.items()]
+        return f"{at}: unknown parameter{_closest(str(location[-1]), names)}"
+    match location:
+        case (section, name):
+            allowed = _allowed(_sections()[section].model_json_schema()["properties"][name])
+        case ("tune", "space", _):
+            allowed = SPACE_ENTRY
+        case _:
+            allowed = "a mapping of names to values" if location else "a mapping of sections to parameters"
+    return f"{at}: {reduce(getitem, location, values)!r:.200} is not allowed: it must be {allowed}"
 
 
-def _type_text(annotation: Any, field: FieldInfo) -> str:
-    origin = get_origin(annotation)
-    if origin is Literal:
-        return " | ".join(str(value) for value in get_args(annotation))
-    if origin in (Union, types.UnionType):
-        return " | ".join("null" if part is type(None) else part.__name__ for part in get_args(annotation))
-    limits = []
-    for bound in field.metadata:
-        for attribute, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
-            if getattr(bound, attribute, None) is not None:
-                limits.append(f"{sign} {getattr(bound, attribute):g}")
-    name = {"str": "text"}.get(getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)))
-    return " ".join([name, *limits])
+def _allowed(schema: Mapping[str, Any]) -> str:
+    """The JSON schema of a parameter in words."""
+    if "enum" in schema:
+        return " | ".join(schema["enum"])
+    if "anyOf" in schema:
+        return " | ".join(_allowed(one) for one in schema["anyOf"])
+    if schema["type"] == "array":
+        return f"list of {schema['minItems']} to {schema['maxItems']}, each {_allowed(schema['items'])}"
+    if schema["type"] == "object":
+        return f"names, each with {SPACE_ENTRY}"
+    signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
+    limits = [f"{sign} {schema[key]:.12g}" for key, sign in signs.items() if key in schema]
+    limits += [f"matching {schema['pattern']}"] if "pattern" in schema else []
+    kind = {"integer": "int", "number": "float", "string": "text"}.get(schema["type"], schema["type"])
+    return f"{kind} {' and '.join(limits)}".rstrip()
 
 
 def describe() -> Iterator[tuple[str, str, Any, str]]:
     """Dotted name, type with bounds, default and help of every parameter, in the order of params.yaml."""
     for section, model in _sections().items():
+        schemas = model.model_json_schema()["properties"]
         for name, field in model.model_fields.items():
-            yield f"{section}.{name}", _type_text(field.annotation, field), field.default, field.description or ""
+            yield f"{section}.{name}", _allowed(schemas[name]), field.default, field.description or ""
 
 
 def main() -> None:
@@ -320,9 +373,11 @@ def main() -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("parameter", "type", "default", "help")
+    table = Table()
+    for title in ("parameter", "type", "default", "help"):
+        table.add_column(title, no_wrap=title == "parameter")
     for name, kind, default, text in describe():
-        table.add_row(name, kind, "see params.yaml" if name == "tune.space" else str(default), text)
+        table.add_row(name, kind, "see params.yaml" if name == "tune.space" else _as_yaml(default), text)
     Console().print(table)
 
 

@@ -28,8 +28,8 @@ def choose_champion(
     two classifiers do not compare.
     """
     client, name = run.client, candidate.name
-    alias = client.get_registered_model(name).aliases.get("champion")
-    if alias == candidate.version:
+    alias = registry.aliases_of(client, name).get("champion")
+    if alias == str(candidate.version):
         return f"version {candidate.version} is the champion already"
     verdict, better = "there was no champion", True
     if alias is not None:
@@ -49,10 +49,10 @@ def main() -> None:
     data, model_name = store.load(paths.PREPARED), params.register_.model_name
     generator = load_generator(paths.GAN)
     run_id, digest = run_id_of(paths.GAN / "run.json"), content_hash(generator)
-    metrics = json.loads(require_file(paths.EVALUATION / "metrics.json", "evaluate").read_text(encoding="utf-8"))
-    if metrics["generator_hash"] != digest:
+    scorecard = json.loads(require_file(paths.EVALUATION / "scorecard.json", "evaluate").read_text(encoding="utf-8"))
+    if scorecard["generator_hash"] != digest:
         raise UserError(
-            f"{paths.EVALUATION}/metrics.json scores another generator than {paths.GAN}; run `dvc repro evaluate`"
+            f"{paths.EVALUATION}/scorecard.json scores another generator than {paths.GAN}; run `dvc repro evaluate`"
         )
     judge = training_data(params, data).judge
     score = judge(generator)["score"]
@@ -64,7 +64,7 @@ def main() -> None:
             "dataset": data.name,
             "validation.score": f"{score:.6f}",
         }
-        tags |= {f"test.{name}": f"{value:.6f}" for name, value in metrics["generated"].items()}
+        tags |= {f"test.{name}": f"{value:.6f}" for name, value in scorecard["generated"].items()}
         version = registry.add_version(run, generator, model_name, data.class_names, tags)
         verdict = choose_champion(run, version, score, judge)
         run.client.set_model_version_tag(model_name, version.version, "verdict", verdict)

@@ -20,12 +20,12 @@ COLUMNS = ("validation.score", "test.agreement", "test.frechet_classifier_distan
 def _rows(client: "MlflowClient", name: str) -> list[dict[str, object]]:
     """A row a version, the newest first."""
     aliases: dict[str, list[str]] = {}
-    for alias, number in client.get_registered_model(name).aliases.items():
+    for alias, number in registry.aliases_of(client, name).items():
         aliases.setdefault(number, []).append(alias)
     return [
         {
             "model": f"{name}/{version.version}",
-            "alias": ", ".join(sorted(aliases.get(version.version, []))),
+            "alias": ", ".join(sorted(aliases.get(str(version.version), []))),
             **{column: float(version.tags.get(column, "nan")) for column in COLUMNS},
             "classifier": version.tags.get("classifier.hash", "")[:8],
             "registered": datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
@@ -45,11 +45,11 @@ def show(client: "MlflowClient", version: "ModelVersion") -> None:
     """Print everything that is known of a version, and how to use it."""
     name = f"{version.name}/{version.version}"
     stored = registry.load_version(client, version)
-    aliases = client.get_registered_model(version.name).aliases
+    aliases = registry.aliases_of(client, version.name)
     parameters = sum(parameter.numel() for parameter in stored.network.parameters())
     lines = {
         "model": name,
-        "aliases": ", ".join(sorted(alias for alias, number in aliases.items() if number == version.version)) or "none",
+        "aliases": ", ".join(sorted(alias for alias, number in aliases.items() if number == str(version.version))) or "none",
         "MLflow run": version.run_id,
         "files": version.source,
         "classes": ", ".join(stored.class_names),

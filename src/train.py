@@ -16,7 +16,8 @@ from src.params import Params, load_params
 from src.pictures.grids import save_grid
 from src.pictures.plots import save_history
 from src.tracking import lineage
-from src.tracking.runs import MlflowRecorder, new_run
+from src.tracking.recorder import MlflowRecorder
+from src.tracking.runs import new_run
 from src.training.loop import GRID_COLUMNS, FitResult, TrainingData, TrainingDiverged, fit
 from src.training.progress import ConsoleRecorder, ProgressLine
 from src.training.recorder import Progress, Recorders, SilentRecorder
@@ -70,7 +71,8 @@ def save_result(result: FitResult, class_names: tuple[str, ...], run_id: str) ->
     pd.DataFrame(result.scores).to_csv(paths.GAN / "scores.csv", index=False)
     write_json({"losses": result.losses, "scores": result.scores}, paths.GAN / "history.json")
     save_history(result.losses, result.scores, paths.GAN / "history.png")
-    write_json({"validation": result.best}, paths.GAN / "metrics.json")
+    headline = ("score", "agreement", "recall", "coverage", "step")
+    write_json({"validation": {name: result.best[name] for name in headline}}, paths.GAN / "metrics.json")
     run = {
         "run_id": run_id,
         "generator_hash": content_hash(result.generator),

@@ -32,7 +32,8 @@ def main() -> None:
         "per_class": table.to_dict(orient="index"),
         "confusion": confusion(scored).tolist(),
     }
-    write_json(report, paths.CLASSIFIER / "metrics.json")
+    write_json(report, paths.CLASSIFIER / "report.json")
+    write_json({"test_accuracy": accuracy}, paths.CLASSIFIER / "metrics.json")
     title = "The auxiliary classifier on the test split, percent of each row"
     save_confusion(confusion(scored), data.class_names, paths.CLASSIFIER / "confusion.png", title)
     print(f"test accuracy {accuracy:.4f}\n{table.round(3).to_string()}")

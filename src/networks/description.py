@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from src.errors import UserError
+from src.files import replacing, write_json
 from src.networks.classifier import ConvClassifier
 from src.networks.dcgan import DcganDiscriminator, DcganGenerator
 from src.networks.interface import Classifier, Discriminator, Generator, Network
@@ -33,13 +34,14 @@ def build(description: Any, where: str = "architecture") -> Network:
     Raises UserError for an unknown architecture or options that do not fit it.
     """
     name, options = (
-        (description.get(key) for key in ("architecture", "options")) if isinstance(description, dict) else (0, 0)
+        (description.get(key) for key in ("architecture", "options")) if isinstance(description, dict) else (None, None)
     )
-    if not isinstance(name, str) or name not in ARCHITECTURES or not isinstance(options, dict):
+    if not isinstance(name, str) or name not in ARCHITECTURES:
         raise UserError(f"{where}: unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
     wanted = set(inspect.signature(ARCHITECTURES[name]).parameters)
-    if wanted != set(options):
-        raise UserError(f"{where}: {name} needs the options {sorted(wanted)}, the file has {sorted(options)}")
+    if not isinstance(options, dict) or wanted != set(options):
+        found = sorted(options) if isinstance(options, dict) else options
+        raise UserError(f"{where}: {name} needs the options {sorted(wanted)}, the file has {found}")
     try:
         network = ARCHITECTURES[name](**options)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -67,9 +69,9 @@ def content_hash(network: Network) -> str:
 
 def save_network(network: Network, folder: Path, name: str) -> None:
     """Write ``name.json`` (architecture) and ``name.safetensors`` (weights) into ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(network.description, indent=2) + "\n", encoding="utf-8")
-    (folder / f"{name}.safetensors").write_bytes(weights_bytes(network))
+    write_json(network.description, folder / f"{name}.json")
+    with replacing(folder / f"{name}.safetensors") as part:
+        part.write_bytes(weights_bytes(network))
 
 
 def load_network(folder: Path, name: str, device: torch.device | None = None) -> Network:

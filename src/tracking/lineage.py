@@ -39,7 +39,7 @@ def code_tags() -> dict[str, str]:
 def working_tree_diff() -> str:
     """What differs from the commit, new files that git does not ignore included; empty for a clean tree or without git."""
     changes = _git("diff", "HEAD", "--", ".", *NOT_SOURCE)
-    new_files = _git("ls-files", "--others", "--exclude-standard")
+    new_files = _git("ls-files", "--others", "--exclude-standard", "--", ".", *NOT_SOURCE)
     parts = [changes] if changes else []
     for name in new_files.splitlines():
         parts.append(_git("diff", "--no-index", "--", os.devnull, name) or f"new file, not readable as text: {name}")

@@ -63,7 +63,7 @@ def find_version(client: "MlflowClient", reference: str) -> "ModelVersion":
         raise UserError(
             f"the registry at {store.tracking_uri()} has no model {name!r}; it has {', '.join(known) or 'none yet'}"
         ) from None
-    number = model.aliases.get(value) if kind == "alias" else value
+    number = aliases_of(client, name).get(value) if kind == "alias" else value
     try:
         return client.get_model_version(name, str(int(number))) if number else _unknown(client, model, value, kind)
     except MlflowException:
@@ -72,8 +72,13 @@ def find_version(client: "MlflowClient", reference: str) -> "ModelVersion":
 
 def _unknown(client: "MlflowClient", model: Any, value: str, kind: str) -> "ModelVersion":
     aliases = ", ".join(sorted(model.aliases)) or "none"
-    versions = ", ".join(sorted((one.version for one in versions_of(client, model.name)), key=int)) or "none"
+    versions = ", ".join(str(one.version) for one in reversed(versions_of(client, model.name))) or "none"
     raise UserError(f"{model.name} has no {kind} {value!r}; aliases: {aliases}; versions: {versions}")
+
+
+def aliases_of(client: "MlflowClient", name: str) -> dict[str, str]:
+    """The aliases of a registered model with their versions, as text: some stores give numbers."""
+    return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
 
 
 def versions_of(client: "MlflowClient", name: str) -> list["ModelVersion"]:
@@ -146,8 +151,8 @@ def _log_exported(run: Run, generator: Generator, extra_files: list[str]) -> str
     with torch.inference_mode():
         output = model(torch.from_numpy(example))
     signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype("int64"), (-1, 2), "label_and_seed")]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, *output.shape[1:]), "images")]),
+        inputs=Schema([TensorSpec(np.dtype("int64"), (-1, 2))]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, *output.shape[1:]))]),
     )
     requirements = [f"{package}=={metadata.version(package)}" for package in ("mlflow", "torch", "numpy")]
     with mlflow.start_run(run_id=run.run_id):

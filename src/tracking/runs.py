@@ -11,9 +11,7 @@ from torch import Tensor
 
 from src.errors import UserError, require_file
 from src.params import Params
-from src.pictures.grids import grid_image
 from src.tracking import lineage, store
-from src.training.recorder import Progress, SilentRecorder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -162,23 +160,3 @@ def _closing(run: Run) -> Iterator[None]:
         raise
     if not run.ended:
         run.client.set_terminated(run.run_id, "FINISHED")
-
-
-class MlflowRecorder(SilentRecorder):
-    """Writes a training's news into a run."""
-
-    def __init__(self, run: Run, grid_columns: int) -> None:
-        self.run, self.grid_columns = run, grid_columns
-
-    def losses(self, progress: Progress, values: Mapping[str, float]) -> None:
-        """One batch of metrics at the step."""
-        self.run.metrics({**values, "kimg": progress.images / 1000}, progress.step)
-
-    def scores(self, progress: Progress, values: Mapping[str, float]) -> None:
-        """The same, under ``validation.``."""
-        self.run.metrics({f"validation.{name}": value for name, value in values.items()}, progress.step)
-
-    def samples(self, progress: Progress, images: Tensor) -> None:
-        """The grid as an image of the step."""
-        image = grid_image(images, self.grid_columns)
-        self.run.client.log_image(self.run.run_id, image, key="samples", step=progress.step)

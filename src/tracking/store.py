@@ -3,8 +3,9 @@
 import logging
 import os
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
@@ -41,15 +42,22 @@ def connect() -> "MlflowClient":
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    client = mlflow.MlflowClient(uri, uri)
     try:
-        if uri.startswith("sqlite:///"):
-            _create_once(client, Path(uri.removeprefix("sqlite:///")))
-        else:
+        with _creation_lock(uri):
+            client = mlflow.MlflowClient(uri, uri)
             client.search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
         raise UserError(f"the MLflow store {uri} cannot be reached: {_first_line(error)}") from None
     return client
+
+
+def _creation_lock(uri: str) -> AbstractContextManager[Any]:
+    """Of several processes that start on a fresh SQLite file, all but one would fail to create its tables."""
+    if not uri.startswith("sqlite:///"):
+        return nullcontext()
+    database = Path(uri.removeprefix("sqlite:///"))
+    database.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(database.with_suffix(".lock"))
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
@@ -68,13 +76,6 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         if experiment is None or experiment.lifecycle_stage != "active":
             raise UserError(f"the MLflow experiment {name!r} cannot be used: {_first_line(error)}") from None
         return str(experiment.experiment_id)
-
-
-def _create_once(client: "MlflowClient", database: Path) -> None:
-    """Create the schema under a lock: of several processes that start on a fresh file, all but one would fail."""
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(database.with_suffix(".lock")):
-        client.search_experiments(max_results=1)
 
 
 def _first_line(error: Exception) -> str:

@@ -153,7 +153,9 @@ class _Training:
         self.recorder.scores(progress, scores)
         self.recorder.samples(progress, self._grid())
         patience = self.params.train.patience
-        if patience and self.best.checks_since >= patience and done < self.steps:
+        if done == self.steps:
+            return None
+        if patience and self.best.checks_since >= patience:
             return f"no better validation score in {patience} checks"
         return self.recorder.stop_reason()
 

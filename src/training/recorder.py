@@ -32,7 +32,7 @@ class Recorder(Protocol):
         """uint8 (N, C, H, W): the same latents and labels each time."""
 
     def stop_reason(self) -> str | None:
-        """Asked after each score; a sentence ends the training there."""
+        """Asked after each score but the last; a sentence ends the training there."""
 
 
 class SilentRecorder:

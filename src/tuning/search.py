@@ -1,5 +1,6 @@
 """The search: trials one after the other, in an MLflow run that stands for the study."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from src.tracking.runs import Run, new_run, reopened_run, run_exists
 from src.tuning.report import record_trial
 from src.tuning.space import distributions
 from src.tuning.study import FINGERPRINT, FINISHED, RUN_ID, enqueue
+from src.tuning.trial import TIMEOUT
 
 
 def search(
@@ -26,7 +28,7 @@ def search(
     """Run ``trials`` more trials, finished or pruned; none begins after ``deadline`` on the clock of ``time.monotonic``.
 
     ``told`` receives each trial when it has ended. Any other exception than optuna.TrialPruned marks the trial as failed
-    and is passed on; after Ctrl-C its values are enqueued for the next call.
+    and is passed on. The values of a trial that was cut short by the deadline or Ctrl-C are enqueued for the next call.
     """
     space = distributions(params)
     for _ in range(trials):
@@ -37,6 +39,8 @@ def search(
             outcome = study.tell(trial, objective(trial))
         except optuna.TrialPruned:
             outcome = study.tell(trial, state=TrialState.PRUNED)
+            if outcome.user_attrs.get("reason") == TIMEOUT:
+                enqueue(study, trial.params, params, again=True)
         except BaseException as error:
             study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
             if isinstance(error, KeyboardInterrupt):
@@ -77,4 +81,5 @@ def _study_params(study: optuna.Study, params: Params) -> dict[str, Any]:
 
 def _space_tags(params: Params) -> dict[str, str]:
     # The ranges may change between calls, and MLflow's params may not: the tag has the last ones.
-    return {"study": params.tune.study, "tune.space": (Params.model_fields["tune"].annotation and "") or ""}
+    space = {name: entry.model_dump() for name, entry in params.tune.space.items()}
+    return {"study": params.tune.study, "tune.space": json.dumps(space)}

@@ -39,7 +39,7 @@ def _distribution(entry: SpaceEntry) -> BaseDistribution:
         return CategoricalDistribution(entry.choices)
     if isinstance(entry, IntRange):
         return IntDistribution(entry.low, entry.high, log=entry.log, step=entry.step)
-    return FloatDistribution(entry.low, entry.high, log=entry.log, step=None if entry.log else entry.step)
+    return FloatDistribution(entry.low, entry.high, log=entry.log, step=entry.step)
 
 
 def same_kind(old: BaseDistribution, new: BaseDistribution) -> bool:
@@ -66,6 +66,6 @@ def _holds(entry: SpaceEntry, value: Any) -> bool:
     if not isinstance(value, int | float) or not entry.low <= value <= entry.high:
         return False
     if entry.log or entry.step is None:
-        return isinstance(value, int) or not isinstance(entry, IntRange)
+        return True
     steps = (value - entry.low) / entry.step
     return math.isclose(steps, round(steps), abs_tol=1e-8)

@@ -79,9 +79,9 @@ def _storage() -> JournalStorage:
 def _refuse_other_base(study: optuna.Study, params: Params, base: Mapping[str, Any]) -> None:
     stored = study.user_attrs[FINGERPRINT]
     differing = [
-        f"{name} {_short(stored.get(name, 'not recorded'))} (now {_short(base.get(name, 'gone'))})"
+        f"{name} {_short(stored.get(name))} (now {_short(base.get(name))})"
         for name in {**stored, **base}
-        if name not in params.tune.space and stored.get(name, study) != base.get(name, study)
+        if name not in params.tune.space and stored.get(name) != base.get(name)
     ]
     if differing:
         raise UserError(
@@ -102,7 +102,7 @@ def _refuse_other_kinds(study: optuna.Study, params: Params) -> None:
 
 
 def _short(value: Any) -> str:
-    return value[:12] if isinstance(value, str) else str(value)
+    return value[:12] if isinstance(value, str) else "unknown" if value is None else str(value)
 
 
 def enqueue(study: optuna.Study, values: Mapping[str, Any], params: Params, *, again: bool = False) -> list[str]:
@@ -150,7 +150,7 @@ def _alive(pid: int) -> bool:
 def best_trial(study: optuna.Study) -> FrozenTrial | None:
     """The finished trial with the lowest score, or None as long as there is none."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return min(complete, key=lambda trial: trial.value or 0.0, default=None)
+    return study.best_trial if complete else None
 
 
 def best_values(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:

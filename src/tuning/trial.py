@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from src.params import Params
-from src.tracking.runs import MlflowRecorder, Run, new_run
+from src.tracking.recorder import MlflowRecorder
+from src.tracking.runs import Run, new_run
 from src.training.loop import GRID_COLUMNS, TrainingData, TrainingDiverged, fit
 from src.training.recorder import Progress
 from src.tuning.study import RUN_ID
@@ -70,12 +71,18 @@ def run_trial(trial: optuna.Trial, setting: Setting) -> float:
             run.metrics({f"best.{name}": value for name, value in result.best.items()})
             return result.best["score"]
         except (optuna.TrialPruned, TrainingDiverged, torch.OutOfMemoryError) as error:
-            reason = f"diverged: {error}" if isinstance(error, TrainingDiverged) else str(error)
+            reason = _reason(error)
             trial.set_user_attr("reason", reason)
             run.kill(reason)
             raise optuna.TrialPruned(reason) from None
         finally:
             recorder.keep_grid()
+
+
+def _reason(error: Exception) -> str:
+    first_line = str(error).partition("\n")[0]
+    kinds = {TrainingDiverged: "diverged: ", torch.OutOfMemoryError: "out of memory: "}
+    return kinds.get(type(error), "") + first_line
 
 
 class TrialRecorder(MlflowRecorder):

@@ -1,0 +1,111 @@
+"""One small project for all tests of stages and commands: the digits set, tiny networks, the whole pipeline run once."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.params import write_params
+
+ROOT = Path(__file__).parent.parent
+TINY = {
+    "data.dataset": "digits",
+    "classifier.width": 8,
+    "classifier.feature_size": 32,
+    "classifier.epochs": 8,
+    "classifier.batch_size": 64,
+    "model.family": "mlp",
+    "model.hidden_sizes": [32, 64],
+    "model.latent_size": 8,
+    "train.device": "cpu",
+    "train.kimg": 6,
+    "train.batch_size": 32,
+    "train.log_every_kimg": 1,
+    "train.score_every_kimg": 2,
+    "train.score_samples": 200,
+    "evaluate.samples": 200,
+    "register.model_name": "gan-digits",
+    "tune.kimg": 2,
+    "tune.score_every_kimg": 1,
+}
+
+
+class Project:
+    """A copy of this project in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command there as a person would, with this interpreter first on the PATH."""
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+        # Tiny networks are faster on one thread, and do not wait for a busy second core.
+        fixed = {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "DVC_NO_ANALYTICS": "true", "OMP_NUM_THREADS": "1"}
+        result = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**clean, **fixed, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        if check and result.returncode:
+            raise AssertionError(
+                f"{' '.join(command)} ended with {result.returncode}\n{result.stdout}\n{result.stderr}"
+            )
+        return result
+
+    def module(self, name: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """``python -m src.NAME``."""
+        return self.run(sys.executable, "-m", f"src.{name}", *arguments, check=check)
+
+    @property
+    def tracking_uri(self) -> str:
+        """The project's own store."""
+        return f"sqlite:///{self.folder}/mlruns/mlflow.db"
+
+
+def copy_project(folder: Path) -> Project:
+    """A fresh clone, as git would make it, of the working tree; tiny parameters; committed."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")) and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    write_params(TINY, folder / "params.yaml")
+    project = Project(folder)
+    project.run("git", "init", "-q", "-b", "main")
+    project.run("git", "config", "user.email", "test@example.com")
+    project.run("git", "config", "user.name", "test")
+    project.run("git", "add", "-A")
+    project.run("git", "commit", "-q", "-m", "tiny")
+    return project
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose pipeline has been run once by ``dvc repro``; tests leave its files as they are."""
+    made = copy_project(tmp_path_factory.mktemp("project"))
+    made.run("dvc", "repro")
+    return made
+
+
+@pytest.fixture
+def in_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The same, as the current folder of this process."""
+    monkeypatch.chdir(project.folder)
+    for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    return project

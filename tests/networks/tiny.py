@@ -1,0 +1,42 @@
+"""Networks small enough for a test, with weights from a seed."""
+
+import torch
+
+from src.networks.description import build_classifier, build_pair
+from src.networks.interface import Classifier, Discriminator, Generator
+
+FAMILIES = ("mlp", "dcgan")
+CONDITIONINGS = ("none", "concat", "projection")
+LATENT = 5
+CLASSES = 3
+
+
+def pair(
+    family: str = "mlp", conditioning: str = "projection", *, channels: int = 1, size: int = 8, seed: int = 0
+) -> tuple[Generator, Discriminator]:
+    torch.manual_seed(seed)
+    return build_pair(
+        family,
+        conditioning=conditioning,
+        channels=channels,
+        image_size=size,
+        class_count=CLASSES,
+        latent_size=LATENT,
+        hidden_sizes=[16, 24],
+        width=6,
+        dropout=0.0,
+    )
+
+
+def classifier(*, channels: int = 1, size: int = 8, seed: int = 0) -> Classifier:
+    torch.manual_seed(seed)
+    return build_classifier(
+        class_count=CLASSES, channels=channels, image_size=size, width=4, feature_size=7, dropout=0.5
+    )
+
+
+def batch(count: int = 6, *, channels: int = 1, size: int = 8, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """Images in [-1, 1], labels of every class in turn, latents."""
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.rand(count, channels, size, size, generator=rng) * 2 - 1
+    return images, torch.arange(count) % CLASSES, torch.randn(count, LATENT, generator=rng)

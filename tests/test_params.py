@@ -1,0 +1,337 @@
+import difflib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from src.errors import UserError
+from src.params import (
+    Choices,
+    FloatRange,
+    IntRange,
+    Params,
+    SpaceEntry,
+    describe,
+    load_params,
+    parse_params,
+    write_params,
+)
+
+SHIPPED = Path(__file__).parent.parent / "params.yaml"
+
+
+def load(text: str, folder: Path) -> Params:
+    path = folder / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_params(path)
+
+
+def refusal(text: str, folder: Path) -> str:
+    """The error's message without the folder, so that it can be compared whole."""
+    with pytest.raises(UserError) as caught:
+        load(text, folder)
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+def test_the_shipped_file_names_every_parameter_and_holds_the_defaults() -> None:
+    assert load_params(SHIPPED) == Params()
+    written = YAML(typ="safe").load(SHIPPED.read_text(encoding="utf-8"))
+    named = [f"{section}.{name}" for section, entries in written.items() for name in entries]
+    assert named == [name for name, *_ in describe()] == list(Params().flat())
+
+
+def test_what_the_file_leaves_out_has_its_default(tmp_path: Path) -> None:
+    assert load("", tmp_path) == load("# only a comment\n", tmp_path) == load("{}", tmp_path) == Params()
+    params = load("train: {kimg: 5}", tmp_path)
+    assert {name: value for name, value in params.flat().items() if Params().flat()[name] != value} == {"train.kimg": 5}
+
+
+@pytest.mark.parametrize("written", ["1e-4", "1.0e-4", "0.0001", "1E-04", ".0001"])
+def test_a_float_may_be_written_in_any_form(written: str, tmp_path: Path) -> None:
+    assert load(f"train: {{lr_generator: {written}}}", tmp_path).train.lr_generator == 1e-4
+
+
+def test_a_whole_number_is_a_float_where_a_float_is_due(tmp_path: Path) -> None:
+    value = load("train: {beta1: 0}", tmp_path).train.beta1
+    assert value == 0
+    assert isinstance(value, float)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {lr_generater: 1}", "train.lr_generater: unknown parameter; did you mean lr_generator?"),
+        ("trian: {kimg: 1}", "trian: unknown parameter; did you mean train?"),
+        ("register_: {}", "register_: unknown parameter; did you mean register?"),
+        (
+            "evaluate: {zzz: 1}",
+            "evaluate.zzz: unknown parameter; allowed are samples, nearest_k, seed",
+        ),
+        (
+            "3: 4",
+            "3: unknown parameter; allowed are data, classifier, model, train, evaluate, register, tune",
+        ),
+        ("train: {kimg: lots}", "train.kimg: 'lots' is not allowed: it must be float > 0 and <= 1000000000"),
+        ("train: {kimg: '600'}", "train.kimg: '600' is not allowed: it must be float > 0 and <= 1000000000"),
+        ("train: {kimg: true}", "train.kimg: True is not allowed: it must be float > 0 and <= 1000000000"),
+        ("train: {kimg: null}", "train.kimg: None is not allowed: it must be float > 0 and <= 1000000000"),
+        ("train: {kimg: .nan}", "train.kimg: nan is not allowed: it must be float > 0 and <= 1000000000"),
+        ("train: {kimg: -.inf}", "train.kimg: -inf is not allowed: it must be float > 0 and <= 1000000000"),
+        ("train: {kimg: 0}", "train.kimg: 0 is not allowed: it must be float > 0 and <= 1000000000"),
+        ("train: {beta1: 1}", "train.beta1: 1 is not allowed: it must be float >= 0 and < 1"),
+        ("train: {batch_size: true}", "train.batch_size: True is not allowed: it must be int >= 2 and <= 65536"),
+        ("train: {batch_size: 128.0}", "train.batch_size: 128.0 is not allowed: it must be int >= 2 and <= 65536"),
+        ("train: {batch_size: 1}", "train.batch_size: 1 is not allowed: it must be int >= 2 and <= 65536"),
+        ("train: {seed: 4294967296}", "train.seed: 4294967296 is not allowed: it must be int >= 0 and < 4294967296"),
+        ("train: {loss: wgan}", "train.loss: 'wgan' is not allowed: it must be bce | least_squares | hinge"),
+        ("data: {folder: 3}", "data.folder: 3 is not allowed: it must be text | null"),
+        (
+            "model: {hidden_sizes: [12, x, 0]}",
+            "model.hidden_sizes: [12, 'x', 0] is not allowed: it must be list of 1 to 16, each int >= 1 and <= 65536",
+        ),
+        (
+            "model: {hidden_sizes: []}",
+            "model.hidden_sizes: [] is not allowed: it must be list of 1 to 16, each int >= 1 and <= 65536",
+        ),
+        (
+            "register: {model_name: a b}",
+            "register.model_name: 'a b' is not allowed: it must be text matching ^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$",
+        ),
+        ("train:", "train: None is not allowed: it must be a mapping of names to values"),
+        ("train: [1]", "train: [1] is not allowed: it must be a mapping of names to values"),
+        ("[1, 2]", "[1, 2] is not allowed: it must be a mapping of sections to parameters"),
+        ("hello", "'hello' is not allowed: it must be a mapping of sections to parameters"),
+        (
+            "train: {patience: 3, kimg: 10, score_every_kimg: 20}",
+            "train.patience: early stopping needs train.score_every_kimg below train.kimg",
+        ),
+    ],
+)
+def test_a_wrong_parameter_is_one_sentence(text: str, message: str, tmp_path: Path) -> None:
+    assert refusal(text, tmp_path) == f"params.yaml: {message}"
+
+
+def test_every_wrong_parameter_has_a_line_of_its_own(tmp_path: Path) -> None:
+    lines = refusal("train: {kimg: 0, batch_size: x}\nmodel: {widht: 3}\n", tmp_path).splitlines()
+    assert len(lines) == 3
+    assert {line.removeprefix("error: ").split(": ")[1] for line in lines} == {
+        "model.widht",
+        "train.kimg",
+        "train.batch_size",
+    }
+    assert all("params.yaml: " in line for line in lines)
+    assert [line.startswith("error: ") for line in lines] == [False, True, True]  # run_command writes the first one
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("data: {}\ntrain: {a: [\n", "line 3: not valid YAML: expected the node content, but found '<stream end>'"),
+        ("train:\n\tkimg: 3", "line 2: not valid YAML: found character '\\t' that cannot start any token"),
+        ("train:\n  kimg: 1\n  kimg: 2\n", 'line 3: not valid YAML: found duplicate key "kimg" with value "2"'),
+        ("train: !!python/object:os.system {}", "line 1: not valid YAML: could not determine a constructor"),
+        ("train: {kimg: \x00}", "params.yaml: not valid YAML: "),
+    ],
+)
+def test_bad_yaml_is_refused_with_its_line(text: str, message: str, tmp_path: Path) -> None:
+    refused = refusal(text, tmp_path)
+    assert refused.startswith("params.yaml")
+    assert message in refused
+    assert "\n" not in refused
+
+
+def test_a_file_that_cannot_be_read_is_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=rf"{tmp_path}/params\.yaml cannot be read \(.*No such file.*project's folder"):
+        load_params()
+    Path("params.yaml").write_bytes(b"train: {kimg: \xff}")
+    with pytest.raises(UserError, match=r"params\.yaml cannot be read \(.*utf-8"):
+        load_params()
+
+
+def test_replace_makes_a_checked_copy() -> None:
+    params = Params()
+    changed = params.replace({"train.lr_generator": 1e-4, "model.hidden_sizes": [8], "register.model_name": "x"})
+    assert (changed.train.lr_generator, changed.model.hidden_sizes, changed.register_.model_name) == (1e-4, [8], "x")
+    assert params == Params()
+    assert changed.replace({name: params.flat()[name] for name in params.flat()}) == params
+    with pytest.raises(UserError, match=r"^train\.lr: unknown parameter; did you mean train\.l1\?$"):
+        params.replace({"train.lr": 1})
+    with pytest.raises(UserError, match="unknown parameter"):
+        params.replace({"train": {}})
+    with pytest.raises(UserError, match=r"^parameters: train\.kimg: 'x' is not allowed: it must be float > 0"):
+        params.replace({"train.kimg": "x"})
+
+
+def test_parameters_cannot_be_changed_in_place() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Params().train.kimg = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("model.dropout: {low: 0, high: 0.4}", FloatRange(low=0, high=0.4)),
+        ("train.r1_weight: {low: 0, high: 10}", FloatRange(low=0, high=10)),
+        ("train.r1_weight: {low: 1, high: 10, log: true}", FloatRange(low=1, high=10, log=True)),
+        ("train.r1_weight: {low: 0, high: 10, step: 1}", FloatRange(low=0, high=10, step=1)),
+        ("train.lr_generator: {low: 1e-4, high: 1e-2, log: true}", FloatRange(low=1e-4, high=1e-2, log=True)),
+        ("model.width: {low: 8, high: 64, step: 8}", IntRange(low=8, high=64, step=8)),
+        ("model.width: {low: 8, high: 8}", IntRange(low=8, high=8)),
+        ("train.loss: {choices: [bce, hinge]}", Choices(choices=["bce", "hinge"])),
+        ("train.beta1: {choices: [0, 0.5]}", Choices(choices=[0, 0.5])),
+    ],
+)
+def test_a_range_has_the_kind_of_its_parameter(entry: str, expected: SpaceEntry, tmp_path: Path) -> None:
+    params = load(f"tune:\n  space:\n    {entry}\n", tmp_path)
+    (found,) = params.tune.space.values()
+    assert type(found) is type(expected)
+    assert found == expected
+    if isinstance(found, FloatRange):
+        assert (type(found.low), type(found.high)) == (float, float)
+    assert params.replace({"train.kimg": 1}).tune == params.tune
+
+
+LOGARITHMIC = "a logarithmic range needs low above 0 and no step"
+ENTRY = "it must be {low, high[, log, step]} with numbers, or {choices} with a list of numbers or words"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("model.latent: {low: 1, high: 2}", ".model.latent: unknown parameter; did you mean model.latent_size?"),
+        ("dropout: {low: 0, high: 0.3}", ".dropout: only parameters of the model and train sections can be tuned"),
+        ("data.split_seed: {low: 0, high: 3}",
+         ".data.split_seed: only parameters of the model and train sections can be tuned"),
+        ("model.dropout: {low: 0, high: 1}", ".model.dropout: 1.0 is not allowed: it must be float >= 0 and < 1"),
+        ("model.width: {low: 2, high: 8}", ".model.width: 2 is not allowed: it must be int >= 4 and <= 2048"),
+        ("model.width: {low: 8.0, high: 9}", ".model.width: 8.0 is not allowed: it must be int >= 4 and <= 2048"),
+        ("train.loss: {low: 1, high: 2}", ".train.loss: 1 is not allowed: it must be bce | least_squares | hinge"),
+        ("train.loss: {choices: [bce, wgan]}", ".train.loss: 'wgan' is not allowed: it must be bce | least_squares | hinge"),
+        ("train.l1: {low: 0.2, high: 0.1}", ".train.l1: low 0.2 is above high 0.1"),
+        ("train.l1: {low: 0, high: 0.1, log: true}", ".train.l1: " + LOGARITHMIC),
+        ("model.width: {low: 8, high: 64, log: true, step: 8}", ".model.width: " + LOGARITHMIC),
+        ("train.l1: {low: 0.1, high: 1, log: true, step: 1}", ".train.l1: " + LOGARITHMIC),
+        ("model.width: {choices: []}", ".model.width: {'choices': []} is not allowed: " + ENTRY),
+        ("model.width: {low: 8, hihg: 9}", ".model.width: {'low': 8, 'hihg': 9} is not allowed: " + ENTRY),
+        ("model.dropout: {low: .nan, high: 0.1}", ".model.dropout: {'low': nan, 'high': 0.1} is not allowed: " + ENTRY),
+        ("model.hidden_sizes: {choices: [[8], [9]]}", ".model.hidden_sizes: {'choices': [[8], [9]]} is not allowed: " + ENTRY),
+        ("model.width: 3", ".model.width: 3 is not allowed: " + ENTRY),
+        ("", ": None is not allowed: it must be names, each with " + ENTRY.removeprefix("it must be ")),
+    ],
+)  # fmt: skip
+def test_a_wrong_search_space_is_one_sentence(entry: str, message: str, tmp_path: Path) -> None:
+    assert refusal(f"tune:\n  space:\n    {entry}\n", tmp_path) == f"params.yaml: tune.space{message}"
+
+
+def changed_lines(old: str, new: str) -> list[str]:
+    lines = difflib.unified_diff(old.splitlines(keepends=True), new.splitlines(keepends=True), n=0)
+    return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+
+
+def test_writing_changes_the_values_and_no_other_byte(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    shutil.copy(SHIPPED, path)
+    write_params({}, path)
+    assert path.read_bytes() == SHIPPED.read_bytes()
+    changes: dict[str, Any] = {
+        "data.folder": "/a b: #c",
+        "model.hidden_sizes": [128, 1024],
+        "train.loss": "hinge",
+        "train.lr_generator": 1.25e-5,
+        "train.kimg": 6,
+    }
+    write_params(changes, path)
+    assert changed_lines(SHIPPED.read_text(), path.read_text()) == [
+        "-  folder: null                  # a local folder with the dataset's four files, tried after the mirrors\n",
+        '+  folder: "/a b: #c"                  # a local folder with the dataset\'s four files, tried after the mirrors\n',
+        "-  hidden_sizes: [256, 512, 1024]  # mlp: the generator's hidden layers; the discriminator has them reversed\n",
+        "+  hidden_sizes: [128, 1024]  # mlp: the generator's hidden layers; the discriminator has them reversed\n",
+        "-  kimg: 600                     # length: thousands of real images shown\n",
+        "+  kimg: 6                     # length: thousands of real images shown\n",
+        "-  loss: bce                     # bce | least_squares | hinge\n",
+        "+  loss: hinge                     # bce | least_squares | hinge\n",
+        "-  lr_generator: 0.002\n",
+        "+  lr_generator: 1.25e-05\n",
+    ]
+    assert load_params(path) == Params().replace(changes)
+    write_params({name: Params().flat()[name] for name in changes}, path)
+    assert path.read_bytes() == SHIPPED.read_bytes()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        ("data:\r\n    folder:   ~  # ä\r\n", "x", "data:\r\n    folder:   x  # ä\r\n"),
+        ("data:\n  folder:\n  split_seed: 0x10", "x", "data:\n  folder: x\n  split_seed: 0x10"),
+        ("data: {folder: 'x', split_seed: 3}", None, "data: {folder: null, split_seed: 3}"),
+        ("data:\n  folder: x\n", "null", 'data:\n  folder: "null"\n'),
+        ("data:\n  folder: x\n", "007", 'data:\n  folder: "007"\n'),
+    ],
+)
+def test_any_style_of_yaml_is_kept(text: str, value: str | None, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text.encode())
+    write_params({"data.folder": value}, path)
+    assert path.read_bytes().decode() == expected
+    assert load_params(path).data.folder == value
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "message"),
+    [
+        ("train: {kimg: 5}", {"train.kimg": 0}, r"train\.kimg: 0 is not allowed"),
+        ("train: {kimg: 5}", {"train.kimg": 6, "train.loss": "x"}, r"train\.loss: 'x' is not allowed"),
+        ("train: {kimg: 5}", {"train.kmg": 6}, r"train\.kmg: unknown parameter; did you mean train\.kimg\?"),
+        ("train: {kimg: x}", {"train.kimg": 6}, r"params\.yaml: train\.kimg: 'x' is not allowed"),
+        ("train: {kimg: 5}", {"train.l1": 0.1}, r"params\.yaml: train\.l1 has no value on one line"),
+        ("", {"train.l1": 0.1}, r"params\.yaml: train\.l1 has no value on one line"),
+        ("model:\n  hidden_sizes:\n  - 3\n", {"model.hidden_sizes": [4]}, r"hidden_sizes has no value on one line"),
+        ("train: {kimg: &k 5, r1_weight: *k}", {"train.kimg": 6}, r"train\.kimg cannot be changed automatically"),
+        ("train: {kimg: 5}", {"train.patience": 3}, r"train\.patience"),
+    ],
+)  # fmt: skip
+def test_a_refused_change_leaves_the_file_as_it_is(
+    text: str, changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        write_params(changes, path)
+    assert path.read_text() == text
+    assert [entry.name for entry in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_the_table_names_type_default_and_help_of_every_parameter() -> None:
+    rows = {name: (kind, default, text) for name, kind, default, text in describe()}
+    assert list(rows) == list(Params().flat())
+    assert {name: default for name, (_, default, _) in rows.items() if name != "tune.space"} == {
+        name: value for name, value in Params().flat().items() if name != "tune.space"
+    }
+    assert all(len(text) > 5 for _, _, text in rows.values())
+    assert {name: rows[name][0] for name in ("data.folder", "data.dataset", "train.seed", "train.ema_decay")} == {
+        "data.folder": "text | null",
+        "data.dataset": "fashion-mnist | digits",
+        "train.seed": "int >= 0 and < 4294967296",
+        "train.ema_decay": "float >= 0 and < 1",
+    }
+    assert rows["model.hidden_sizes"][0] == "list of 1 to 16, each int >= 1 and <= 65536"
+
+
+def test_the_command_prints_every_name_in_full_even_into_a_narrow_pipe() -> None:
+    command = [sys.executable, "-m", "src.params"]
+    printed = subprocess.run(command, cwd=SHIPPED.parent, capture_output=True, text=True, check=True).stdout
+    words = set(printed.split())
+    assert set(Params().flat()) <= words
+    assert max(map(len, printed.splitlines())) <= 80
+
+
+def test_parsing_takes_what_json_gives() -> None:
+    assert parse_params(json.loads(json.dumps(Params().model_dump(by_alias=True))), "here") == Params()
+    assert parse_params(None, "here") == Params()

@@ -1,0 +1,146 @@
+"""The whole pipeline on the digits set, by DVC, as a user runs it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from PIL import Image
+
+from src.tracking.lineage import file_md5
+from tests.conftest import Project
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def only_run(project: Project) -> Any:
+    client = MlflowClient(project.tracking_uri)
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    run_id = read_json(project.folder / "models/gan/run.json")["run_id"]
+    (run,) = [run for run in runs if run.info.run_id == run_id]
+    return run
+
+
+def test_scorecard_beside_the_ceiling(project: Project) -> None:
+    scorecard = read_json(project.folder / "models/evaluation/scorecard.json")
+    assert scorecard["samples"] == 200
+    assert scorecard["real"]["agreement"] > 0.9 > scorecard["generated"]["agreement"] > 0.25
+    assert scorecard["real"]["frechet_classifier_distance"] < scorecard["generated"]["frechet_classifier_distance"]
+    assert 1 <= scorecard["generated"]["classifier_score"] <= scorecard["real"]["classifier_score"] <= 10
+    report = read_json(project.folder / "models/classifier/report.json")
+    assert scorecard["classifier_hash"] == report["classifier_hash"]
+    assert np.sum(report["confusion"]) == 359
+    table = pd.read_csv(project.folder / "models/evaluation/per_class.csv")
+    assert len(table) == 10
+    assert table["generated_recall"].mean() == pytest.approx(scorecard["generated"]["agreement"], abs=0.05)
+
+
+def test_history_and_pictures(project: Project) -> None:
+    gan = project.folder / "models/gan"
+    losses, scores = pd.read_csv(gan / "history.csv"), pd.read_csv(gan / "scores.csv")
+    assert losses["step"].is_monotonic_increasing
+    assert losses["step"].iloc[-1] == scores["step"].iloc[-1] == round(6000 / 32)
+    assert losses[["loss_discriminator", "loss_generator"]].notna().all(axis=None)
+    assert read_json(gan / "metrics.json")["validation"]["score"] == scores["score"].min()
+    assert len(list((gan / "samples").glob("*.png"))) == len(scores) + 1
+    for picture in (gan / "history.png", *(project.folder / "models/evaluation").glob("*.png")):
+        assert min(Image.open(picture).size) > 100
+
+
+def test_nothing_changed_does_nothing(project: Project) -> None:
+    output = project.run("dvc", "repro").stdout
+    assert "Data and pipelines are up to date" in output
+    assert "Running stage" not in output
+
+
+def test_mlflow_run_holds_everything(project: Project) -> None:
+    run, client = only_run(project), MlflowClient(project.tracking_uri)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.lr_generator"] == "0.002"
+    assert run.data.params["model.family"] == "mlp"
+    assert len(run.data.params) > 40
+    tags = run.data.tags
+    assert tags["git.dirty"] == "false"
+    assert tags["git.commit"] == project.run("git", "rev-parse", "HEAD").stdout.strip()
+    assert tags["dvc.out.data/prepared/dataset.safetensors"] == file_md5(
+        project.folder / "data/prepared/dataset.safetensors"
+    )
+    assert tags["seed"] == "0"
+    assert tags["version.torch"]
+    assert tags["registered"] == "gan-digits/1"
+    (dataset,) = run.inputs.dataset_inputs
+    assert dataset.dataset.digest == tags["dvc.out.data/prepared/dataset.safetensors"]
+    history = client.get_metric_history(run.info.run_id, "validation.score")
+    scores = pd.read_csv(project.folder / "models/gan/scores.csv")
+    assert [point.value for point in history] == scores["score"].tolist()
+    assert [point.step for point in history] == scores["step"].tolist()
+    scorecard = read_json(project.folder / "models/evaluation/scorecard.json")
+    assert run.data.metrics["test.agreement"] == scorecard["generated"]["agreement"]
+    assert run.data.metrics["test.real.agreement"] == scorecard["real"]["agreement"]
+    names = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert {"generator.safetensors", "history.csv", "evaluation", "images", "samples", "dvc.lock"} <= names
+    evaluation = {file.path for file in client.list_artifacts(run.info.run_id, "evaluation")}
+    assert {"evaluation/confusion.png", "evaluation/scorecard.json"} <= evaluation
+
+
+def test_registered_once_as_champion(project: Project) -> None:
+    client = MlflowClient(project.tracking_uri)
+    model = client.get_registered_model("gan-digits")
+    assert str(model.aliases["champion"]) == "1"
+    assert "version 1 is the champion already" in project.module("register").stdout
+    assert len(client.search_model_versions("name = 'gan-digits'")) == 1
+
+
+def test_dvc_commands_answer(project: Project) -> None:
+    metrics = project.run("dvc", "metrics", "show", "--json").stdout
+    assert json.loads(metrics)[""]["data"]["models/evaluation/metrics.json"]["data"]["generated"]["agreement"] > 0.25
+    assert "train_classifier" in project.run("dvc", "dag").stdout
+    plots = project.run("dvc", "plots", "show", "-q")
+    page = (project.folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")
+    assert "loss_discriminator" in page, plots.stderr
+
+
+@pytest.mark.slow
+def test_experiment_with_another_learning_rate(project: Project, tmp_path: Path) -> None:
+    """``dvc exp run -S``: a new run and version in the same store; going back restores the first outputs."""
+    copy = Project(tmp_path / "copy")
+    shutil.copytree(project.folder, copy.folder)
+    copy.run("git", "add", "dvc.lock")
+    copy.run("git", "commit", "-q", "-m", "lock")
+    before = read_json(copy.folder / "models/gan/run.json")["run_id"]
+    copy.run("dvc", "exp", "run", "-n", "slower", "-S", "train.lr_generator=1e-4")
+    run = only_run(copy)
+    assert run.data.params["train.lr_generator"] == "0.0001"
+    assert run.data.tags["dvc.exp.name"] == "slower"
+    assert run.data.tags["git.dirty"] == "true"
+    diff = MlflowClient(copy.tracking_uri).download_artifacts(run.info.run_id, "git.diff", str(tmp_path))
+    assert "+  lr_generator: 0.0001" in Path(diff).read_text(encoding="utf-8")
+    assert "0.0001" in copy.run("dvc", "params", "diff").stdout
+    assert "models/evaluation/metrics.json" in copy.run("dvc", "metrics", "diff").stdout
+    assert "slower" in copy.run("dvc", "exp", "show", "--csv").stdout
+    listing = copy.module("registry", "list").stdout
+    assert "gan-digits/2" in listing
+    copy.run("git", "checkout", "-q", "--", ".")
+    copy.run("dvc", "repro")
+    assert read_json(copy.folder / "models/gan/run.json")["run_id"] == before
+
+
+def test_stages_run_without_dvc(project: Project, tmp_path: Path) -> None:
+    """Evaluate and register by hand continue the same run; a wrong order says what is missing."""
+    copy = Project(tmp_path / "copy")
+    shutil.copytree(project.folder, copy.folder, ignore=shutil.ignore_patterns("evaluation", ".dvc", ".git"))
+    result = copy.module("register", check=False)
+    assert result.returncode == 2
+    assert "models/evaluation/scorecard.json is missing" in result.stderr
+    assert "Traceback" not in result.stderr
+    copy.module("evaluate")
+    scorecards = [read_json(one.folder / "models/evaluation/scorecard.json") for one in (project, copy)]
+    assert scorecards[0] == scorecards[1]

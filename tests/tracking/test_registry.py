@@ -1,0 +1,101 @@
+import shutil
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+
+from src import paths
+from src.errors import UserError
+from src.networks.description import content_hash, load_generator
+from src.networks.sampling import generate
+from src.pixels import to_uint8
+from src.tracking import registry, store
+from tests.conftest import Project
+
+
+@pytest.mark.parametrize(
+    ("reference", "parts"),
+    [
+        ("gan@champion", ("gan", "alias", "champion")),
+        ("gan/3", ("gan", "version", "3")),
+        ("gan", ("gan", "alias", "champion")),
+        ("models:/gan@candidate", ("gan", "alias", "candidate")),
+    ],
+)
+def test_references(reference: str, parts: tuple[str, str, str]) -> None:
+    assert registry.split_reference(reference) == parts
+
+
+@pytest.mark.parametrize("reference", ["", "@champion", "gan@", "gan/x", "gan/"])
+def test_wrong_references(reference: str) -> None:
+    with pytest.raises(UserError, match="is not a model: write NAME@ALIAS or NAME/VERSION"):
+        registry.split_reference(reference)
+
+
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ("nothing@champion", "has no model 'nothing'; it has gan-digits"),
+        ("gan-digits@winner", "gan-digits has no alias 'winner'; aliases: candidate, champion; versions: 1"),
+        ("gan-digits/7", "gan-digits has no version '7'; aliases: candidate, champion; versions: 1"),
+    ],
+)
+def test_unknown_models(in_project: Project, reference: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        registry.find_version(store.connect(), reference)
+
+
+def test_a_version_comes_back_as_it_was(in_project: Project) -> None:
+    client = store.connect()
+    version = registry.find_version(client, "gan-digits@champion")
+    stored, original = registry.load_version(client, version), load_generator(paths.GAN)
+    assert content_hash(stored.network) == content_hash(original) == version.tags["generator.hash"]
+    assert stored.class_names == tuple("0123456789")
+    assert float(version.tags["validation.score"]) > 0
+
+
+def test_mlflow_loads_it_without_pickle(in_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.connect()
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    rows = np.array([[label, seed] for label in range(10) for seed in (0, 5)], dtype=np.int64)
+    labels, seeds = torch.from_numpy(rows).unbind(1)
+    expected = generate(load_generator(paths.GAN), labels, seeds)
+    by_torch = mlflow.pytorch.load_model("models:/gan-digits@champion")(torch.from_numpy(rows))
+    by_pyfunc = mlflow.pyfunc.load_model("models:/gan-digits@champion").predict(rows)
+    assert torch.equal(to_uint8(by_torch.detach()), expected)
+    assert torch.equal(to_uint8(torch.from_numpy(by_pyfunc)), expected)
+
+
+def test_no_registered_file_is_a_pickle(in_project: Project, tmp_path: Path) -> None:
+    store.connect()
+    folder = mlflow.artifacts.download_artifacts("models:/gan-digits/1", dst_path=str(tmp_path))
+    endings = {file.suffix for file in Path(folder).rglob("*") if file.is_file()}
+    assert not endings & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
+
+
+def test_tampered_files_are_refused(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.folder)
+    client = store.connect()
+    version = registry.find_version(client, "gan-digits/1")
+    folder = Path(mlflow.artifacts.download_artifacts("models:/gan-digits/1", dst_path=str(tmp_path / "model")))
+    weights = folder / "extra_files" / "generator.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(bytes(content))
+
+    def tampered(uri: str, dst_path: str) -> str:
+        return str(shutil.copytree(folder, Path(dst_path) / "model"))
+
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", tampered)
+    with pytest.raises(UserError, match="gan-digits/1 is not what was registered"):
+        registry.load_version(client, version)
+
+
+def test_datasets_do_not_mix(in_project: Project) -> None:
+    client = store.connect()
+    registry.check_dataset(client, "gan-digits", "digits")
+    registry.check_dataset(client, "gan-unknown", "fashion-mnist")
+    with pytest.raises(UserError, match="'gan-digits' holds generators of digits, this one is of fashion-mnist"):
+        registry.check_dataset(client, "gan-digits", "fashion-mnist")

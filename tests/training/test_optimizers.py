@@ -1,0 +1,69 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from src.params import Train
+from src.training.optimizers import constant_then_linear, make_optimizer, make_schedule
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "settings"),
+    [
+        ("adam", torch.optim.Adam, {"betas": (0.4, 0.8), "weight_decay": 0.1}),
+        ("sgd", torch.optim.SGD, {"momentum": 0.4, "weight_decay": 0.1, "nesterov": False}),
+        ("rmsprop", torch.optim.RMSprop, {"momentum": 0.4, "alpha": 0.8, "weight_decay": 0.1}),
+    ],
+)
+def test_the_parameters_arrive_in_the_optimiser(name: Any, kind: type, settings: dict[str, Any]) -> None:
+    network = nn.Linear(2, 3)
+    optimizer = make_optimizer(network, Train(optimizer=name, beta1=0.4, beta2=0.8, weight_decay=0.1), lr=0.25)
+    assert type(optimizer) is kind
+    (group,) = optimizer.param_groups
+    assert {key: group[key] for key in settings} == settings
+    assert group["lr"] == 0.25
+    assert [id(one) for one in group["params"]] == [id(one) for one in network.parameters()]
+
+
+def test_sgd_moves_by_rate_times_gradient_and_decay() -> None:
+    weight = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(weight.weight, 2.0)
+    optimizer = make_optimizer(weight, Train(optimizer="sgd", beta1=0.0, weight_decay=0.5), lr=0.1)
+    weight(torch.tensor([[3.0]])).sum().backward()
+    optimizer.step()
+    assert weight.weight.item() == pytest.approx(2 - 0.1 * (3 + 0.5 * 2))
+
+
+@pytest.mark.parametrize(
+    ("decay_from", "at", "factor"),
+    [
+        (0.5, 0, 1),
+        (0.5, 50, 1),
+        (0.5, 51, 0.98),
+        (0.5, 75, 0.5),
+        (0.5, 99, 0.02),
+        (0.5, 100, 0),
+        (0.5, 101, 0),
+        (0.0, 0, 1),
+        (0.0, 25, 0.75),
+        (0.0, 100, 0),
+        (1.0, 0, 1),
+        (1.0, 99, 1),
+        (1.0, 100, 1),
+    ],
+)
+def test_the_rate_is_constant_and_then_falls_to_zero(decay_from: float, at: int, factor: float) -> None:
+    assert constant_then_linear(decay_from, 100)(at) == pytest.approx(factor)
+
+
+def test_the_schedule_sets_the_rate_of_every_step() -> None:
+    train = Train(optimizer="sgd", lr_decay_from=0.5)
+    optimizer = make_optimizer(nn.Linear(1, 1), train, lr=0.2)
+    schedule, rates = make_schedule(optimizer, train, 4), []
+    for _ in range(4):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    assert rates == pytest.approx([0.2, 0.2, 0.2, 0.1])
+    assert schedule.get_last_lr() == [0]

@@ -1,0 +1,178 @@
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from src.networks.interface import Discriminator, Generator
+from src.params import Train
+from src.training import step as step_module
+from src.training.losses import LOSSES
+from src.training.penalties import l1_penalty, r1_penalty
+from src.training.step import COUNTERS, AdversarialStep
+from tests.networks.tiny import FAMILIES, batch, pair
+
+LOSS_NAMES: Any = ("bce", "least_squares", "hinge")
+
+
+def weights(network: nn.Module) -> list[Tensor]:
+    return [one.detach().clone() for one in network.parameters()]
+
+
+def same(first: list[Tensor], second: list[Tensor]) -> bool:
+    return all(torch.equal(one, other) for one, other in zip(first, second, strict=True))
+
+
+def size(network: nn.Module) -> float:
+    return sum(float(one.abs().sum()) for one in weights(network) if one.dim() > 1)
+
+
+def run(train: Train, count: int = 1, family: str = "mlp") -> tuple[Generator, Discriminator, list[Tensor]]:
+    """The networks after some steps, and the counters of each step."""
+    generator, discriminator = pair(family)
+    step = AdversarialStep(generator, discriminator, train, 100)
+    counters = []
+    for index in range(count):
+        images, labels, latents = batch(seed=index)
+        counters.append(step(index, images, labels, latents))
+    return generator, discriminator, counters
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("loss", LOSS_NAMES)
+def test_a_step_moves_every_weight_of_both_networks(loss: Any, family: str) -> None:
+    generator, discriminator, (counters,) = run(Train(loss=loss), family=family)
+    for network, start in zip((generator, discriminator), pair(family), strict=True):
+        for (name, weight), old in zip(network.named_parameters(), weights(start), strict=True):
+            assert not torch.equal(weight.detach(), old), name
+            assert weight.isfinite().all(), name
+    assert counters.shape == (len(COUNTERS),)
+    assert counters.isfinite().all()
+    assert not counters.requires_grad
+    assert ((counters[2:] >= 0) & (counters[2:] <= 1)).all()
+
+
+@pytest.mark.parametrize(("r1_weight", "l1", "weight_decay"), [(0.0, 0.0, 0.0), (0.3, 0.01, 0.1)])
+@pytest.mark.parametrize("loss", LOSS_NAMES)
+def test_two_steps_are_those_of_the_algorithm_written_out(
+    loss: Any, r1_weight: float, l1: float, weight_decay: float
+) -> None:
+    """Against gradients of whole losses and a plain update, without the tricks that save time."""
+    train = Train(
+        loss=loss,
+        optimizer="sgd",
+        beta1=0.0,
+        lr_generator=0.03,
+        lr_discriminator=0.05,
+        r1_weight=r1_weight,
+        r1_interval=2,
+        l1=l1,
+        weight_decay=weight_decay,
+        lr_decay_from=1.0,
+    )
+    generator, discriminator, counters = run(train, 2)
+
+    def update(network: nn.Module, objective: Tensor, rate: float) -> None:
+        parameters = list(network.parameters())
+        with torch.no_grad():
+            for one, slope in zip(parameters, torch.autograd.grad(objective, parameters), strict=True):
+                one.sub_(rate * (slope + weight_decay * one))
+
+    plain_g, plain_d = pair()
+    for index, found in enumerate(counters):
+        images, labels, latents = batch(seed=index)
+        real, fake = plain_d(images, labels), plain_d(plain_g(latents, labels).detach(), labels)
+        loss_d = LOSSES[loss].discriminator(real, fake)
+        objective = loss_d + l1 * l1_penalty(plain_d.parameters())
+        if index == 0:
+            objective = objective + 2 * r1_weight * r1_penalty(plain_d, images, labels)
+        update(plain_d, objective, 0.05)
+        loss_g = LOSSES[loss].generator(plain_d(plain_g(latents, labels), labels))
+        update(plain_g, loss_g + l1 * l1_penalty(plain_g.parameters()), 0.03)
+        boundary = 0.5 if loss == "least_squares" else 0.0
+        shares = [float((real > boundary).float().mean()), float((fake <= boundary).float().mean())]
+        assert found.tolist() == pytest.approx([loss_d.item(), loss_g.item(), *shares], rel=1e-5)
+    for network, plain in ((generator, plain_g), (discriminator, plain_d)):
+        for one, other in zip(weights(network), weights(plain), strict=True):
+            assert torch.allclose(one, other, rtol=0, atol=2e-6)
+
+
+def test_the_generators_step_leaves_the_discriminator_alone() -> None:
+    train = Train(optimizer="sgd", beta1=0.0, lr_generator=0.5, lr_discriminator=1e-30, r1_weight=0.0)
+    generator, discriminator, _ = run(train)
+    start_g, start_d = pair()
+    assert same(weights(discriminator), weights(start_d))
+    assert not same(weights(generator), weights(start_g))
+    assert all(one.requires_grad for one in discriminator.parameters())
+    # What is left in .grad is the discriminator's own step and nothing of the generator's.
+    images, labels, latents = batch()
+    fake = start_g(latents, labels).detach()
+    LOSSES["bce"].discriminator(start_d(images, labels), start_d(fake, labels)).backward()
+    for one, other in zip(discriminator.parameters(), start_d.parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.allclose(one.grad, other.grad, rtol=0, atol=1e-6)
+
+
+def test_the_discriminators_step_leaves_the_generator_alone() -> None:
+    train = Train(optimizer="sgd", beta1=0.0, lr_generator=1e-30, lr_discriminator=0.5)
+    generator, discriminator, _ = run(train)
+    start_g, start_d = pair()
+    assert same(weights(generator), weights(start_g))
+    assert not same(weights(discriminator), weights(start_d))
+
+
+def test_r1_comes_on_the_first_step_and_every_kth_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, seen = 0, []
+
+    def counted(*arguments: Any) -> Tensor:
+        seen.append(now)
+        return r1_penalty(*arguments)
+
+    monkeypatch.setattr(step_module, "r1_penalty", counted)
+    for train, expected in (
+        (Train(r1_interval=3), [0, 3, 6]),
+        (Train(r1_weight=0.0), []),
+        (Train(r1_interval=1), list(range(8))),
+    ):
+        seen.clear()
+        step = AdversarialStep(*pair(), train, 8)
+        images, labels, latents = batch()
+        for now in range(8):
+            step(now, images, labels, latents)
+        assert seen == expected
+
+
+@pytest.mark.parametrize("name", ["l1", "weight_decay"])
+def test_penalties_on_weights_shrink_both_networks(name: str) -> None:
+    free, held = (run(Train.model_validate({"r1_weight": 0.0, name: value}), 40) for value in (0.0, 0.05))
+    for network, shrunk in zip(free[:2], held[:2], strict=True):
+        assert size(shrunk) < 0.9 * size(network)
+
+
+def test_dropout_makes_two_equal_steps_differ_unless_seeded() -> None:
+    results = []
+    for seed in (1, 1, 2):
+        _, discriminator = pair()
+        for module in discriminator.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.5
+        step = AdversarialStep(pair()[0], discriminator, Train(), 10)
+        torch.manual_seed(seed)
+        results.append(step(0, *batch()).tolist())
+    assert results[0] == results[1]
+    assert results[0] != results[2]
+
+
+def test_the_average_follows_and_the_rates_fall() -> None:
+    generator, discriminator = pair()
+    start = copy.deepcopy(generator)
+    step = AdversarialStep(generator, discriminator, Train(ema_decay=0.5, lr_generator=0.01, lr_discriminator=0.02), 4)
+    rates = []
+    for index in range(4):
+        step(index, *batch())
+        rates.append([schedule.get_last_lr()[0] for schedule in step.schedules])
+    assert rates == [pytest.approx(row) for row in ([0.01, 0.02], [0.01, 0.02], [0.005, 0.01], [0, 0])]
+    assert not same(weights(step.average.network), weights(start))
+    assert not same(weights(step.average.network), weights(generator))

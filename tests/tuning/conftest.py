@@ -1,0 +1,85 @@
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from torch import nn
+
+from src.params import Params, parse_params
+from src.tracking.store import connect
+from src.training.loop import TrainingData
+from src.tuning.study import fingerprint, open_study
+from src.tuning.trial import Setting
+
+TINY: dict[str, Any] = {
+    "model": {"family": "mlp", "hidden_sizes": [16], "latent_size": 4},
+    "train": {"device": "cpu", "batch_size": 32, "score_samples": 20},
+    "tune": {
+        "kimg": 0.64,
+        "score_every_kimg": 0.16,
+        "space": {
+            "train.lr_generator": {"low": 1e-4, "high": 1e-1, "log": True},
+            "model.latent_size": {"low": 2, "high": 8},
+        },
+    },
+}
+
+
+@pytest.fixture
+def params() -> Params:
+    return parse_params(TINY, "test")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh MLflow store, to be copied: to make one takes a second."""
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("DVC_ROOT", raising=False)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect()
+    return folder / "mlruns"
+
+
+@pytest.fixture
+def place(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with an empty store, as the current folder."""
+    shutil.copytree(empty_store, tmp_path / "mlruns")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def study(place: Path, params: Params) -> optuna.Study:
+    return open_study(params, fingerprint(params, "data", "classifier"))
+
+
+def weight_judge(generator: nn.Module) -> Mapping[str, float]:
+    """A score that depends on the training, and costs nothing."""
+    total = sum(float(parameter.abs().sum()) for parameter in generator.parameters())
+    return {"score": total, "agreement": 0.5}
+
+
+def scripted_judge(*scores: float) -> Callable[[nn.Module], Mapping[str, float]]:
+    """The given scores, one a call, whatever the generator."""
+    script: Iterator[float] = iter(scores)
+    return lambda generator: {"score": next(script), "agreement": 0.5}
+
+
+def training_data(judge: Callable[[Any], Mapping[str, float]]) -> TrainingData:
+    images = torch.randint(0, 256, (64, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return TrainingData(images, torch.arange(64) % 10, 10, judge)
+
+
+def setting(params: Params, judge: Callable[[Any], Mapping[str, float]], parent: str, seconds: float = 1e6) -> Setting:
+    deadline = time.monotonic() + seconds
+    return Setting(
+        params, training_data(judge), "tiny tuning", parent, {"seed": "0"}, deadline, lambda share, text: None
+    )

@@ -1,0 +1,86 @@
+from typing import Any
+
+import optuna
+import pytest
+from optuna.distributions import IntDistribution
+
+from src.errors import UserError
+from src.params import Params
+from src.tuning.space import NOT_SEARCHED, current_values, distributions, outside, same_kind
+
+SPACE: dict[str, Any] = {
+    "train.lr_generator": {"low": 1e-4, "high": 1e-2, "log": True},
+    "model.dropout": {"low": 0.0, "high": 0.4, "step": 0.1},
+    "model.latent_size": {"low": 16, "high": 64, "step": 16},
+    "model.width": {"low": 8, "high": 64, "log": True},
+    "train.loss": {"choices": ["bce", "hinge"]},
+    "train.batch_size": {"choices": [32, 64]},
+}
+
+
+def with_space(params: Params, space: dict[str, Any]) -> Params:
+    return params.replace({"tune.space": space})
+
+
+def test_values_stay_in_their_ranges_on_their_steps_and_among_their_choices(params: Params) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [study.ask(distributions(with_space(params, SPACE))).params for _ in range(200)]
+    columns = {name: [values[name] for values in drawn] for name in SPACE}
+    rates = columns["train.lr_generator"]
+    assert all(1e-4 <= rate <= 1e-2 for rate in rates)
+    assert 0.4 < sum(rate < 1e-3 for rate in rates) / 200 < 0.6  # uniform in the logarithm
+    assert {round(value, 9) for value in columns["model.dropout"]} == {0.0, 0.1, 0.2, 0.3, 0.4}
+    assert set(columns["model.latent_size"]) == {16, 32, 48, 64}
+    assert all(isinstance(width, int) and 8 <= width <= 64 for width in columns["model.width"])
+    assert set(columns["train.loss"]) == {"bce", "hinge"}
+    assert set(columns["train.batch_size"]) == {32, 64}
+    for values in drawn[:20]:
+        params.replace(values)
+
+
+@pytest.mark.parametrize("name", NOT_SEARCHED)
+def test_what_belongs_to_the_measurement_cannot_be_searched(params: Params, name: str) -> None:
+    choice = "cpu" if name == "train.device" else 1000
+    with pytest.raises(UserError, match=rf"tune\.space\.{name} cannot be searched: "):
+        distributions(with_space(params, {name: {"choices": [choice]}}))
+
+
+def test_an_empty_space_is_refused(params: Params) -> None:
+    with pytest.raises(UserError, match=r"tune\.space is empty"):
+        distributions(with_space(params, {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "beyond"),
+    [
+        ("train.lr_generator", [1e-4, 2e-3, 1e-2], [9e-5, 0.02]),
+        ("model.dropout", [0.0, 0.3, 0.1 + 0.2], [0.25, 0.5]),
+        ("model.latent_size", [16, 32], [17, 65]),
+        ("model.width", [8, 9], [7, 65]),
+        ("train.loss", ["bce"], ["least_squares", None]),
+        ("train.batch_size", [32], [33]),
+    ],
+)
+def test_a_value_is_inside_when_a_trial_could_draw_it(
+    params: Params, name: str, inside: list[Any], beyond: list[Any]
+) -> None:
+    space = {name: with_space(params, SPACE).tune.space[name]}
+    assert [outside({name: value}, space) for value in inside] == [[]] * len(inside)
+    assert [outside({name: value}, space) for value in beyond] == [[name]] * len(beyond)
+
+
+def test_current_values_are_those_of_the_space(params: Params) -> None:
+    assert current_values(params) == {"train.lr_generator": 2e-3, "model.latent_size": 4}
+
+
+def test_the_ends_of_a_range_may_move_but_not_its_kind(params: Params) -> None:
+    def drawn_from(entry: dict[str, Any]) -> Any:
+        return distributions(with_space(params, {"train.r1_weight": entry}))["train.r1_weight"]
+
+    base = drawn_from({"low": 0.1, "high": 0.4})
+    assert same_kind(base, drawn_from({"low": 0.2, "high": 0.9}))
+    assert not same_kind(base, drawn_from({"low": 0.1, "high": 0.4, "log": True}))
+    assert not same_kind(base, IntDistribution(0, 1))
+    assert not same_kind(base, drawn_from({"choices": [0.1, 0.4]}))
+    assert same_kind(drawn_from({"choices": [0.1, 0.4]}), drawn_from({"choices": [0.1, 0.4]}))
+    assert not same_kind(drawn_from({"choices": [0.1, 0.4]}), drawn_from({"choices": [0.1, 0.5]}))
