@@ -1,5 +1,6 @@
 """Stage train: train the GAN that params.yaml describes."""
 
+import shutil
 import sys
 
 import pandas as pd
@@ -87,7 +88,8 @@ def main() -> None:
     params = load_params()
     data = store.load(paths.PREPARED)
     tags, material = source_tags(params, data), training_data(params, data)
-    SAMPLES.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(SAMPLES, ignore_errors=True)  # without DVC, an earlier training's pictures would stay among the new
+    SAMPLES.mkdir(parents=True)
     name = f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
     with new_run(data.name, name, params.flat(), tags) as run:
         run.dataset(data.name, lineage.file_md5(DATASET_FILE), str(DATASET_FILE.resolve()), data.train.images)

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,11 +44,17 @@ def test_success_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("done\n", "")
 
 
-def test_a_reader_that_went_away_is_no_error() -> None:
-    code = "from src.errors import run_command; run_command(lambda: print('a line\\n' * 100_000))"
-    pipe = f'{sys.executable} -c "{code}" | head -n 1; exit ${{PIPESTATUS[0]}}'
-    result = subprocess.run(["bash", "-c", pipe], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stdout, result.stderr) == (0, "a line\n", "")
+@pytest.mark.parametrize(
+    ("lines", "reader", "shown"),
+    [(100_000, "head -n 1", "a line\n"), (1, "true", "")],  # the second one goes before anything is written
+)
+def test_a_reader_that_went_away_is_no_error(lines: int, reader: str, shown: str) -> None:
+    main = f"lambda: (time.sleep(0.2), print('a line\\n' * {lines}))"
+    code = f"import time; from src.errors import run_command; run_command({main})"
+    pipe = f'{sys.executable} -c "{code}" | {reader}; exit ${{PIPESTATUS[0]}}'
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    result = subprocess.run(["bash", "-c", pipe], cwd=ROOT, env=buffered, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, shown, "")
 
 
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Classifier score: the Inception Score in the auxiliary classifier's classes."""
 
+import math
+
 import torch
 from torch.nn import functional as F
 
@@ -13,6 +15,6 @@ def classifier_score(generated: Scored, real: Scored) -> dict[str, float]:
     the generated images only: one perfect image a class already has a high score. ``real`` is not used.
     """
     log_conditional = F.log_softmax(generated.logits.double(), dim=1)
-    log_marginal = torch.logsumexp(log_conditional, dim=0) - torch.tensor(float(len(generated))).log()
+    log_marginal = torch.logsumexp(log_conditional, dim=0) - math.log(len(generated))
     divergence = (log_conditional.exp() * (log_conditional - log_marginal)).sum(dim=1)
     return {"classifier_score": float(divergence.mean().exp())}

@@ -41,5 +41,5 @@ def _shift_right(bits: Tensor, count: int) -> Tensor:
 
 
 def _uniform(bits: Tensor) -> Tensor:
-    """The top 53 bits as float64 strictly between 0 and 1, so that the logarithm is finite."""
+    """The top 53 bits as float64 above 0 and up to 1, so that the logarithm is finite."""
     return (_shift_right(bits, 11).to(torch.float64) + 0.5) * 2.0**-53

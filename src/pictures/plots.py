@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from torch import Tensor
 
 Rows = Sequence[Mapping[str, float]]
@@ -21,6 +22,8 @@ def save_history(losses: Rows, scores: Rows, path: Path) -> None:
     _lines(right, scores, ("frechet_joint_distance", "frechet_classifier_distance"), "validation distances")
     middle.set_ylim(0, 1)
     right.set_yscale("log")
+    for axis in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
+        axis(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
     figure.savefig(path, dpi=110)
 
 
@@ -34,12 +37,12 @@ def _lines(axes: Axes, rows: Rows, names: Sequence[str], title: str) -> None:
 
 def save_confusion(counts: Tensor, class_names: Sequence[str], path: Path, title: str) -> None:
     """A confusion matrix, int64 (K, K), row by asked class, as shares of the row in percent."""
-    shares = counts.double() / counts.sum(dim=1, keepdim=True).clamp(min=1)
+    shares = (counts.double() / counts.sum(dim=1, keepdim=True).clamp(min=1)).numpy()
     size = 2.2 + 0.55 * len(class_names)
     figure = Figure(figsize=(size + 0.6, size), layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), share in np.ndenumerate(shares.numpy()):
+    for (row, column), share in np.ndenumerate(shares):
         if share >= 0.005:
             colour = "white" if share > 0.5 else "black"
             axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=8, color=colour)
@@ -58,7 +61,9 @@ def save_class_bars(values: Mapping[str, Sequence[float]], class_names: Sequence
     for index, (name, heights) in enumerate(values.items()):
         axes.bar(positions + (index - (len(values) - 1) / 2) * width, heights, width, label=name)
     axes.set_xticks(positions, class_names, rotation=30, ha="right")
-    axes.set(ylim=(0, 1.02), title=title)
-    axes.legend(loc="lower left", fontsize=8, framealpha=0.9)
+    axes.set(ylim=(0, 1.02))
+    axes.set_title(title, loc="left")
+    axes.margins(x=0.01)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(values), fontsize=9, frameon=False)
     axes.grid(axis="y", alpha=0.3)
     figure.savefig(path, dpi=110)

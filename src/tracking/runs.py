@@ -152,8 +152,6 @@ def _closing(run: Run) -> Iterator[None]:
     except KeyboardInterrupt:
         run.client.set_terminated(run.run_id, "KILLED")
         raise
-    except SystemExit:
-        raise  # whoever leaves this way has ended the run
     except BaseException as error:
         if not run.ended:
             run.fail(f"{type(error).__name__}: {error}")

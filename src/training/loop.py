@@ -112,7 +112,8 @@ class _Training:
             )
             counters += self.step(done - 1, real.contiguous(memory_format=torch.channels_last), labels, latents)
             since += 1
-            score_now = done % score_every == 0 or done == self.steps
+            # The last score is at the end; one that falls just before it would tell nothing more.
+            score_now = done == self.steps or (done % score_every == 0 and self.steps - done > score_every / 2)
             if done % log_every == 0 or score_now:
                 values = (counters / since).tolist()  # the only place where the loop waits for the device
                 elapsed = time.perf_counter() - mark

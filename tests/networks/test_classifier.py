@@ -24,6 +24,16 @@ def test_the_logits_are_linear_in_the_features_without_dropout() -> None:
     assert torch.allclose(alone, logits, rtol=0, atol=1e-6)
 
 
+def test_dropout_acts_on_the_logits_alone_and_only_while_training() -> None:
+    network = classifier()
+    images, _, _ = batch(30)
+    (features, logits), (same_features, other_logits) = network(images), network(images)
+    assert torch.equal(features, same_features)
+    assert not torch.equal(logits, other_logits)
+    network.eval()
+    assert torch.equal(network(images)[1], network(images)[1])
+
+
 def test_the_gradient_reaches_every_parameter() -> None:
     network = classifier()
     images, labels, _ = batch(30)

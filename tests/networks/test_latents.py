@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from src.networks.latents import latents_from_seeds
+from src.networks.latents import _uniform, latents_from_seeds
 
 
 def test_published_seeds_keep_their_latents() -> None:
@@ -50,6 +50,12 @@ def test_a_row_depends_on_its_seed_alone() -> None:
         assert torch.equal(latents_from_seeds(seed[None], 9)[0], row)
     assert torch.equal(together[0], together[2])
     assert torch.equal(latents_from_seeds(seeds.flip(0), 9), together.flip(0))
+
+
+def test_the_uniform_numbers_have_finite_logarithms() -> None:
+    ends = _uniform(torch.tensor([0, -1]))  # all bits off, all bits on
+    assert 0 < float(ends[0]) < 1e-15
+    assert 1 - 1e-15 < float(ends[1]) <= 1
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64])

@@ -65,7 +65,7 @@ def test_plots_leave_nothing_behind(
     fill(study, params, [30.0])
     save_plots(study, tmp_path)
     assert [path.name for path in tmp_path.glob("*.png")] == ["history.png"]
-    assert "importances need two finished trials, and there is 1" in capsys.readouterr().out
+    assert "importances need two finished trials with different scores" in capsys.readouterr().out
     fill(study, params, [None, 1.0, 2.0])
     save_plots(study, tmp_path)
     for name in ("history.png", "importances.png"):
@@ -77,10 +77,19 @@ def test_plots_leave_nothing_behind(
     } == {}
 
 
-def test_equal_scores_can_be_plotted(study: optuna.Study, params: Params, tmp_path: Path) -> None:
+def test_equal_scores_have_no_importances(study: optuna.Study, params: Params, tmp_path: Path) -> None:
     fill(study, params, [1.0, 1.0, 1.0])
     save_plots(study, tmp_path)
+    assert [path.name for path in tmp_path.glob("*.png")] == ["history.png"]
+
+
+def test_trials_from_different_spaces_can_be_plotted(study: optuna.Study, params: Params, tmp_path: Path) -> None:
+    fill(study, params, [1.0, 2.0])
+    other = params.replace({"tune.space": {"model.dropout": {"low": 0.0, "high": 0.5}}})
+    fill(study, other, [3.0, 4.0])
+    save_plots(study, tmp_path)
     assert (tmp_path / "importances.png").is_file()
+    assert len(best_table(study).columns) == 7
 
 
 def test_the_studys_run_holds_best_values_table_and_plots(study: optuna.Study, params: Params, tmp_path: Path) -> None:
