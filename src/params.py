@@ -5,7 +5,6 @@
 
 import difflib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from functools import reduce
 from operator import getitem
@@ -18,7 +17,6 @@ from ruamel.yaml.error import YAMLError
 
 from src import paths
 from src.errors import UserError, run_command
-from src.files import replacing
 
 
 class Section(BaseModel):
@@ -77,12 +75,12 @@ class Train(Section):
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes the GPU where there is one")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, batches and latents")
-    kimg: float = Field(600, gt=0, le=1e9, description="length of the training in thousands of real images shown")
-    batch_size: int = Field(128, ge=2, le=65536, description="real images a step")
+    kimg: float = Field(480, gt=0, le=1e9, description="length of the training in thousands of real images shown")
+    batch_size: int = Field(64, ge=2, le=65536, description="real images a step")
     loss: Literal["bce", "least_squares", "hinge"] = Field("bce", description="adversarial loss, on logits")
     optimizer: Literal["adam", "sgd", "rmsprop"] = Field("adam", description="optimiser of both networks")
-    lr_generator: LearningRate = Field(2e-3, description="learning rate of the generator")
-    lr_discriminator: LearningRate = Field(2e-3, description="learning rate of the discriminator")
+    lr_generator: LearningRate = Field(3e-3, description="learning rate of the generator")
+    lr_discriminator: LearningRate = Field(3e-3, description="learning rate of the discriminator")
     beta1: Fraction = Field(0.0, description="adam: decay of the mean of gradients; sgd and rmsprop: momentum")
     beta2: Fraction = Field(0.99, description="adam and rmsprop: decay of the mean of squared gradients")
     lr_decay_from: float = Field(
@@ -228,17 +226,19 @@ def load_params(path: Path = paths.PARAMS) -> Params:
 
     Raises UserError when the file is missing, is not YAML, or holds an unknown or wrong parameter.
     """
-    return _parse(_read(path), str(path))
+    return parse_text(read_text(path), str(path))
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A params file's text. Raises UserError when it cannot be read."""
     try:
         return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path.absolute()} cannot be read ({error}); run this in the project's folder") from None
 
 
-def _parse(text: str, where: str) -> Params:
+def parse_text(text: str, where: str) -> Params:
+    """Validate the text of a params file, the search space included; ``where`` names it in a UserError."""
     try:
         values = YAML(typ="safe").load(text)
     except (YAMLError, ValueError) as error:
@@ -267,45 +267,6 @@ def check_space(params: Params, where: str) -> None:
             except UserError as error:
                 reason = str(error).removeprefix("parameters: ").removeprefix(f"{name}: ")
                 raise UserError(f"{field}: {reason}") from None
-
-
-def write_params(changes: Mapping[str, Any], path: Path = paths.PARAMS) -> None:
-    """Change values by dotted name in a params file; every byte outside these values stays.
-
-    Raises UserError, and leaves the file as it is, when a value is not allowed or has no place of its own in the file.
-    """
-    wanted = load_params(path).replace(changes)
-    text = _read(path)
-    for dotted, value in changes.items():
-        start, end = _place(text, dotted, path)
-        text = f"{text[:start]}{'' if text[start - 1].isspace() else ' '}{_as_yaml(value)}{text[end:]}"
-    try:
-        found = _parse(text, str(path))
-    except UserError:
-        found = None
-    if found != wanted:
-        raise UserError(f"{path}: {', '.join(changes)} cannot be changed automatically; change the file by hand")
-    with replacing(path) as part:
-        part.write_bytes(text.encode())
-
-
-def _place(text: str, dotted: str, path: Path) -> tuple[int, int]:
-    """Where the value of a parameter starts and ends in the text of a params file."""
-    key, node = None, YAML().compose(text)
-    for name in dotted.split(".", 1):
-        key, node = next((pair for pair in getattr(node, "value", ()) if pair[0].value == name), (None, None))
-    if key is None or node is None or (isinstance(node.value, list) and not node.flow_style):
-        raise UserError(f"{path}: {dotted} has no value on one line that could be changed; change it by hand")
-    if node.start_mark.index == node.end_mark.index:  # `name:` alone, whose value would be placed at the next token
-        return key.end_mark.index + 1, key.end_mark.index + 1
-    return node.start_mark.index, node.end_mark.index
-
-
-def _as_yaml(value: Any) -> str:
-    """On one line: JSON is YAML, and a plain word needs no quotes."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w-]*", value) and YAML(typ="safe").load(value) == value:
-        return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _sections() -> dict[str, type[Section]]:
@@ -377,7 +338,8 @@ def main() -> None:
     for title in ("parameter", "type", "default", "help"):
         table.add_column(title, no_wrap=title == "parameter")
     for name, kind, default, text in describe():
-        table.add_row(name, kind, "see params.yaml" if name == "tune.space" else _as_yaml(default), text)
+        shown = default if isinstance(default, str) else json.dumps(default, default=lambda _: "...")
+        table.add_row(name, kind, "see params.yaml" if name == "tune.space" else shown, text)
     Console().print(table)
 
 

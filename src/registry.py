@@ -49,7 +49,8 @@ def show(client: "MlflowClient", version: "ModelVersion") -> None:
     parameters = sum(parameter.numel() for parameter in stored.network.parameters())
     lines = {
         "model": name,
-        "aliases": ", ".join(sorted(alias for alias, number in aliases.items() if number == str(version.version))) or "none",
+        "aliases": ", ".join(sorted(alias for alias, number in aliases.items() if number == str(version.version)))
+        or "none",
         "MLflow run": version.run_id,
         "files": version.source,
         "classes": ", ".join(stored.class_names),

@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial
 from src import paths
 from src.datasets import store
 from src.errors import UserError, run_command
-from src.params import Params, load_params, write_params
+from src.params import Params, load_params
+from src.params_edit import write_params
 from src.train import source_tags, training_data
 from src.training.progress import ProgressLine
 from src.tuning.report import print_best, record_study, record_trial

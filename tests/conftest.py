@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.params import write_params
+from src.params_edit import write_params
 
 ROOT = Path(__file__).parent.parent
+SAMPLE = Path(__file__).parent / "params_sample.yaml"
+"""A params file that stays as it is, whatever a user writes into params.yaml."""
 TINY = {
     "data.dataset": "digits",
     "classifier.width": 8,
@@ -79,6 +81,7 @@ def copy_project(folder: Path) -> Project:
         if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")) and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
+    shutil.copy(SAMPLE, folder / "params.yaml")
     write_params(TINY, folder / "params.yaml")
     project = Project(folder)
     project.run("git", "init", "-q", "-b", "main")

@@ -1,10 +1,7 @@
-import difflib
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
@@ -19,7 +16,6 @@ from src.params import (
     describe,
     load_params,
     parse_params,
-    write_params,
 )
 
 SHIPPED = Path(__file__).parent.parent / "params.yaml"
@@ -38,8 +34,8 @@ def refusal(text: str, folder: Path) -> str:
     return str(caught.value).replace(f"{folder}/", "")
 
 
-def test_the_shipped_file_names_every_parameter_and_holds_the_defaults() -> None:
-    assert load_params(SHIPPED) == Params()
+def test_the_projects_file_names_every_parameter() -> None:
+    load_params(SHIPPED)
     written = YAML(typ="safe").load(SHIPPED.read_text(encoding="utf-8"))
     named = [f"{section}.{name}" for section, entries in written.items() for name in entries]
     assert named == [name for name, *_ in describe()] == list(Params().flat())
@@ -227,85 +223,6 @@ ENTRY = "it must be {low, high[, log, step]} with numbers, or {choices} with a l
 )  # fmt: skip
 def test_a_wrong_search_space_is_one_sentence(entry: str, message: str, tmp_path: Path) -> None:
     assert refusal(f"tune:\n  space:\n    {entry}\n", tmp_path) == f"params.yaml: tune.space{message}"
-
-
-def changed_lines(old: str, new: str) -> list[str]:
-    lines = difflib.unified_diff(old.splitlines(keepends=True), new.splitlines(keepends=True), n=0)
-    return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
-
-
-def test_writing_changes_the_values_and_no_other_byte(tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    shutil.copy(SHIPPED, path)
-    write_params({}, path)
-    assert path.read_bytes() == SHIPPED.read_bytes()
-    changes: dict[str, Any] = {
-        "data.folder": "/a b: #c",
-        "model.hidden_sizes": [128, 1024],
-        "train.loss": "hinge",
-        "train.lr_generator": 1.25e-5,
-        "train.kimg": 6,
-    }
-    write_params(changes, path)
-    assert changed_lines(SHIPPED.read_text(), path.read_text()) == [
-        "-  folder: null                  # a local folder with the dataset's four files, tried after the mirrors\n",
-        '+  folder: "/a b: #c"                  # a local folder with the dataset\'s four files, tried after the mirrors\n',
-        "-  hidden_sizes: [256, 512, 1024]  # mlp: the generator's hidden layers; the discriminator has them reversed\n",
-        "+  hidden_sizes: [128, 1024]  # mlp: the generator's hidden layers; the discriminator has them reversed\n",
-        "-  kimg: 600                     # length: thousands of real images shown\n",
-        "+  kimg: 6                     # length: thousands of real images shown\n",
-        "-  loss: bce                     # bce | least_squares | hinge\n",
-        "+  loss: hinge                     # bce | least_squares | hinge\n",
-        "-  lr_generator: 0.002\n",
-        "+  lr_generator: 1.25e-05\n",
-    ]
-    assert load_params(path) == Params().replace(changes)
-    write_params({name: Params().flat()[name] for name in changes}, path)
-    assert path.read_bytes() == SHIPPED.read_bytes()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["params.yaml"]
-
-
-@pytest.mark.parametrize(
-    ("text", "value", "expected"),
-    [
-        ("data:\r\n    folder:   ~  # ä\r\n", "x", "data:\r\n    folder:   x  # ä\r\n"),
-        ("data:\n  folder:\n  split_seed: 0x10", "x", "data:\n  folder: x\n  split_seed: 0x10"),
-        ("data: {folder: 'x', split_seed: 3}", None, "data: {folder: null, split_seed: 3}"),
-        ("data:\n  folder: x\n", "null", 'data:\n  folder: "null"\n'),
-        ("data:\n  folder: x\n", "007", 'data:\n  folder: "007"\n'),
-    ],
-)
-def test_any_style_of_yaml_is_kept(text: str, value: str | None, expected: str, tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_bytes(text.encode())
-    write_params({"data.folder": value}, path)
-    assert path.read_bytes().decode() == expected
-    assert load_params(path).data.folder == value
-
-
-@pytest.mark.parametrize(
-    ("text", "changes", "message"),
-    [
-        ("train: {kimg: 5}", {"train.kimg": 0}, r"train\.kimg: 0 is not allowed"),
-        ("train: {kimg: 5}", {"train.kimg": 6, "train.loss": "x"}, r"train\.loss: 'x' is not allowed"),
-        ("train: {kimg: 5}", {"train.kmg": 6}, r"train\.kmg: unknown parameter; did you mean train\.kimg\?"),
-        ("train: {kimg: x}", {"train.kimg": 6}, r"params\.yaml: train\.kimg: 'x' is not allowed"),
-        ("train: {kimg: 5}", {"train.l1": 0.1}, r"params\.yaml: train\.l1 has no value on one line"),
-        ("", {"train.l1": 0.1}, r"params\.yaml: train\.l1 has no value on one line"),
-        ("model:\n  hidden_sizes:\n  - 3\n", {"model.hidden_sizes": [4]}, r"hidden_sizes has no value on one line"),
-        ("train: {kimg: &k 5, r1_weight: *k}", {"train.kimg": 6}, r"train\.kimg cannot be changed automatically"),
-        ("train: {kimg: 5}", {"train.patience": 3}, r"train\.patience"),
-    ],
-)  # fmt: skip
-def test_a_refused_change_leaves_the_file_as_it_is(
-    text: str, changes: dict[str, Any], message: str, tmp_path: Path
-) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text(text)
-    with pytest.raises(UserError, match=message):
-        write_params(changes, path)
-    assert path.read_text() == text
-    assert [entry.name for entry in tmp_path.iterdir()] == ["params.yaml"]
 
 
 def test_the_table_names_type_default_and_help_of_every_parameter() -> None:

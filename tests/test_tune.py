@@ -20,7 +20,8 @@ from src.datasets.readers import read_raw
 from src.datasets.sources import fetch
 from src.errors import UserError, run_command
 from src.networks.description import save_network
-from src.params import load_params, write_params
+from src.params import load_params
+from src.params_edit import write_params
 from src.tracking.store import connect
 from src.train import source_tags, training_data
 from src.training.classifier import fit_classifier

@@ -1,0 +1,90 @@
+import difflib
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from src.errors import UserError
+from src.params import load_params
+from src.params_edit import write_params
+from tests.conftest import SAMPLE
+
+
+def changed_lines(old: str, new: str) -> list[str]:
+    lines = difflib.unified_diff(old.splitlines(keepends=True), new.splitlines(keepends=True), n=0)
+    return [line for line in lines if not line.startswith(("---", "+++", "@@"))]
+
+
+def test_writing_changes_the_values_and_no_other_byte(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    shutil.copy(SAMPLE, path)
+    write_params({}, path)
+    assert path.read_bytes() == SAMPLE.read_bytes()
+    changes: dict[str, Any] = {
+        "data.folder": "/a b: #c",
+        "model.hidden_sizes": [128, 1024],
+        "train.loss": "hinge",
+        "train.lr_generator": 1.25e-5,
+        "train.kimg": 6,
+    }
+    write_params(changes, path)
+    assert changed_lines(SAMPLE.read_text(), path.read_text()) == [
+        "-  folder: null                  # a local folder with the dataset's four files, tried after the mirrors\n",
+        '+  folder: "/a b: #c"                  # a local folder with the dataset\'s four files, tried after the mirrors\n',
+        "-  hidden_sizes: [256, 512, 1024]  # mlp: the generator's hidden layers; the discriminator has them reversed\n",
+        "+  hidden_sizes: [128, 1024]  # mlp: the generator's hidden layers; the discriminator has them reversed\n",
+        "-  kimg: 600                     # length: thousands of real images shown\n",
+        "+  kimg: 6                     # length: thousands of real images shown\n",
+        "-  loss: bce                     # bce | least_squares | hinge\n",
+        "+  loss: hinge                     # bce | least_squares | hinge\n",
+        "-  lr_generator: 0.002\n",
+        "+  lr_generator: 1.25e-05\n",
+    ]
+    assert load_params(path) == load_params(SAMPLE).replace(changes)
+    write_params({name: load_params(SAMPLE).flat()[name] for name in changes}, path)
+    assert path.read_bytes() == SAMPLE.read_bytes()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "expected"),
+    [
+        ("data:\r\n    folder:   ~  # ä\r\n", "x", "data:\r\n    folder:   x  # ä\r\n"),
+        ("data:\n  folder:\n  split_seed: 0x10", "x", "data:\n  folder: x\n  split_seed: 0x10"),
+        ("data: {folder: 'x', split_seed: 3}", None, "data: {folder: null, split_seed: 3}"),
+        ("data:\n  folder: x\n", "null", 'data:\n  folder: "null"\n'),
+        ("data:\n  folder: x\n", "007", 'data:\n  folder: "007"\n'),
+    ],
+)
+def test_any_style_of_yaml_is_kept(text: str, value: str | None, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(text.encode())
+    write_params({"data.folder": value}, path)
+    assert path.read_bytes().decode() == expected
+    assert load_params(path).data.folder == value
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "message"),
+    [
+        ("train: {kimg: 5}", {"train.kimg": 0}, r"train\.kimg: 0 is not allowed"),
+        ("train: {kimg: 5}", {"train.kimg": 6, "train.loss": "x"}, r"train\.loss: 'x' is not allowed"),
+        ("train: {kimg: 5}", {"train.kmg": 6}, r"train\.kmg: unknown parameter; did you mean train\.kimg\?"),
+        ("train: {kimg: x}", {"train.kimg": 6}, r"params\.yaml: train\.kimg: 'x' is not allowed"),
+        ("train: {kimg: 5}", {"train.l1": 0.1}, r"params\.yaml: train\.l1 has no value on one line"),
+        ("", {"train.l1": 0.1}, r"params\.yaml: train\.l1 has no value on one line"),
+        ("model:\n  hidden_sizes:\n  - 3\n", {"model.hidden_sizes": [4]}, r"hidden_sizes has no value on one line"),
+        ("train: {kimg: &k 5, r1_weight: *k}", {"train.kimg": 6}, r"train\.kimg cannot be changed automatically"),
+        ("train: {kimg: 5}", {"train.patience": 3}, r"train\.patience"),
+    ],
+)  # fmt: skip
+def test_a_refused_change_leaves_the_file_as_it_is(
+    text: str, changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        write_params(changes, path)
+    assert path.read_text() == text
+    assert [entry.name for entry in tmp_path.iterdir()] == ["params.yaml"]
