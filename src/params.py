@@ -93,7 +93,10 @@ class Train(Section):
     ema_decay: Fraction = Field(0.998, description="decay a step of the averaged generator; 0: no averaging")
     log_every_kimg: float = Field(10, gt=0, le=1e9, description="losses are recorded this often")
     score_every_kimg: float = Field(
-        60, gt=0, le=1e9, description="the validation score and a sample grid are made this often"
+        60,
+        gt=0,
+        le=1e9,
+        description="the validation score and a sample grid are made this often, in whole logging intervals",
     )
     score_samples: int = Field(5000, ge=10, le=1_000_000, description="images of a validation score")
     patience: int = Field(0, ge=0, le=10_000, description="scores without a better one before stopping early; 0: never")

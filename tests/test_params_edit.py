@@ -42,7 +42,16 @@ def test_writing_changes_the_values_and_no_other_byte(tmp_path: Path) -> None:
         "+  lr_generator: 1.25e-05\n",
     ]
     assert load_params(path) == load_params(SAMPLE).replace(changes)
-    write_params({name: load_params(SAMPLE).flat()[name] for name in changes}, path)
+    write_params(
+        {
+            "data.folder": None,
+            "model.hidden_sizes": [256, 512, 1024],
+            "train.loss": "bce",
+            "train.lr_generator": 0.002,
+            "train.kimg": 600,
+        },
+        path,
+    )
     assert path.read_bytes() == SAMPLE.read_bytes()
     assert [entry.name for entry in tmp_path.iterdir()] == ["params.yaml"]
 

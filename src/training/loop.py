@@ -102,6 +102,8 @@ class _Training:
     def run(self) -> FitResult:
         train = self.params.train
         log_every, score_every = (self._in_steps(kimg) for kimg in (train.log_every_kimg, train.score_every_kimg))
+        # Whole logging intervals, or a score would leave behind an average over a step or two.
+        score_every = max(1, round(score_every / log_every)) * log_every if score_every > log_every else score_every
         self.recorder.samples(self._progress(0), self._grid())
         counters, since, mark = torch.zeros(len(COUNTERS), device=self.device), 0, time.perf_counter()
         training_seconds, stopped = 0.0, None

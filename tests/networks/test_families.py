@@ -88,9 +88,10 @@ def test_the_classic_mlp_has_the_parameters_counted_by_hand(conditioning: str, m
 
 def test_the_dcgan_has_the_parameters_counted_by_hand() -> None:
     generator, discriminator = pair("dcgan", "projection", channels=3)
-    start, first, second, norms = (5 + 3) * 6 * 4, 6 * 3 * 16, 3 * 3 * 16 + 3, 2 * 6 + 2 * 3
-    assert count(generator) == start + first + second + norms
-    assert count(discriminator) == (3 * 3 * 16 + 3) + (3 * 6 * 16 + 6) + (24 + 1) + 3 * 24
+    start, same, first, second = (5 + 3) * 6 * 4, 6 * 6 * 9, 6 * 3 * 16, 3 * 3 * 16 + 3
+    norms = 2 * 6 + 2 * 6 + 2 * 3
+    assert count(generator) == start + same + first + second + norms
+    assert count(discriminator) == (3 * 3 * 16 + 3) + (3 * 6 * 16 + 6) + (6 * 6 * 9 + 6) + (24 + 1) + 3 * 24
 
 
 @pytest.mark.parametrize("family", FAMILIES)

