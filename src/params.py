@@ -156,7 +156,7 @@ class Tune(Section):
     """The search for better parameters."""
 
     study: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="name of the study")
-    kimg: float = Field(60, gt=0, le=1e9, description="length of a trial, in place of train.kimg")
+    kimg: float = Field(40, gt=0, le=1e9, description="length of a trial, in place of train.kimg")
     score_every_kimg: float = Field(
         10, gt=0, le=1e9, description="a trial's scores and chances to be pruned, this often"
     )

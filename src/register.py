@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from src import paths
 from src.datasets import store
@@ -43,6 +43,16 @@ def choose_champion(
     return f"version {candidate.version} {'becomes' if better else 'does not become'} champion: {verdict}"
 
 
+def description(scorecard: Mapping[str, Any], verdict: str) -> str:
+    """What the model registry shows of a version: the scores on the test split beside the ceiling, and the verdict."""
+    rows = [
+        f"| {name.replace('_', ' ')} | {value:.3f} | {scorecard['real'][name]:.3f} |"
+        for name, value in scorecard["generated"].items()
+    ]
+    head = ["| test split | generated | real images |", "|---|---:|---:|"]
+    return "\n".join([verdict, "", *head, *rows, "", f"Judged by classifier {scorecard['classifier_hash'][:12]}."])
+
+
 def main() -> None:
     """Register the generator as candidate, compare it with the champion, and write what was decided."""
     params = load_params()
@@ -68,6 +78,7 @@ def main() -> None:
         version = registry.add_version(run, generator, model_name, data.class_names, tags)
         verdict = choose_champion(run, version, score, judge)
         run.client.set_model_version_tag(model_name, version.version, "verdict", verdict)
+        run.client.update_model_version(model_name, version.version, description(scorecard, verdict))
         run.tags({**lineage.lock_tags(), "registered": f"{model_name}/{version.version}"})
         if paths.LOCK.is_file():
             run.artifact(paths.LOCK)

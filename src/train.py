@@ -104,7 +104,7 @@ def main() -> None:
                 run.fail(str(error))
                 raise SystemExit(3) from None
         save_result(result, data.class_names, run.run_id)
-        run.metrics({f"best.{key}": value for key, value in result.best.items()})
+        run.metrics({"best.score": result.best["score"], "best.step": result.best["step"]})
         run.artifact(paths.GAN)
     print(f"{result.images_per_second:,.0f} images/s; best validation score {result.best['score']:.3f}")
     print(f"MLflow run {run.run_id}")

@@ -47,14 +47,16 @@ def working_tree_diff() -> str:
 
 
 def lock_tags(lock: Path = Path("dvc.lock")) -> dict[str, str]:
-    """The hash of dvc.lock, and DVC's hash of every stage's output in it as ``dvc.out.PATH``; empty without the file."""
+    """The hash of dvc.lock, and DVC's hashes of data and networks in it as ``dvc.out.PATH``; empty without the file."""
     if not lock.is_file():
         return {}
     text = lock.read_bytes()
     document: dict[str, Any] = YAML(typ="safe").load(text.decode()) or {}
     tags = {"dvc.lock.sha256": hashlib.sha256(text).hexdigest()}
     for stage in document.get("stages", {}).values():
-        tags |= {f"dvc.out.{out['path']}": str(out.get("md5", "")) for out in stage.get("outs", [])}
+        outs = {out["path"]: str(out.get("md5", "")) for out in stage.get("outs", [])}
+        # The other outputs follow from these, and the file itself is an artifact of the run.
+        tags |= {f"dvc.out.{path}": md5 for path, md5 in outs.items() if path.endswith(("/raw", ".safetensors"))}
     return tags
 
 

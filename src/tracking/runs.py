@@ -1,6 +1,8 @@
 """One MLflow run per training: opened by train, continued by evaluate and register."""
 
+import getpass
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -95,8 +97,9 @@ def new_run(
 ) -> Iterator[Run]:
     """Open a run with its parameters and tags and what is known of the code; finished, failed or killed at the end."""
     client = store.connect()
+    shown = {"mlflow.user": _user(), "mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
     nesting = {"mlflow.parentRunId": parent} if parent else {}
-    created = client.create_run(store.experiment_id(client, experiment), run_name=name, tags=nesting)
+    created = client.create_run(store.experiment_id(client, experiment), run_name=name, tags={**shown, **nesting})
     run = Run(client, created.info.run_id)
     with _closing(run):
         run.params(params)
@@ -104,6 +107,13 @@ def new_run(
         if diff := lineage.working_tree_diff():
             run.text(diff + "\n", "git.diff")
         yield run
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container may run as a number without a name
+        return "unknown"
 
 
 def run_id_of(summary: Path) -> str:

@@ -70,7 +70,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     local = tracking_uri().startswith("sqlite:")
     location = (project_root() / "mlruns" / "artifacts" / name).as_uri() if local else None
     try:
-        return client.create_experiment(name, artifact_location=location)
+        return client.create_experiment(name, location, {"mlflow.experimentKind": "custom_model_development"})
     except MlflowException as error:
         experiment = client.get_experiment_by_name(name)  # another process may have been a moment faster
         if experiment is None or experiment.lifecycle_stage != "active":

@@ -53,10 +53,12 @@ def test_the_dvc_experiment_is_named(repository: Path, monkeypatch: pytest.Monke
 def test_hashes_of_the_lock_file(tmp_path: Path) -> None:
     lock = tmp_path / "dvc.lock"
     assert lineage.lock_tags(lock) == {}
-    lock.write_text("stages:\n  prepare:\n    outs:\n    - path: data/x\n      md5: abc\n", encoding="utf-8")
+    outs = "    - path: data/x.safetensors\n      md5: abc\n    - path: data/card.json\n      md5: def\n"
+    lock.write_text(f"stages:\n  prepare:\n    outs:\n{outs}", encoding="utf-8")
     tags = lineage.lock_tags(lock)
-    assert tags["dvc.out.data/x"] == "abc"
-    assert len(tags["dvc.lock.sha256"]) == 64
+    assert tags["dvc.out.data/x.safetensors"] == "abc"
+    assert len(tags.pop("dvc.lock.sha256")) == 64
+    assert len(tags) == 1
 
 
 def test_md5(tmp_path: Path) -> None:
