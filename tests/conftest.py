@@ -45,7 +45,9 @@ class Project:
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command there as a person would, with this interpreter first on the PATH."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "DVC_"))}
+        # Byte code is written as for a user: beside the modules, where DVC must not take it for a change.
+        unset = ("MLFLOW_", "DVC_", "PYTHONDONTWRITEBYTECODE")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
         # Tiny networks are faster on one thread, and do not wait for a busy second core.
         fixed = {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "DVC_NO_ANALYTICS": "true", "OMP_NUM_THREADS": "1"}
         result = subprocess.run(
