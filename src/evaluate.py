@@ -23,11 +23,13 @@ from src.tracking.runs import continued_run, run_id_of
 GRID_COLUMNS = 12
 
 
-def write_tables(generated: Scored, ceiling: Scored, class_names: tuple[str, ...]) -> None:
-    """The per-class table, the pairs of asked and seen class for DVC's confusion plot, and both as pictures."""
-    ours, real = per_class(generated), per_class(ceiling)
+def write_tables(generated: Scored, by_source: dict[str, dict[str, list[float]]], class_names: tuple[str, ...]) -> None:
+    """The per-class table, the pairs of asked and seen class for DVC's confusion plot, and both as pictures.
+
+    ``by_source`` holds :func:`per_class` of the ``generated`` and the ``real`` images.
+    """
     table = pd.DataFrame({"class": class_names})
-    for source, values in (("generated", ours), ("real", real)):
+    for source, values in by_source.items():
         for name, column in values.items():
             table[f"{source}_{name}"] = column
     table.to_csv(paths.EVALUATION / "per_class.csv", index=False)
@@ -37,7 +39,7 @@ def write_tables(generated: Scored, ceiling: Scored, class_names: tuple[str, ...
     pairs.to_csv(paths.EVALUATION / "confusion.csv", index=False)
     title = "Generated images: what the classifier sees, percent of each row"
     save_confusion(confusion(generated), class_names, paths.EVALUATION / "confusion.png", title)
-    bars = {"generated": ours["f1"], "real (ceiling)": real["f1"]}
+    bars = {"generated": by_source["generated"]["f1"], "real (ceiling)": by_source["real"]["f1"]}
     save_class_bars(bars, class_names, paths.EVALUATION / "per_class.png", "F1 of the asked class, by class")
 
 
@@ -73,7 +75,7 @@ def main() -> None:
     write_json(report, paths.EVALUATION / "scorecard.json")
     headline = {"generated": ours, "real": held_out, "classifier": report["classifier_hash"][:12]}
     write_json(headline, paths.EVALUATION / "metrics.json")
-    write_tables(generated, ceiling, data.class_names)
+    write_tables(generated, report["per_class"], data.class_names)
     rows = torch.arange(len(data.class_names)).repeat_interleave(GRID_COLUMNS)
     grid = generate(generator, rows, settings.seed * 2**32 + torch.arange(len(rows)))
     save_grid(grid, paths.EVALUATION / "samples.png", GRID_COLUMNS, data.class_names)

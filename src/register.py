@@ -13,7 +13,7 @@ from src.networks.interface import Generator
 from src.params import load_params
 from src.tracking import lineage, registry
 from src.tracking.runs import Run, continued_run, run_id_of
-from src.train import source_tags, training_data
+from src.train import source_tags, validation_judge
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -64,7 +64,7 @@ def main() -> None:
         raise UserError(
             f"{paths.EVALUATION}/scorecard.json scores another generator than {paths.GAN}; run `dvc repro evaluate`"
         )
-    judge = training_data(params, data).judge
+    judge = validation_judge(params, data)
     score = judge(generator)["score"]
     with continued_run(run_id, data.name, params) as run:
         registry.check_dataset(run.client, model_name, data.name)

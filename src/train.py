@@ -39,17 +39,16 @@ class SampleFiles(SilentRecorder):
         save_grid(images, SAMPLES / f"step_{progress.step:07d}.png", GRID_COLUMNS, self.class_names, title)
 
 
+def validation_judge(params: Params, data: store.PreparedData) -> ValidationJudge:
+    """The classifier as judge on the validation split."""
+    classifier = load_classifier(paths.CLASSIFIER, pick_device(params.train.device))
+    images, labels = data.validation.images, data.validation.labels
+    return ValidationJudge(classifier, images, labels, params.train.score_samples, params.evaluate.nearest_k)
+
+
 def training_data(params: Params, data: store.PreparedData) -> TrainingData:
-    """The training images on the device, and the classifier as judge on the validation split."""
-    device = pick_device(params.train.device)
-    classifier = load_classifier(paths.CLASSIFIER, device)
-    judge = ValidationJudge(
-        classifier,
-        data.validation.images,
-        data.validation.labels,
-        params.train.score_samples,
-        params.evaluate.nearest_k,
-    )
+    """The training images on the device, and their judge."""
+    device, judge = pick_device(params.train.device), validation_judge(params, data)
     return TrainingData(data.train.images.to(device), data.train.labels.to(device), len(data.class_names), judge)
 
 

@@ -23,19 +23,19 @@ def main() -> None:
     save_network(classifier, paths.CLASSIFIER, "classifier")
 
     scored = score_images(classifier, data.test.images, data.test.labels)
-    accuracy = agreement(scored, scored)["agreement"]
+    accuracy, counts = agreement(scored, scored)["agreement"], confusion(scored)
     table = pd.DataFrame(per_class(scored), index=pd.Index(data.class_names, name="class"))
     report = {
         "test_accuracy": accuracy,
         "classifier_hash": content_hash(classifier),
         "data_hash": data.content_hash,
         "per_class": table.to_dict(orient="index"),
-        "confusion": confusion(scored).tolist(),
+        "confusion": counts.tolist(),
     }
     write_json(report, paths.CLASSIFIER / "report.json")
     write_json({"test_accuracy": accuracy}, paths.CLASSIFIER / "metrics.json")
     title = "The auxiliary classifier on the test split, percent of each row"
-    save_confusion(confusion(scored), data.class_names, paths.CLASSIFIER / "confusion.png", title)
+    save_confusion(counts, data.class_names, paths.CLASSIFIER / "confusion.png", title)
     print(f"test accuracy {accuracy:.4f}\n{table.round(3).to_string()}")
 
 

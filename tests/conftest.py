@@ -36,6 +36,13 @@ TINY = {
 }
 
 
+def work_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    """Make ``folder`` the current one, with a store of its own; MLflow sets MLFLOW_TRACKING_URI for its children."""
+    patch.chdir(folder)
+    for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
+        patch.delenv(name, raising=False)
+
+
 class Project:
     """A copy of this project in a folder of its own."""
 
@@ -110,7 +117,5 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def in_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """The same, as the current folder of this process."""
-    monkeypatch.chdir(project.folder)
-    for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
+    work_in(project.folder, monkeypatch)
     return project

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from src import registry
 from src.errors import UserError
-from tests.conftest import Project
+from tests.conftest import Project, work_in
 
 
 def test_list(in_project: Project, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,9 +31,7 @@ def test_unknown_name(in_project: Project) -> None:
         registry.main(["show", "boots@champion"])
 
 
-def test_an_empty_registry(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(str(tmp_path))
-    for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):  # MLflow sets the latter for its children
-        monkeypatch.delenv(name, raising=False)
+def test_an_empty_registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work_in(tmp_path, monkeypatch)
     with pytest.raises(UserError, match="is empty; `dvc repro` trains and registers a model"):
         registry.main(["list"])

@@ -28,6 +28,7 @@ from src.training.classifier import fit_classifier
 from src.training.loop import TrainingData, fit
 from src.training.recorder import SilentRecorder
 from src.tuning.study import fingerprint, open_study
+from tests.conftest import work_in
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARAMS = """\
@@ -58,9 +59,7 @@ def digits_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Params, the prepared digits, a classifier and an empty store, to be copied."""
     folder = tmp_path_factory.mktemp("digits")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        work_in(folder, patch)
         paths.PARAMS.write_text(PARAMS)
         params = load_params()
         fetch("digits", None, paths.RAW)
@@ -74,9 +73,7 @@ def digits_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(digits_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(digits_project, tmp_path, dirs_exist_ok=True)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    work_in(tmp_path, monkeypatch)
     return tmp_path
 
 

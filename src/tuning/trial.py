@@ -91,16 +91,15 @@ class TrialRecorder(MlflowRecorder):
     def __init__(self, run: Run, trial: optuna.Trial, setting: Setting) -> None:
         super().__init__(run, GRID_COLUMNS)
         self.trial, self.setting = trial, setting
-        self.kimg, self.last_step, self.pruned = -1, False, False
+        self.kimg, self.pruned = -1, False
         self.grid: tuple[Progress, Tensor] | None = None
         self.text = ""
 
     def losses(self, progress: Progress, values: Mapping[str, float]) -> None:
         """Record them. Raises optuna.TrialPruned when the time is up, unless only the last score is missing."""
         super().losses(progress, values)
-        self.last_step = progress.step == progress.steps
         self.setting.show(progress.step / progress.steps, self.text)
-        if time.monotonic() >= self.setting.deadline and not self.last_step:
+        if time.monotonic() >= self.setting.deadline and progress.step < progress.steps:
             raise optuna.TrialPruned(TIMEOUT)
 
     def scores(self, progress: Progress, values: Mapping[str, float]) -> None:
@@ -116,8 +115,8 @@ class TrialRecorder(MlflowRecorder):
         self.grid = progress, images
 
     def stop_reason(self) -> str | None:
-        """Ask the pruner; a trial that has come to its end is never pruned."""
-        self.pruned = not self.last_step and self.trial.should_prune()
+        """Ask the pruner; the loop does not ask at the end, so a trial that has come there is never pruned."""
+        self.pruned = self.trial.should_prune()
         return PRUNED if self.pruned else None
 
     def keep_grid(self) -> None:

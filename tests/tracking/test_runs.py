@@ -10,13 +10,12 @@ from src.tracking import store
 from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import continued_run, new_run, run_id_of
 from src.training.recorder import Progress
+from tests.conftest import work_in
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
+    work_in(tmp_path, monkeypatch)
 
 
 def test_a_training_is_recorded_by_step() -> None:

@@ -6,13 +6,12 @@ import pytest
 
 from src.errors import UserError
 from src.tracking import store
+from tests.conftest import work_in
 
 
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("DVC_ROOT", "MLFLOW_TRACKING_URI"):
-        monkeypatch.delenv(name, raising=False)
+    work_in(tmp_path, monkeypatch)
 
 
 def test_the_store_is_in_the_project(tmp_path: Path) -> None:

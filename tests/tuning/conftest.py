@@ -14,6 +14,7 @@ from src.tracking.store import connect
 from src.training.loop import TrainingData
 from src.tuning.study import fingerprint, open_study
 from src.tuning.trial import Setting
+from tests.conftest import work_in
 
 TINY: dict[str, Any] = {
     "model": {"family": "mlp", "hidden_sizes": [16], "latent_size": 4},
@@ -39,9 +40,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A fresh MLflow store, to be copied: to make one takes a second."""
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("DVC_ROOT", raising=False)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        work_in(folder, patch)
         connect()
     return folder / "mlruns"
 
@@ -50,9 +49,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def place(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with an empty store, as the current folder."""
     shutil.copytree(empty_store, tmp_path / "mlruns")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    work_in(tmp_path, monkeypatch)
     return tmp_path
 
 
