@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from src import interrupts
+
 
 class UserError(Exception):
     """Something a person can put right: one sentence that names what is wrong, where, and what is allowed."""
@@ -16,6 +18,7 @@ def run_command(main: Callable[[], None]) -> None:
     Exit status 2 for a :class:`UserError` (its sentence on standard error), 130 for Ctrl-C, 0 when the reader of a
     pipe has gone away (``... | head``).
     """
+    interrupts.install()
     try:
         main()
         sys.stdout.flush()

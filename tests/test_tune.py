@@ -214,7 +214,7 @@ def test_missing_inputs_are_named(project: Path, missing: Path, sentence: str) -
 def test_ctrl_c_ends_the_trial_in_both_stores_and_it_is_tried_again(project: Path) -> None:
     write_params({"tune.kimg": 10_000})
     command = [sys.executable, "-m", "src.tune", "--trials", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
     # Where the tests themselves run in the background, SIGINT may be ignored, and the command would inherit that.
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -227,6 +227,9 @@ def test_ctrl_c_ends_the_trial_in_both_stores_and_it_is_tried_again(project: Pat
             time.sleep(0.1)
         running.send_signal(signal.SIGINT)
         output, errors = running.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        running.send_signal(signal.SIGABRT)  # shows where it hangs
+        pytest.fail(running.communicate()[1])
     finally:
         running.kill()
     assert (running.returncode, errors.strip()) == (130, "stopped by Ctrl-C")

@@ -3,6 +3,7 @@
 import torch
 from torch.nn import functional as F
 
+from src import interrupts
 from src.datasets.on_device import OnDeviceImages
 from src.datasets.store import PreparedData
 from src.networks import interface
@@ -28,6 +29,7 @@ def fit_classifier(params: Classifier, data: PreparedData, device: torch.device)
     log_every = max(1, steps // (10 * params.epochs))
     with ProgressLine("classifier", steps, "steps") as line:
         for step in range(1, steps + 1):
+            interrupts.check()
             images, labels = batches.next_batch(params.batch_size)
             _, logits = network(images.contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(logits, labels)

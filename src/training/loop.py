@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from src import interrupts
 from src.datasets.on_device import OnDeviceImages
 from src.networks.description import build_pair
 from src.networks.interface import Discriminator, Generator
@@ -108,6 +109,7 @@ class _Training:
         counters, since, mark = torch.zeros(len(COUNTERS), device=self.device), 0, time.perf_counter()
         training_seconds, stopped = 0.0, None
         for done in range(1, self.steps + 1):
+            interrupts.check()
             real, labels = self.batches.next_batch(train.batch_size)
             latents = torch.randn(
                 train.batch_size, self.params.model.latent_size, generator=self.latent_rng, device=self.device

@@ -1,4 +1,5 @@
 import math
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from src import interrupts
 from src.networks.description import content_hash
 from src.networks.interface import Generator
 from src.networks.sampling import generate
@@ -233,3 +235,10 @@ def test_training_brings_the_images_close_to_the_real_ones() -> None:
     assert untrained["agreement"] < 0.2
     assert trained["agreement"] > 0.75
     assert trained["coverage"] > 0.7
+
+
+def test_a_ctrl_c_that_was_swallowed_elsewhere_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(interrupts, "_seen", [signal.SIGINT])
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny())
+    assert train(tiny()).stopped is None
