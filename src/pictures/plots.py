@@ -22,9 +22,14 @@ def save_history(losses: Rows, scores: Rows, path: Path) -> None:
     _lines(right, scores, ("frechet_joint_distance", "frechet_classifier_distance"), "validation distances")
     middle.set_ylim(0, 1)
     right.set_yscale("log")
-    for axis in (right.yaxis.set_major_formatter, right.yaxis.set_minor_formatter):
-        axis(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.5)))
+    label_log_axis(right)
     figure.savefig(path, dpi=110)
+
+
+def label_log_axis(axes: Axes) -> None:
+    """Plain numbers along a logarithmic y axis; between the powers of ten too, where it spans only a few of them."""
+    for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
 
 
 def _lines(axes: Axes, rows: Rows, names: Sequence[str], title: str) -> None:

@@ -10,6 +10,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from src.pictures.plots import label_log_axis
 from src.tracking.runs import Run
 from src.tuning.study import best_trial
 
@@ -94,7 +95,6 @@ def save_plots(study: optuna.Study, folder: Path) -> None:
 
 
 def _history(study: optuna.Study) -> "Axes":
-    from matplotlib.ticker import LogFormatter
     from optuna.visualization.matplotlib import plot_optimization_history
 
     axes = plot_optimization_history(study, target_name="validation score")
@@ -106,8 +106,7 @@ def _history(study: optuna.Study) -> "Axes":
     scores = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
     if max(scores) > 10 * min(scores) > 0:  # one bad trial would press all others to the ground
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(LogFormatter())
-        axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+        label_log_axis(axes)
     return axes
 
 

@@ -6,10 +6,10 @@ import torch
 from src.metrics import scorecard as scorecard_module
 from src.metrics.scorecard import ValidationJudge, scorecard
 from src.metrics.scored import score_images
-from src.networks.description import build_pair
 from src.networks.interface import Generator
 from src.networks.sampling import generate
 from tests.metrics.features import scored
+from tests.networks.tiny import pair
 from tests.training.digits import classifier, digits, judge
 
 NAMES = {
@@ -25,18 +25,7 @@ NAMES = {
 
 
 def generator(seed: int = 0) -> Generator:
-    torch.manual_seed(seed)
-    made, _ = build_pair(
-        "mlp",
-        conditioning="concat",
-        channels=1,
-        image_size=8,
-        class_count=10,
-        latent_size=6,
-        hidden_sizes=[24],
-        dropout=0.0,
-    )
-    return made
+    return pair("mlp", "concat", class_count=10, seed=seed)[0]
 
 
 def test_the_scorecard_has_every_number_once() -> None:

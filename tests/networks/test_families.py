@@ -96,17 +96,7 @@ def test_the_dcgan_has_the_parameters_counted_by_hand() -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_dropout_acts_in_the_discriminator_while_it_trains(family: str) -> None:
-    _, discriminator = build_pair(
-        family,
-        conditioning="none",
-        channels=1,
-        image_size=8,
-        class_count=3,
-        latent_size=5,
-        hidden_sizes=[16],
-        width=6,
-        dropout=0.5,
-    )
+    _, discriminator = pair(family, "none", dropout=0.5)
     images, labels, _ = batch()
     assert not torch.equal(discriminator(images, labels), discriminator(images, labels))
     discriminator.eval()

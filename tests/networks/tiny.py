@@ -12,7 +12,14 @@ CLASSES = 3
 
 
 def pair(
-    family: str = "mlp", conditioning: str = "projection", *, channels: int = 1, size: int = 8, seed: int = 0
+    family: str = "mlp",
+    conditioning: str = "projection",
+    *,
+    channels: int = 1,
+    size: int = 8,
+    seed: int = 0,
+    class_count: int = CLASSES,
+    dropout: float = 0.0,
 ) -> tuple[Generator, Discriminator]:
     torch.manual_seed(seed)
     return build_pair(
@@ -20,11 +27,11 @@ def pair(
         conditioning=conditioning,
         channels=channels,
         image_size=size,
-        class_count=CLASSES,
+        class_count=class_count,
         latent_size=LATENT,
         hidden_sizes=[16, 24],
         width=6,
-        dropout=0.0,
+        dropout=dropout,
     )
 
 
