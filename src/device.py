@@ -1,4 +1,6 @@
-"""Which device the work runs on."""
+"""Which device the work runs on, and how."""
+
+import os
 
 import torch
 
@@ -6,11 +8,45 @@ from src.errors import UserError
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` takes the GPU where there is one, the CPU otherwise. Raises UserError for ``cuda`` without a GPU."""
+    """``auto`` takes the GPU where there is one, the CPU otherwise. Raises UserError for ``cuda`` without a GPU.
+
+    Under ``torchrun`` each process on a machine takes a GPU of its own.
+    """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UserError("train.device is cuda, but PyTorch sees no CUDA GPU here; use auto or cpu")
-    return torch.device("cuda" if name != "cpu" and available else "cpu")
+    if name == "cpu" or not available:
+        return torch.device("cpu")
+    index = torch.distributed.get_node_local_rank(0) if torch.distributed.is_available() else 0
+    if index >= torch.cuda.device_count():
+        raise UserError(f"there are {torch.cuda.device_count()} GPUs here; start at most that many processes")
+    return torch.device("cuda", index)
+
+
+def set_up(device: torch.device, *, deterministic: bool) -> None:
+    """Choose the process's kernels before the first one runs: TF32 for what is left in float32, and repeatable ones if asked."""
+    if device.type != "cuda":
+        return
+    torch.cuda.set_device(device)
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.use_deterministic_algorithms(True)
+    else:
+        torch.backends.cudnn.benchmark = True
+
+
+def use_bfloat16(precision: str, device: torch.device) -> bool:
+    """What ``train.precision`` means on this device."""
+    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
+
+
+def use_graphs(compile_: str, device: torch.device) -> bool:
+    """What ``train.compile`` means on this device. Raises UserError for ``graph`` without a GPU."""
+    if compile_ == "graph" and device.type != "cuda":
+        raise UserError("train.compile is graph, but CUDA graphs need a GPU; use auto or none")
+    return compile_ != "none" and device.type == "cuda"
 
 
 def describe_device(device: torch.device) -> str:

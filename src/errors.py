@@ -1,6 +1,7 @@
 """The one error that is meant for the person at the keyboard, and how a command shows it."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +16,8 @@ class UserError(Exception):
 def run_command(main: Callable[[], None]) -> None:
     """Run a stage's or command's ``main`` and turn what a person can cause into an exit status, without a traceback.
 
-    Exit status 2 for a :class:`UserError` (its sentence on standard error), 130 for Ctrl-C, 0 when the reader of a
-    pipe has gone away (``... | head``).
+    Exit status 2 for a :class:`UserError` (its sentence on standard error), 130 for Ctrl-C, 143 for SIGTERM, 0 when the
+    reader of a pipe has gone away (``... | head``).
     """
     interrupts.install()
     try:
@@ -25,9 +26,10 @@ def run_command(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C", file=sys.stderr)
-        sys.exit(130)
+    except KeyboardInterrupt as error:
+        number = error.number if isinstance(error, interrupts.Stopped) else signal.SIGINT
+        print(f"\nstopped by {interrupts.describe(number)}", file=sys.stderr)
+        sys.exit(128 + number)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)

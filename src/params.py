@@ -75,6 +75,13 @@ class Train(Section):
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes the GPU where there is one")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, batches and latents")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="of the networks' matrix products; auto: bfloat16 on a GPU, float32 on a CPU"
+    )
+    compile: Literal["auto", "none", "graph"] = Field(
+        "auto", description="graph: the step is captured once and replayed on a GPU; auto: graph where there is a GPU"
+    )
+    deterministic: bool = Field(False, description="on a GPU: only kernels that give the same bits each time")
     kimg: float = Field(480, gt=0, le=1e9, description="length of the training in thousands of real images shown")
     batch_size: int = Field(64, ge=2, le=65536, description="real images a step")
     loss: Literal["bce", "least_squares", "hinge"] = Field("bce", description="adversarial loss, on logits")
@@ -83,6 +90,7 @@ class Train(Section):
     lr_discriminator: LearningRate = Field(3e-3, description="learning rate of the discriminator")
     beta1: Fraction = Field(0.0, description="adam: decay of the mean of gradients; sgd and rmsprop: momentum")
     beta2: Fraction = Field(0.99, description="adam and rmsprop: decay of the mean of squared gradients")
+    mirror: float = Field(0.0, ge=0, le=0.5, description="share of the real images that are mirrored at random")
     lr_decay_from: float = Field(
         0.5, ge=0, le=1, description="share of the training after which rates fall to zero; 1: never"
     )
@@ -99,6 +107,10 @@ class Train(Section):
         description="the validation score and a sample grid are made this often, in whole logging intervals",
     )
     score_samples: int = Field(5000, ge=10, le=1_000_000, description="images of a validation score")
+    checkpoint_minutes: float = Field(5, gt=0, le=1e6, description="the training saves itself this often")
+    max_rollbacks: int = Field(
+        3, ge=0, le=100, description="times a diverged training goes back to its last checkpoint with halved rates"
+    )
     patience: int = Field(0, ge=0, le=10_000, description="scores without a better one before stopping early; 0: never")
 
 

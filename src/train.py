@@ -19,7 +19,8 @@ from src.pictures.plots import save_history
 from src.tracking import lineage
 from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import new_run
-from src.training.loop import GRID_COLUMNS, FitResult, TrainingData, TrainingDiverged, fit
+from src.training.health import TrainingDiverged
+from src.training.loop import GRID_COLUMNS, FitResult, TrainingData, fit
 from src.training.progress import ConsoleRecorder, ProgressLine
 from src.training.recorder import Progress, Recorders, SilentRecorder
 
@@ -67,10 +68,10 @@ def save_result(result: FitResult, class_names: tuple[str, ...], run_id: str) ->
     save_network(result.generator, paths.GAN, "generator")
     save_network(result.discriminator, paths.GAN, "discriminator")
     write_json({"class_names": class_names}, paths.GAN / "card.json")
-    pd.DataFrame(result.losses).to_csv(paths.GAN / "history.csv", index=False)
-    pd.DataFrame(result.scores).to_csv(paths.GAN / "scores.csv", index=False)
-    write_json({"losses": result.losses, "scores": result.scores}, paths.GAN / "history.json")
-    save_history(result.losses, result.scores, paths.GAN / "history.png")
+    pd.DataFrame(result.history.losses).to_csv(paths.GAN / "history.csv", index=False)
+    pd.DataFrame(result.history.scores).to_csv(paths.GAN / "scores.csv", index=False)
+    write_json({"losses": result.history.losses, "scores": result.history.scores}, paths.GAN / "history.json")
+    save_history(result.history.losses, result.history.scores, paths.GAN / "history.png")
     headline = ("score", "agreement", "recall", "coverage", "step")
     write_json({"validation": {name: result.best[name] for name in headline}}, paths.GAN / "metrics.json")
     run = {

@@ -4,11 +4,12 @@ import torch
 from torch.nn import functional as F
 
 from src import interrupts
-from src.datasets.on_device import OnDeviceImages
+from src.datasets.batches import open_batches
 from src.datasets.store import PreparedData
 from src.networks import interface
 from src.networks.description import build_classifier
 from src.params import Classifier
+from src.pixels import to_float
 from src.training.progress import ProgressLine
 
 
@@ -21,7 +22,7 @@ def fit_classifier(params: Classifier, data: PreparedData, device: torch.device)
     shape = {"class_count": len(data.class_names), "channels": data.channels, "image_size": data.image_size}
     network = build_classifier(**params.model_dump(), **shape)
     network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batches = OnDeviceImages(data.train.images, data.train.labels, device, torch.Generator().manual_seed(params.seed))
+    batches = open_batches(data.train.images, data.train.labels, device, params.seed)
     steps = max(2, params.epochs * len(batches) // params.batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), lr=params.lr, weight_decay=params.weight_decay, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.lr, total_steps=steps)
@@ -31,7 +32,7 @@ def fit_classifier(params: Classifier, data: PreparedData, device: torch.device)
         for step in range(1, steps + 1):
             interrupts.check()
             images, labels = batches.next_batch(params.batch_size)
-            _, logits = network(images.contiguous(memory_format=torch.channels_last))
+            _, logits = network(to_float(images).contiguous(memory_format=torch.channels_last))
             loss = F.cross_entropy(logits, labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -1,30 +1,28 @@
 """The one training function. The train stage, the tuner, the benchmarks and the tests call it."""
 
-import copy
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from src import interrupts
-from src.datasets.on_device import OnDeviceImages
-from src.networks.description import build_pair
+from src.errors import UserError
 from src.networks.interface import Discriminator, Generator
 from src.networks.sampling import generate
 from src.params import Params
+from src.training.checkpoint import Checkpoints
+from src.training.engine import Engine, Interval
+from src.training.health import Health, TrainingDiverged, not_finite
+from src.training.history import History
 from src.training.recorder import Progress, Recorder
-from src.training.step import COUNTERS, AdversarialStep
 
 GRID_SEED = 1_000_000_007
 GRID_COLUMNS = 10
-
-
-class TrainingDiverged(Exception):
-    """A loss is no longer a finite number."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +30,14 @@ class TrainingData:
     """What a training needs besides its parameters."""
 
     images: Tensor
-    """training images, uint8 (N, C, H, W), on the device that trains"""
+    """training images, uint8 (N, C, H, W); they need not be on the device that trains, nor fit there"""
     labels: Tensor
-    """int64 (N,), on the same device"""
+    """int64 (N,)"""
     class_count: int
     judge: Callable[[Generator], Mapping[str, float]]
     """Scores a generator on the validation split; the entry ``score`` is minimised."""
+    diversity: Callable[[Generator], Tensor] | None = None
+    """The diversity of a generator's images per class (K,), 1 for that of real images; asked on each logging interval."""
 
 
 @dataclass(frozen=True)
@@ -47,145 +47,235 @@ class FitResult:
     generator: Generator
     """the averaged generator, in evaluation mode, on the CPU"""
     discriminator: Discriminator
-    best: Mapping[str, float]
-    """validation scores of ``generator`` and the step they were taken at"""
-    losses: list[dict[str, float]]
-    """a row a log interval: step, kimg, seconds, losses, the discriminator's accuracies, learning rates, images/s"""
-    scores: list[dict[str, float]]
-    """a row a validation score: step, kimg, seconds, and what the judge returns"""
+    history: History
     images_per_second: float
     stopped: str | None
     """why the training ended before ``train.kimg``, if it did"""
 
+    @property
+    def best(self) -> Mapping[str, float]:
+        """Validation scores of ``generator`` and the step they were taken at."""
+        return self.history.best
 
-def fit(params: Params, data: TrainingData, recorder: Recorder) -> FitResult:
+
+def fit(params: Params, data: TrainingData, recorder: Recorder, checkpoints: Checkpoints | None = None) -> FitResult:
     """Train a GAN for ``train.kimg`` thousand real images, or until the recorder or early stopping ends it.
 
-    All random numbers come from ``train.seed``. Raises TrainingDiverged when a loss is NaN or infinite.
+    It runs on ``train.device``, and together with the other processes where ``torchrun`` has started several; only the
+    first of them scores, records and saves. All random numbers come from ``train.seed``.
+
+    With ``checkpoints`` the training goes on from the newest one, saves itself every ``train.checkpoint_minutes`` and on
+    SIGINT, SIGTERM and SIGUSR1, and goes back to the last checkpoint when a number is no longer finite. Raises
+    TrainingDiverged when that does not help (without checkpoints: at once), and interrupts.Stopped for SIGINT and SIGTERM.
     """
-    return _Training(params, data, recorder).run()
-
-
-@dataclass
-class _Best:
-    scores: dict[str, float] = field(default_factory=lambda: {"score": math.inf})
-    generator: dict[str, Any] = field(default_factory=dict)
-    discriminator: dict[str, Any] = field(default_factory=dict)
-    checks_since: int = 0
+    training = _Training(params, data, recorder, checkpoints)
+    with interrupts.deferred():
+        return training.run()
 
 
 class _Training:
-    """The state of one training, from the first weights to the result."""
+    """One training from its first weights, or its last checkpoint, to the result: what is due around the engine's steps."""
 
-    def __init__(self, params: Params, data: TrainingData, recorder: Recorder) -> None:
-        self.params, self.data, self.recorder = params, data, recorder
-        train, self.device = params.train, data.images.device
-        torch.manual_seed(train.seed)  # weights and dropout; batches and latents have generators of their own
-        self.latent_rng = torch.Generator(self.device).manual_seed(train.seed)
-        self.batches = OnDeviceImages(data.images, data.labels, self.device, torch.Generator().manual_seed(train.seed))
-        self.steps = max(1, round(train.kimg * 1000 / train.batch_size))
-        shape = {"class_count": data.class_count, "channels": data.images.shape[1], "image_size": data.images.shape[2]}
-        generator, discriminator = build_pair(
-            params.model.family, **params.model.model_dump(exclude={"family"}), **shape
-        )
-        # Convolutions are faster with the channels last, on a CPU as on a GPU; it changes nothing for linear layers.
-        self.step = AdversarialStep(
-            generator.to(self.device, memory_format=torch.channels_last),  # type: ignore[call-overload]
-            discriminator.to(self.device, memory_format=torch.channels_last),  # type: ignore[call-overload]
-            train,
-            self.steps,
-        )
-        self.losses: list[dict[str, float]] = []
-        self.scores: list[dict[str, float]] = []
-        self.best = _Best()
-        self.started = time.perf_counter()
+    def __init__(self, params: Params, data: TrainingData, recorder: Recorder, checkpoints: Checkpoints | None) -> None:
+        train = self.train = params.train
+        self.data, self.recorder, self.checkpoints = data, recorder, checkpoints
+        self.engine = Engine(params, data.images, data.labels, data.class_count)
+        self.world, self.steps = self.engine.world, self.engine.steps
+        self.history, self.health, self.rollbacks = History(), Health(), 0
+        self.stopped: str | None = None
+        self.log_every, score_every = (self._in_steps(kimg) for kimg in (train.log_every_kimg, train.score_every_kimg))
+        # Whole logging intervals, or a score would leave behind an average over a step or two.
+        self.score_every = score_every
+        if score_every > self.log_every:
+            self.score_every = max(1, round(score_every / self.log_every)) * self.log_every
+        # On the clock of time.perf_counter, moved back by what earlier processes have done.
+        self.started = self.interval_began = self.saved_at = time.perf_counter()
 
     def run(self) -> FitResult:
-        train = self.params.train
-        log_every, score_every = (self._in_steps(kimg) for kimg in (train.log_every_kimg, train.score_every_kimg))
-        # Whole logging intervals, or a score would leave behind an average over a step or two.
-        score_every = max(1, round(score_every / log_every)) * log_every if score_every > log_every else score_every
-        self.recorder.samples(self._progress(0), self._grid())
-        counters, since, mark = torch.zeros(len(COUNTERS), device=self.device), 0, time.perf_counter()
-        training_seconds, stopped = 0.0, None
-        for done in range(1, self.steps + 1):
-            interrupts.check()
-            real, labels = self.batches.next_batch(train.batch_size)
-            latents = torch.randn(
-                train.batch_size, self.params.model.latent_size, generator=self.latent_rng, device=self.device
-            )
-            counters += self.step(done - 1, real.contiguous(memory_format=torch.channels_last), labels, latents)
-            since += 1
-            # The last score is at the end; one that falls just before it would tell nothing more.
-            score_now = done == self.steps or (done % score_every == 0 and self.steps - done > score_every / 2)
-            if done % log_every == 0 or score_now:
-                values = (counters / since).tolist()  # the only place where the loop waits for the device
-                elapsed = time.perf_counter() - mark
-                training_seconds += elapsed
-                self._log(done, values, since * train.batch_size / elapsed)
-                if score_now:
-                    stopped = self._score(done)
-                counters, since, mark = torch.zeros_like(counters), 0, time.perf_counter()
-            if stopped:
-                break
-        return self._result(done * train.batch_size / training_seconds, stopped)
+        if not self._resume():
+            self._show_grid()
+            self._save()  # a training that diverges early has something to go back to
+        while self.engine.done < self.steps and not self.stopped:
+            try:
+                self._advance()
+            except TrainingDiverged as error:
+                self._roll_back(error)
+        return self._result()
 
-    def _log(self, done: int, values: list[float], rate: float) -> None:
-        row = dict(zip(COUNTERS, values, strict=True))
-        for name, value in row.items():
+    def _advance(self) -> None:
+        """One step, and what is due after it."""
+        if self.engine.interval_steps == 0:
+            self.interval_began = time.perf_counter()
+        self.engine.advance()
+        done = self.engine.done
+        # The last score is at the end; one that falls just before it would tell nothing more.
+        score_now = done == self.steps or (done % self.score_every == 0 and self.steps - done > self.score_every / 2)
+        log_now = score_now or done % self.log_every == 0
+        if log_now:
+            self._log()
+        if score_now:
+            self._score()
+        if log_now or self.world.size == 1:
+            self._save_or_stop()
+
+    def _log(self) -> None:
+        """Record the interval's means, and look for alarms. Raises TrainingDiverged when a mean is not finite."""
+        interval = self.engine.end_interval()  # the only place that waits for the device
+        seconds = time.perf_counter() - self.interval_began
+        self._check_finite(interval)
+        self.history.training_seconds += seconds
+        values = dict(interval.means)
+        rates = self.engine.step.rates.at(self.engine.done)
+        values |= dict(zip(("lr_generator", "lr_discriminator"), rates, strict=True))
+        values["images_per_second"] = interval.steps * self.train.batch_size / seconds
+        diversity = self._diversity()
+        if diversity is not None:
+            values["diversity"] = float(diversity.nanmean())
+            values["least_diversity"] = float(diversity.nan_to_num(torch.inf).min())
+        progress = self._progress()
+        self.history.add_losses(progress, values)
+        if self.world.is_first:
+            self.recorder.losses(progress, values)
+        for kind, message in self.health.alarms(values, diversity).items():
+            self._event(kind, message)
+
+    def _check_finite(self, interval: Interval) -> None:
+        for name, value in interval.means.items():
             if not math.isfinite(value):
-                raise TrainingDiverged(f"{name} is {value} at step {done} of {self.steps}")
-        for name, schedule in zip(("lr_generator", "lr_discriminator"), self.step.schedules, strict=True):
-            row[name] = float(schedule.get_last_lr()[0])
-        row["images_per_second"] = rate
-        progress = self._progress(done)
-        self.losses.append({**_place(progress), **row})
-        self.recorder.losses(progress, row)
+                first = self.engine.done - interval.steps + min(interval.finite_steps + 1, interval.steps)
+                tensors = not_finite(self.engine.trained, self.engine.step.optimizers)
+                where = f" (not finite now: {', '.join(tensors[:3])}{', ...' if len(tensors) > 3 else ''})"
+                raise TrainingDiverged(
+                    f"{name} is {value} since step {first} of {self.steps}{where if tensors else ''}"
+                )
 
-    def _score(self, done: int) -> str | None:
-        """Take the validation scores, keep the best networks, and say why to stop, if so."""
-        scores = dict(self.data.judge(self.step.average.network))
+    def _diversity(self) -> Tensor | None:
+        measure = self.data.diversity
+        if measure is None:
+            return None
+        diversity: Tensor = self.world.from_first(lambda: measure(self.engine.step.average.network))
+        return diversity
+
+    def _score(self) -> None:
+        """Take the validation scores, keep the best networks, and find out whether to stop."""
+        average, done = self.engine.step.average.network, self.engine.done
+        scores = dict(self.world.from_first(lambda: self.data.judge(average)))
         if not math.isfinite(scores["score"]):
             raise TrainingDiverged(f"the validation score is {scores['score']} at step {done} of {self.steps}")
-        progress = self._progress(done)
-        self.scores.append({**_place(progress), **scores})
-        if scores["score"] < self.best.scores["score"]:
-            networks = self.step.average.network, self.step.discriminator
-            generator, discriminator = (copy.deepcopy(network.state_dict()) for network in networks)
-            self.best = _Best({**scores, "step": done}, generator, discriminator)
-        else:
-            self.best.checks_since += 1
-        self.recorder.scores(progress, scores)
-        self.recorder.samples(progress, self._grid())
-        patience = self.params.train.patience
+        progress = self._progress()
+        self.history.add_scores(
+            progress, scores, {"generator": average, "discriminator": self.engine.step.discriminator}
+        )
+        if self.world.is_first:
+            self.recorder.scores(progress, scores)
+        self._show_grid()
+        patience = self.train.patience
         if done == self.steps:
-            return None
-        if patience and self.best.checks_since >= patience:
-            return f"no better validation score in {patience} checks"
-        return self.recorder.stop_reason()
+            return
+        if patience and self.history.checks_since >= patience:
+            self.stopped = f"no better validation score in {patience} checks"
+        else:
+            self.stopped = self.world.from_first(self.recorder.stop_reason)
 
-    def _grid(self) -> Tensor:
+    def _show_grid(self) -> None:
         """Ten images a class from fixed latents, which are the same in each column."""
-        classes = self.data.class_count
-        labels = torch.arange(classes).repeat_interleave(GRID_COLUMNS)
-        seeds = GRID_SEED + torch.arange(GRID_COLUMNS).repeat(classes)
-        return generate(self.step.average.network, labels, seeds)
+        if self.world.is_first:
+            classes = self.data.class_count
+            labels = torch.arange(classes).repeat_interleave(GRID_COLUMNS)
+            seeds = GRID_SEED + torch.arange(GRID_COLUMNS).repeat(classes)
+            self.recorder.samples(self._progress(), generate(self.engine.step.average.network, labels, seeds))
+
+    def _event(self, kind: str, message: str) -> None:
+        progress = self._progress()
+        self.history.events.append({"step": progress.step, "kind": kind, "message": message})
+        if self.world.is_first:
+            self.recorder.event(progress, kind, message)
+
+    def _save_or_stop(self) -> None:
+        """Save a checkpoint when its time has come or a signal asks for it; SIGINT and SIGTERM end the training there."""
+        due = (time.perf_counter() - self.saved_at) / 60 >= self.train.checkpoint_minutes
+        if self.world.size == 1:
+            signals = [interrupts.take()]
+        else:
+            due, signals = self.world.from_first(lambda: due), self.world.gather(interrupts.take())
+        if due or any(signals):
+            self._save()
+        if ends := [number for number in signals if number and number != interrupts.SAVE_ONLY]:
+            raise interrupts.Stopped(ends[0])
+
+    def _save(self) -> None:
+        """Write a checkpoint, unless a weight is not finite. One that cannot be written is no reason to stop."""
+        if self.checkpoints is None:
+            return
+        began = self.saved_at = time.perf_counter()
+        if not_finite(self.engine.trained, self.engine.step.optimizers):
+            return  # the end of the logging interval will find it, and go back to the last good one
+        state = self._state_dict()
+        if self.world.is_first:
+            try:
+                self.checkpoints.save(state)
+            except UserError as error:
+                print(f"warning: {error}; the checkpoint before it stays, and the training goes on", file=sys.stderr)
+        self.interval_began += time.perf_counter() - began
+
+    def _roll_back(self, error: TrainingDiverged) -> None:
+        """Go back to the last checkpoint with halved learning rates. Raises the error when that may not be done again."""
+        allowed, count = self.train.max_rollbacks, self.rollbacks + 1
+        checkpoints = self.checkpoints
+        state = self.world.from_first(checkpoints.load) if checkpoints is not None and count <= allowed else None
+        if state is None:
+            again = f", after {self.rollbacks} times back to a checkpoint with halved learning rates"
+            raise TrainingDiverged(f"{error}{again if self.rollbacks else ''}") from None
+        self._load_state_dict(state)
+        self.rollbacks = count
+        self.engine.step.rates.scale /= 2
+        back = f"back to step {self.engine.done} with halved learning rates ({count} of {allowed})"
+        self._event("rollback", f"{error}; {back}")
+        self._save()
+
+    def _resume(self) -> bool:
+        """Go on from the last checkpoint, if there is one."""
+        state = self.world.from_first(self.checkpoints.load) if self.checkpoints is not None else None
+        if state is None:
+            return False
+        self._load_state_dict(state)
+        if self.world.is_first:
+            self.recorder.resumed(self._progress())
+        return True
+
+    def _state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the training depends on. Every process must call it."""
+        now = time.perf_counter()
+        return {
+            "engine": self.engine.state_dict(),
+            "history": self.history.state_dict(),
+            "health": vars(self.health),
+            "rollbacks": self.rollbacks,
+            "stopped": self.stopped,
+            "interval_seconds": now - self.interval_began,
+            "seconds": now - self.started,
+        }
+
+    def _load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.engine.load_state_dict(state["engine"])
+        self.history.load_state_dict(state["history"])
+        self.health = Health(**state["health"])
+        self.rollbacks, self.stopped = state["rollbacks"], state["stopped"]
+        now = self.saved_at = time.perf_counter()
+        self.interval_began, self.started = now - state["interval_seconds"], now - state["seconds"]
 
     def _in_steps(self, kimg: float) -> int:
-        return max(1, round(kimg * 1000 / self.params.train.batch_size))
+        return max(1, round(kimg * 1000 / self.train.batch_size))
 
-    def _progress(self, done: int) -> Progress:
-        images = done * self.params.train.batch_size
-        return Progress(done, self.steps, images, time.perf_counter() - self.started)
+    def _progress(self) -> Progress:
+        done = self.engine.done
+        return Progress(done, self.steps, done * self.train.batch_size, time.perf_counter() - self.started)
 
-    def _result(self, rate: float, stopped: str | None) -> FitResult:
-        self.step.average.network.load_state_dict(self.best.generator)
-        self.step.discriminator.load_state_dict(self.best.discriminator)
-        generator, discriminator = self.step.average.network, self.step.discriminator
-        for network in (generator, discriminator):
+    def _result(self) -> FitResult:
+        """The best networks. A training that was saved at its very end finds them in its checkpoint."""
+        generator, discriminator = self.engine.step.average.network, self.engine.step.discriminator
+        for name, network in (("generator", generator), ("discriminator", discriminator)):
+            network.load_state_dict(self.history.best_networks[name])
             network.eval().cpu().to(memory_format=torch.contiguous_format)
-        return FitResult(generator, discriminator, self.best.scores, self.losses, self.scores, rate, stopped)
-
-
-def _place(progress: Progress) -> dict[str, float]:
-    return {"step": progress.step, "kimg": progress.images / 1000, "seconds": progress.seconds}
+        rate = self.engine.done * self.train.batch_size / self.history.training_seconds
+        return FitResult(generator, discriminator, self.history, rate, self.stopped)

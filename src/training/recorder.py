@@ -31,6 +31,12 @@ class Recorder(Protocol):
     def samples(self, progress: Progress, images: Tensor) -> None:
         """uint8 (N, C, H, W): the same latents and labels each time."""
 
+    def event(self, progress: Progress, kind: str, message: str) -> None:
+        """An alarm, or ``rollback``: the training has gone back to ``progress`` and does the steps after it again."""
+
+    def resumed(self, progress: Progress) -> None:
+        """The training goes on from a checkpoint; news of steps after it may come a second time."""
+
     def stop_reason(self) -> str | None:
         """Asked after each score but the last; a sentence ends the training there."""
 
@@ -45,6 +51,12 @@ class SilentRecorder:
         """Ignore."""
 
     def samples(self, progress: Progress, images: Tensor) -> None:
+        """Ignore."""
+
+    def event(self, progress: Progress, kind: str, message: str) -> None:
+        """Ignore."""
+
+    def resumed(self, progress: Progress) -> None:
         """Ignore."""
 
     def stop_reason(self) -> str | None:
@@ -72,6 +84,16 @@ class Recorders:
         """Pass on."""
         for recorder in self.recorders:
             recorder.samples(progress, images)
+
+    def event(self, progress: Progress, kind: str, message: str) -> None:
+        """Pass on."""
+        for recorder in self.recorders:
+            recorder.event(progress, kind, message)
+
+    def resumed(self, progress: Progress) -> None:
+        """Pass on."""
+        for recorder in self.recorders:
+            recorder.resumed(progress)
 
     def stop_reason(self) -> str | None:
         """The first reason that one of them has."""

@@ -13,7 +13,8 @@ from torch import Tensor
 from src.params import Params
 from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import Run, new_run
-from src.training.loop import GRID_COLUMNS, TrainingData, TrainingDiverged, fit
+from src.training.health import TrainingDiverged
+from src.training.loop import GRID_COLUMNS, TrainingData, fit
 from src.training.recorder import Progress
 from src.tuning.study import RUN_ID
 

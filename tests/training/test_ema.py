@@ -16,7 +16,8 @@ def test_the_average_is_that_of_a_plain_loop(family: str, decay: float) -> None:
         with torch.no_grad():
             for value in source.state_dict().values():
                 value.add_(torch.randn(value.shape) if value.is_floating_point() else 1)
-        average.update(step)
+        average.prepare(step)
+        average.update()
         keep = min(decay, (1 + step) / (10 + step))
         for name in floats:
             expected[name] = keep * expected[name] + (1 - keep) * source.state_dict()[name].double()
@@ -32,7 +33,8 @@ def test_statistics_of_batch_normalisation_are_averaged_and_its_counter_is_not()
     average = AveragedGenerator(source, 0.5)
     _, labels, latents = batch()
     source(latents, labels)
-    average.update(1000)
+    average.prepare(1000)
+    average.update()
     before, after = source.state_dict(), average.network.state_dict()
     assert torch.allclose(after["layers.0.running_mean"], before["layers.0.running_mean"] / 2, atol=1e-7)
     assert torch.allclose(after["layers.0.running_var"], (1 + before["layers.0.running_var"]) / 2, atol=1e-6)
@@ -51,6 +53,7 @@ def test_the_average_never_trains_and_never_touches_its_source() -> None:
     with torch.no_grad():
         for one in average.network.parameters():
             one.zero_()
-    average.update(0)
+    average.prepare(0)
+    average.update()
     assert all(torch.equal(one, old) for one, old in zip(source.parameters(), before, strict=True))
     assert all(one.grad is None for one in average.network.parameters())

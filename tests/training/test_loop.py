@@ -13,7 +13,8 @@ from src.networks.description import content_hash
 from src.networks.interface import Generator
 from src.networks.sampling import generate
 from src.params import Params
-from src.training.loop import GRID_COLUMNS, GRID_SEED, FitResult, TrainingDiverged, fit
+from src.training.health import TrainingDiverged
+from src.training.loop import GRID_COLUMNS, GRID_SEED, FitResult, fit
 from src.training.recorder import Progress, SilentRecorder
 from tests.training.digits import judge, tiny, training_data
 
@@ -26,6 +27,8 @@ class Recording:
     loss_rows: list[tuple[Progress, dict[str, float]]] = field(default_factory=list)
     score_rows: list[tuple[Progress, dict[str, float]]] = field(default_factory=list)
     grids: list[tuple[Progress, Tensor]] = field(default_factory=list)
+    events: list[tuple[int, str, str]] = field(default_factory=list)
+    resumed_at: int | None = None
 
     def losses(self, progress: Progress, values: Mapping[str, float]) -> None:
         self.loss_rows.append((progress, dict(values)))
@@ -35,6 +38,12 @@ class Recording:
 
     def samples(self, progress: Progress, images: Tensor) -> None:
         self.grids.append((progress, images))
+
+    def event(self, progress: Progress, kind: str, message: str) -> None:
+        self.events.append((progress.step, kind, message))
+
+    def resumed(self, progress: Progress) -> None:
+        self.resumed_at = progress.step
 
     def stop_reason(self) -> str | None:
         return self.stop if len(self.score_rows) > 1 else None
@@ -73,17 +82,17 @@ def test_the_seed_decides_every_bit(family: str) -> None:
     for network in ("generator", "discriminator"):
         hashes = [content_hash(getattr(result, network)) for result in results]
         assert hashes[0] == hashes[1] != hashes[2]
-    assert timeless(first.losses) == timeless(again.losses) != timeless(other.losses)
-    assert timeless(first.scores) == timeless(again.scores)
+    assert timeless(first.history.losses) == timeless(again.history.losses) != timeless(other.history.losses)
+    assert timeless(first.history.scores) == timeless(again.history.scores)
     assert first.best == again.best
 
 
 @pytest.mark.parametrize(("kimg", "batch_size", "steps"), [(0.5, 50, 10), (0.3, 32, 9), (0.25, 32, 8), (0.001, 50, 1)])
 def test_kimg_says_how_many_steps_there_are(kimg: float, batch_size: int, steps: int) -> None:
     result = train(tiny(train__kimg=kimg, train__batch_size=batch_size, train__log_every_kimg=0.001))
-    assert [row["step"] for row in result.losses] == list(range(1, steps + 1))
-    assert result.losses[-1]["kimg"] == pytest.approx(steps * batch_size / 1000)
-    assert result.scores[-1]["step"] == steps
+    assert [row["step"] for row in result.history.losses] == list(range(1, steps + 1))
+    assert result.history.losses[-1]["kimg"] == pytest.approx(steps * batch_size / 1000)
+    assert result.history.scores[-1]["step"] == steps
     assert result.stopped is None
 
 
@@ -95,14 +104,14 @@ def test_news_comes_at_its_intervals() -> None:
     assert [progress.step for progress, _ in recorder.grids] == [0, 4, 10]
     for progress, _ in [*recorder.loss_rows, *recorder.score_rows]:
         assert (progress.steps, progress.images) == (10, 50 * progress.step)
-    seconds = [row["seconds"] for row in result.losses]
+    seconds = [row["seconds"] for row in result.history.losses]
     assert seconds == sorted(seconds)
     assert [values for _, values in recorder.score_rows] == [{"score": 3, "other": 1}, {"score": 2, "other": 2}]
     place = ("step", "kimg", "seconds")
-    assert [{name: row[name] for name in row if name not in place} for row in result.losses] == [
+    assert [{name: row[name] for name in row if name not in place} for row in result.history.losses] == [
         values for _, values in recorder.loss_rows
     ]
-    assert {row["kimg"]: row["score"] for row in result.scores} == {0.2: 3, 0.5: 2}
+    assert {row["kimg"]: row["score"] for row in result.history.scores} == {0.2: 3, 0.5: 2}
     assert result.images_per_second > 0
 
 
@@ -111,13 +120,13 @@ def test_news_comes_at_its_intervals() -> None:
 )
 def test_the_end_is_scored_and_nothing_just_before_it(every_kimg: float, steps: list[int]) -> None:
     result = train(tiny(train__score_every_kimg=every_kimg), list(range(20, 0, -1)))
-    assert [row["step"] for row in result.scores] == steps
+    assert [row["step"] for row in result.history.scores] == steps
     assert result.best["step"] == 10
 
 
 def test_a_row_is_the_mean_since_the_last_one() -> None:
-    every = train(tiny(train__log_every_kimg=0.05)).losses
-    seldom = train(tiny(train__log_every_kimg=0.2)).losses
+    every = train(tiny(train__log_every_kimg=0.05)).history.losses
+    seldom = train(tiny(train__log_every_kimg=0.2)).history.losses
     assert [row["step"] for row in seldom] == [4, 8, 10]
     for row, steps in zip(seldom, (range(4), range(4, 8), range(8, 10)), strict=True):
         for name in ("loss_discriminator", "loss_generator", "real_accuracy", "fake_accuracy"):
@@ -125,7 +134,9 @@ def test_a_row_is_the_mean_since_the_last_one() -> None:
 
 
 def test_rates_in_the_history_follow_the_schedule() -> None:
-    rows = train(tiny(train__log_every_kimg=0.05, train__lr_generator=0.01, train__lr_discriminator=0.02)).losses
+    rows = train(
+        tiny(train__log_every_kimg=0.05, train__lr_generator=0.01, train__lr_discriminator=0.02)
+    ).history.losses
     factors = [1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2, 0]
     assert [row["lr_generator"] for row in rows] == pytest.approx([0.01 * factor for factor in factors])
     assert [row["lr_discriminator"] for row in rows] == pytest.approx([0.02 * factor for factor in factors])
@@ -138,7 +149,7 @@ def test_the_best_networks_are_kept_and_not_the_last() -> None:
     assert len(set(scripted.seen)) == 5
     assert content_hash(result.generator) == scripted.seen[1]
     assert result.best == {"score": 1.5, "other": 2, "step": 4}
-    assert [row["score"] for row in result.scores] == [3, 1.5, 2, 1.5, 9]
+    assert [row["score"] for row in result.history.scores] == [3, 1.5, 2, 1.5, 9]
     # A training that ends there has the same networks, the discriminator too.
     shorter = train(tiny(**constant, train__kimg=0.2))
     assert content_hash(shorter.generator) == content_hash(result.generator)
@@ -160,7 +171,7 @@ def test_the_result_is_ready_for_use() -> None:
 )
 def test_patience_ends_a_training_that_does_not_get_better(scores: list[float], stopped_at: int | None) -> None:
     result = train(tiny(train__patience=2, train__score_every_kimg=0.1), scores)
-    assert len(result.scores) == (stopped_at or 5)
+    assert len(result.history.scores) == (stopped_at or 5)
     assert result.stopped == ("no better validation score in 2 checks" if stopped_at else None)
     assert result.best["score"] == min(scores[:stopped_at])
 
@@ -168,7 +179,7 @@ def test_patience_ends_a_training_that_does_not_get_better(scores: list[float], 
 def test_the_recorder_can_end_the_training() -> None:
     recorder = Recording(stop="enough")
     result = fit(tiny(train__score_every_kimg=0.1), training_data(Scripted([5, 4, 3, 2, 1])), recorder)
-    assert (result.stopped, len(result.scores), result.best["step"]) == ("enough", 2, 4)
+    assert (result.stopped, len(result.history.scores), result.best["step"]) == ("enough", 2, 4)
     assert recorder.loss_rows[-1][0].step == 4
 
 
@@ -186,7 +197,7 @@ def test_a_score_that_is_not_finite_is_a_divergence(value: float) -> None:
 def test_a_loss_that_is_not_finite_is_a_divergence() -> None:
     params = tiny(train__optimizer="sgd", train__loss="least_squares", train__lr_discriminator=1, train__beta1=0.9)
     recorder = Recording()
-    with pytest.raises(TrainingDiverged, match=r"^loss_(discriminator|generator) is (inf|nan) at step \d+ of 40$"):
+    with pytest.raises(TrainingDiverged, match=r"^loss_(discriminator|generator) is (inf|nan) since step \d+ of 40"):
         fit(params.replace({"train.kimg": 2}), training_data(Scripted([1] * 20)), recorder)
     # What was recorded before is finite.
     assert all(math.isfinite(value) for _, values in recorder.loss_rows for value in values.values())
@@ -221,7 +232,7 @@ def test_the_grid_shows_the_averaged_generator() -> None:
 @pytest.mark.parametrize("loss", ["bce", "least_squares", "hinge"])
 def test_every_loss_trains_with_every_optimiser(loss: str, optimizer: str) -> None:
     params = tiny(train__loss=loss, train__optimizer=optimizer, train__kimg=0.15, train__log_every_kimg=0.05)
-    rows = train(params, [1]).losses
+    rows = train(params, [1]).history.losses
     assert [row["step"] for row in rows] == [1, 2, 3]
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert rows[0]["loss_discriminator"] != rows[2]["loss_discriminator"]
@@ -238,7 +249,7 @@ def test_training_brings_the_images_close_to_the_real_ones() -> None:
 
 
 def test_a_ctrl_c_that_was_swallowed_elsewhere_ends_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(interrupts, "_seen", [signal.SIGINT])
+    monkeypatch.setattr(interrupts, "_noted", [signal.SIGINT])
     with pytest.raises(KeyboardInterrupt):
         train(tiny())
     assert train(tiny()).stopped is None

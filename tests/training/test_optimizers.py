@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from src.params import Train
-from src.training.optimizers import constant_then_linear, make_optimizer, make_schedule
+from src.training.optimizers import LearningRates, constant_then_linear, make_optimizer
 
 
 @pytest.mark.parametrize(
@@ -54,16 +54,29 @@ def test_sgd_moves_by_rate_times_gradient_and_decay() -> None:
     ],
 )
 def test_the_rate_is_constant_and_then_falls_to_zero(decay_from: float, at: int, factor: float) -> None:
-    assert constant_then_linear(decay_from, 100)(at) == pytest.approx(factor)
+    assert constant_then_linear(at, 100, decay_from) == pytest.approx(factor)
 
 
-def test_the_schedule_sets_the_rate_of_every_step() -> None:
-    train = Train(optimizer="sgd", lr_decay_from=0.5)
-    optimizer = make_optimizer(nn.Linear(1, 1), train, lr=0.2)
-    schedule, rates = make_schedule(optimizer, train, 4), []
-    for _ in range(4):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    assert rates == pytest.approx([0.2, 0.2, 0.2, 0.1])
-    assert schedule.get_last_lr() == [0]
+def test_the_rates_are_set_before_every_step_and_halve_with_the_scale() -> None:
+    optimizers = [make_optimizer(nn.Linear(1, 1), Train(optimizer="sgd"), lr=rate) for rate in (0.2, 0.4)]
+    rates = LearningRates(optimizers, (0.2, 0.4), steps=4, decay_from=0.5)
+    seen = []
+    for step in range(4):
+        rates.apply(step)
+        seen.append([optimizer.param_groups[0]["lr"] for optimizer in optimizers])
+    assert seen == [pytest.approx(row) for row in ([0.2, 0.4], [0.2, 0.4], [0.2, 0.4], [0.1, 0.2])]
+    assert rates.at(4) == (0, 0)
+    rates.scale = 0.5
+    rates.apply(3)
+    assert optimizers[1].param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_the_scale_is_restored_and_the_next_step_sets_the_rate_again() -> None:
+    optimizer = make_optimizer(nn.Linear(1, 1), Train(optimizer="sgd"), lr=0.2)
+    rates = LearningRates([optimizer], [0.2], steps=10, decay_from=1.0)
+    rates.apply(0)
+    rates.load_state_dict({"scale": 0.25})
+    optimizer.param_groups[0]["lr"] = 7.0  # as an optimiser's own saved state would
+    rates.apply(0)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert rates.state_dict() == {"scale": 0.25}

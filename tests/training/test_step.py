@@ -172,7 +172,7 @@ def test_the_average_follows_and_the_rates_fall() -> None:
     rates = []
     for index in range(4):
         step(index, *batch())
-        rates.append([schedule.get_last_lr()[0] for schedule in step.schedules])
-    assert rates == [pytest.approx(row) for row in ([0.01, 0.02], [0.01, 0.02], [0.005, 0.01], [0, 0])]
+        rates.append(step.rates.at(index + 1))
+    assert rates == [pytest.approx(row) for row in ((0.01, 0.02), (0.01, 0.02), (0.005, 0.01), (0, 0))]
     assert not same(weights(step.average.network), weights(start))
     assert not same(weights(step.average.network), weights(generator))

@@ -1,0 +1,189 @@
+"""Endless shuffled batches of a split: from the device's own memory, or streamed there when it does not fit."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+ON_DEVICE_SHARE = 0.5
+"""Images live on a GPU when they take at most this share of its free memory."""
+
+_Gathered = tuple[Tensor, Tensor, "torch.cuda.Event | None"]
+
+
+class Batches(Protocol):
+    """Shuffled batches without end, resumable to the bit."""
+
+    def __len__(self) -> int:
+        """The number of images."""
+
+    def next_batch(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """The next images, uint8 (B, C, H, W), and their labels, int64 (B,), on the device."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the following batches depend on."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on exactly where ``state_dict`` was taken. Raises ValueError for the state of another number of images."""
+
+
+def open_batches(
+    images: Tensor,
+    labels: Tensor,
+    device: torch.device,
+    seed: int,
+    part: Callable[[Tensor], Tensor] = lambda indices: indices,
+) -> Batches:
+    """The batches of uint8 images (N, C, H, W) and int64 labels (N,) that fit the device; the same in either form.
+
+    ``part`` takes a process's own share of a batch's indices. Raises ValueError for other dtypes, shapes or no images.
+    """
+    if device.type == "cuda" and images.device != device:
+        free, _ = torch.cuda.mem_get_info(device)
+        if images.nbytes > ON_DEVICE_SHARE * free:
+            return StreamedImages(images, labels, device, seed, part)
+    return OnDeviceImages(images, labels, device, seed, part)
+
+
+class Order:
+    """The endless order of a split: each epoch is a fresh permutation, and every image is shown exactly once an epoch.
+
+    A batch is never short: it takes what the epoch has left and goes on in the next one. Drawn on the CPU, so that the same
+    seed gives the same batches on every device, and kept on ``device``.
+    """
+
+    def __init__(self, count: int, seed: int, device: torch.device) -> None:
+        self.count, self.device = count, device
+        self._generator = torch.Generator().manual_seed(seed)
+        self._epoch = torch.empty(0, dtype=torch.int64, device=device)
+        self._position = 0
+
+    def next(self, count: int) -> Tensor:
+        """The next ``count`` indices, int64, on the device."""
+        parts = []
+        while count > 0:
+            if self._position == len(self._epoch):
+                self._epoch = torch.randperm(self.count, generator=self._generator).to(self.device)
+                self._position = 0
+            part = self._epoch[self._position : self._position + count]
+            self._position += len(part)
+            count -= len(part)
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch's order, the position in it, and the generator's state, on the CPU."""
+        return {"order": self._epoch.cpu(), "position": self._position, "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on exactly there. Raises ValueError for the state of another number of images."""
+        if len(state["order"]) not in (0, self.count):
+            raise ValueError(f"the state is of {len(state['order'])} images, not of {self.count}")
+        self._epoch, self._position = state["order"].to(self.device), int(state["position"])
+        self._generator.set_state(state["generator"])
+
+
+def _check(images: Tensor, labels: Tensor) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4 or labels.dtype != torch.int64:
+        raise ValueError(f"uint8 (N, C, H, W) images and int64 labels are due, not {images.dtype}, {labels.dtype}")
+    if not 0 < len(images) == len(labels):
+        raise ValueError(f"{len(images)} images with {len(labels)} labels")
+
+
+class OnDeviceImages:
+    """The whole split lives on the device as uint8 and is indexed there; see :class:`Batches` and :func:`open_batches`."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        device: torch.device,
+        seed: int,
+        part: Callable[[Tensor], Tensor] = lambda indices: indices,
+    ) -> None:
+        _check(images, labels)
+        self._images, self._labels, self._part = images.to(device), labels.to(device), part
+        self._order = Order(len(labels), seed, device)
+
+    def __len__(self) -> int:
+        """See :class:`Batches`."""
+        return len(self._labels)
+
+    def next_batch(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """See :class:`Batches`."""
+        indices = self._part(self._order.next(batch_size))
+        return self._images.index_select(0, indices), self._labels.index_select(0, indices)
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :class:`Batches`."""
+        return self._order.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :class:`Batches`."""
+        self._order.load_state_dict(state)
+
+
+class StreamedImages:
+    """The split stays in the host's memory (or in a memory-mapped file); a thread gathers batches ahead of the training.
+
+    Batches are pinned, and copied to a GPU on a stream of their own while it works on the one before.
+    See :class:`Batches` and :func:`open_batches`.
+    """
+
+    AHEAD = 3
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        device: torch.device,
+        seed: int,
+        part: Callable[[Tensor], Tensor] = lambda indices: indices,
+    ) -> None:
+        _check(images, labels)
+        self._images, self._labels, self._part, self._device = images.cpu(), labels.cpu(), part, device
+        self._order = Order(len(labels), seed, torch.device("cpu"))
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._gatherer = ThreadPoolExecutor(1, "batches")
+        # What is gathered ahead, each with the order's state before it: that is the state of the batches handed out.
+        self._ahead: deque[tuple[dict[str, Any], int, Future[_Gathered]]] = deque()
+
+    def __len__(self) -> int:
+        """See :class:`Batches`."""
+        return len(self._labels)
+
+    def next_batch(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """See :class:`Batches`."""
+        if self._ahead and self._ahead[0][1] != batch_size:
+            self.load_state_dict(self.state_dict())
+        while len(self._ahead) <= self.AHEAD:
+            before = self._order.state_dict()
+            indices = self._part(self._order.next(batch_size))
+            self._ahead.append((before, batch_size, self._gatherer.submit(self._gather, indices)))
+        images, labels, arrived = self._ahead.popleft()[2].result()
+        if arrived is not None:
+            current = torch.cuda.current_stream(self._device)
+            current.wait_event(arrived)
+            for tensor in (images, labels):
+                tensor.record_stream(current)
+        return images, labels
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :class:`Batches`."""
+        return self._ahead[0][0] if self._ahead else self._order.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :class:`Batches`."""
+        self._ahead.clear()
+        self._order.load_state_dict(state)
+
+    def _gather(self, indices: Tensor) -> "_Gathered":
+        images, labels = self._images.index_select(0, indices), self._labels.index_select(0, indices)
+        if self._stream is None:
+            return images, labels, None
+        with torch.cuda.stream(self._stream):
+            images, labels = (one.pin_memory().to(self._device, non_blocking=True) for one in (images, labels))
+            return images, labels, self._stream.record_event()

@@ -1,0 +1,156 @@
+"""What a training does on the device, step after step: batch, latents, networks. Nothing in it waits for the device."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from src.datasets.batches import open_batches
+from src.device import pick_device, use_bfloat16, use_graphs
+from src.errors import UserError
+from src.networks.description import build_pair
+from src.params import Params
+from src.pixels import to_float
+from src.training.capture import Replayed
+from src.training.step import COUNTERS, AdversarialStep
+from src.training.world import World
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What has happened since the last look."""
+
+    means: dict[str, float]
+    """of the COUNTERS, over steps and processes"""
+    steps: int
+    finite_steps: int
+    """steps whose counters were all finite in this process"""
+
+
+class Engine:
+    """Batches, random numbers and networks of one training in this process; the same seed gives the same steps."""
+
+    def __init__(self, params: Params, images: Tensor, labels: Tensor, class_count: int) -> None:
+        """uint8 images (N, C, H, W) and int64 labels (N,). Raises UserError for a batch that its processes cannot share."""
+        train, self.params = params.train, params
+        device = self.device = pick_device(train.device)
+        self.world = World.join(device)
+        if train.batch_size % self.world.size:
+            raise UserError(
+                f"train.batch_size {train.batch_size} cannot be split over {self.world.size} processes: "
+                f"it must be a multiple of {self.world.size}"
+            )
+        self.steps = max(1, round(train.kimg * 1000 / train.batch_size))
+        self.done = 0
+        """steps so far"""
+        self.latent_rng = torch.Generator(device).manual_seed(train.seed)
+        self.batches = open_batches(images, labels, device, train.seed, self.world.share)
+        torch.manual_seed(train.seed)  # weights and dropout; batches and latents have generators of their own
+        shape = {"class_count": class_count, "channels": images.shape[1], "image_size": images.shape[2]}
+        networks = build_pair(params.model.family, **params.model.model_dump(exclude={"family"}), **shape)
+        # Convolutions are faster with the channels last, on a CPU as on a GPU; it changes nothing for linear layers.
+        generator, discriminator = (
+            network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            for network in networks
+        )
+        if self.world.size > 1:
+            torch.manual_seed(train.seed + self.world.rank)  # another dropout in each process
+        bfloat16 = use_bfloat16(train.precision, device)
+        self.step = AdversarialStep(generator, discriminator, train, self.steps, self.world, bfloat16=bfloat16)
+        self._replayed: Replayed | None = None
+        if use_graphs(train.compile, device) and self.world.size == 1:
+            self._replayed = Replayed(self._work, [self.latent_rng])
+        # The interval since the last look: sums over its steps, and how many there were.
+        self._sums = torch.zeros(len(COUNTERS), device=device)
+        self._finite_steps = torch.zeros((), device=device)
+        self.interval_steps = 0
+
+    def advance(self) -> None:
+        """One step."""
+        images, labels = self.batches.next_batch(self.params.train.batch_size)
+        self.step.prepare(self.done)
+        work = self._replayed or self._work
+        work(images, labels, self.step.regularises(self.done))
+        self.done += 1
+        self.interval_steps += 1
+
+    def _work(self, images: Tensor, labels: Tensor, regularise: bool) -> None:
+        """The part of a step that is nothing but work for the device."""
+        train = self.params.train
+        real = to_float(images).contiguous(memory_format=torch.channels_last)
+        # Every process draws the random numbers of the whole batch, so that one process or many see the same ones.
+        if train.mirror:
+            mirrored = (
+                torch.rand(train.batch_size, 1, 1, 1, generator=self.latent_rng, device=self.device) < train.mirror
+            )
+            real = torch.where(self.world.share(mirrored), real.flip(3), real)
+        size = train.batch_size, self.params.model.latent_size
+        latents = torch.randn(size, generator=self.latent_rng, device=self.device)
+        values = self.step.update(real, labels, self.world.share(latents), regularise=regularise)
+        self._sums += values
+        self._finite_steps += values.isfinite().all()
+
+    def end_interval(self) -> Interval:
+        """What has happened since the last call. Waits for the device; every process must call it."""
+        steps = self.interval_steps
+        means = self.world.mean(self._sums / steps).tolist()
+        interval = Interval(dict(zip(COUNTERS, means, strict=True)), steps, int(self._finite_steps))
+        self.interval_steps = 0
+        self._sums.zero_()
+        self._finite_steps.zero_()
+        return interval
+
+    @property
+    def trained(self) -> dict[str, nn.Module]:
+        """The networks that have optimisers, by name."""
+        return {"generator": self.step.generator, "discriminator": self.step.discriminator}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the following steps depend on. Every process must call it."""
+        return {
+            "done": self.done,
+            "step": self.step.state_dict(),
+            "batches": self.batches.state_dict(),
+            "latent_rng": self.latent_rng.get_state(),
+            "process_rngs": self.world.gather(_rng_states(self.device)),
+            "sums": self._sums,
+            "finite_steps": self._finite_steps,
+            "interval_steps": self.interval_steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on exactly where ``state_dict`` was taken."""
+        self.done, self.interval_steps = state["done"], state["interval_steps"]
+        self.step.load_state_dict(state["step"])
+        self.batches.load_state_dict(state["batches"])
+        self.latent_rng.set_state(state["latent_rng"])
+        _set_rng_states(state["process_rngs"][self.world.rank], self.device)
+        self._sums.copy_(state["sums"])
+        self._finite_steps.copy_(state["finite_steps"])
+        if self._replayed is not None:
+            self._replayed.reset()
+
+
+def _rng_states(device: torch.device) -> dict[str, Any]:
+    """The random state of Python, NumPy and torch in this process, as plain values and tensors."""
+    numpy: Any = np.random.get_state()
+    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return {
+        "python": random.getstate(),
+        "numpy": [numpy[0], torch.from_numpy(numpy[1].astype("int64")), *numpy[2:]],
+        "torch": torch.get_rng_state(),
+        "cuda": cuda,
+    }
+
+
+def _set_rng_states(state: Mapping[str, Any], device: torch.device) -> None:
+    random.setstate(state["python"])
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype("uint32"), *rest))
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"], device)
