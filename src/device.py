@@ -24,7 +24,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def set_up(device: torch.device, *, deterministic: bool) -> None:
-    """Choose the process's kernels before the first one runs: TF32 for what is left in float32, and repeatable ones if asked."""
+    """Choose the kernels before the first one runs: TF32 for what is left in float32, and repeatable ones if asked."""
     if device.type != "cuda":
         return
     torch.cuda.set_device(device)

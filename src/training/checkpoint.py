@@ -123,7 +123,6 @@ class TrainingFolder:
     def release(self) -> None:
         """Let another process take the folder."""
         self._lock.release()
-        self._lock.lock_file and Path(self._lock.lock_file).unlink(missing_ok=True)
 
 
 def _read_identity(folder: Path) -> dict[str, str]:
