@@ -7,6 +7,8 @@ RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 CLASSIFIER = Path("models/classifier")
 GAN = Path("models/gan")
+CHECKPOINTS = Path("models/checkpoints")
+"""What unfinished trainings need to go on; no output of DVC, which would delete it before each run."""
 EVALUATION = Path("models/evaluation")
 REGISTRATION = Path("models/registration.json")
 LOCK = Path("dvc.lock")

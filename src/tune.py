@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial
 
 from src import paths
 from src.datasets import store
+from src.device import pick_device, set_up
 from src.errors import UserError, run_command
 from src.params import Params, load_params
 from src.params_edit import write_params
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     deadline = time.monotonic() + (options.timeout or math.inf)
     params = load_params()
     distributions(params)
+    set_up(pick_device(params.train.device), deterministic=params.train.deterministic)
     data = store.load(paths.PREPARED)
     tags = source_tags(params, data)
     base = fingerprint(params, data.content_hash, tags["classifier.hash"])

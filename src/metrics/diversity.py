@@ -13,8 +13,3 @@ def class_spread(scored: Scored, class_count: int) -> Tensor:
         features = scored.features[scored.labels == label]
         spreads.append(torch.pdist(features).mean() if len(features) > 1 else torch.tensor(torch.nan))
     return torch.stack(spreads)
-
-
-def relative_diversity(generated: Scored, real: Scored, class_count: int) -> Tensor:
-    """The spread of each class over that of real images (K,): about 1 for real images, 0 for one image repeated."""
-    return class_spread(generated, class_count) / class_spread(real, class_count)

@@ -8,11 +8,16 @@ from torch import Tensor
 
 from src.metrics.agreement import agreement
 from src.metrics.classifier_score import classifier_score
+from src.metrics.diversity import class_spread
 from src.metrics.frechet import frechet_classifier_distance, frechet_joint_distance
 from src.metrics.neighbours import neighbour_scores
 from src.metrics.scored import Scored, score_images
 from src.networks.interface import Classifier, Generator
 from src.networks.sampling import generate
+
+DIVERSITY_SEED = 2_000_000_011
+DIVERSITY_IMAGES = 20
+"""of each class: 190 pairs"""
 
 Metric = Callable[[Scored, Scored], dict[str, float]]
 
@@ -42,9 +47,20 @@ class ValidationJudge:
         self.classifier, self.nearest_k = classifier, nearest_k
         self.real = score_images(classifier, images[:samples], labels[:samples])
         self.seeds = torch.arange(len(self.real))
+        self.class_count = self.real.logits.shape[1]
+        self._real_spread = class_spread(self.real, self.class_count)
 
     def __call__(self, generator: Generator) -> dict[str, float]:
         """All numbers of the scorecard, and ``score``."""
         images = generate(generator, self.real.labels, self.seeds)
         values = scorecard(score_images(self.classifier, images, self.real.labels), self.real, self.nearest_k)
         return {"score": values["frechet_joint_distance"], **values}
+
+    def diversity(self, generator: Generator) -> Tensor:
+        """How different the images of each class are from one another (K,): 1 as real ones, 0 one image repeated, NaN unknown.
+
+        A quick look with few images, for the training's health and no score.
+        """
+        labels = torch.arange(self.class_count).repeat_interleave(DIVERSITY_IMAGES)
+        images = generate(generator, labels, DIVERSITY_SEED + torch.arange(len(labels)))
+        return class_spread(score_images(self.classifier, images, labels), self.class_count) / self._real_spread

@@ -56,10 +56,8 @@ class Replayed:
         graph = torch.cuda.CUDAGraph()
         for generator in self.generators:
             graph.register_generator_state(generator)
-        # The graphs never run at the same time, so they may share memory.
-        pool = next((one.pool() for one in self._graphs.values()), None)
         try:
-            with torch.cuda.graph(graph, pool=pool):
+            with torch.cuda.graph(graph):
                 self.function(*inputs, flag)
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]

@@ -100,6 +100,7 @@ class _Training:
                 self._advance()
             except TrainingDiverged as error:
                 self._roll_back(error)
+        self._save()  # what comes after the training may be killed too
         return self._result()
 
     def _advance(self) -> None:

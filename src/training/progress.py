@@ -22,6 +22,7 @@ class ProgressLine:
         self.title, self.total, self.unit = title, total, unit
         self.live = sys.stdout.isatty()
         self.started = self.last_line = time.perf_counter()
+        self.done_before = 0.0
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -41,6 +42,15 @@ class ProgressLine:
     ) -> None:
         self.bar.stop()
 
+    def go_on_from(self, done: float) -> None:
+        """An earlier process has done so much: the time left follows from what this one does."""
+        self.done_before, self.started = done, time.perf_counter()
+        self.bar.reset(self.task, completed=done)
+
+    def say(self, text: str) -> None:
+        """A line of its own, above a live bar."""
+        self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     def update(self, done: float, text: str, *, now: bool = False) -> None:
         """Show where the work stands; ``now`` prints a plain line even if the last one was just printed."""
         self.bar.update(self.task, completed=done, text=text)
@@ -48,7 +58,8 @@ class ProgressLine:
         if self.live or not (now or clock - self.last_line >= LINE_SECONDS):
             return
         self.last_line = clock
-        left = (clock - self.started) * (self.total - done) / done if done else 0.0
+        here = done - self.done_before
+        left = (clock - self.started) * (self.total - done) / here if here > 0 else 0.0
         line = f"{self.title} {done:g}/{self.total:g} {self.unit} ({done / self.total:.0%})  {text}"
         print(f"{line}  {int(left) // 60}:{int(left) % 60:02d} left", flush=True)
 
@@ -72,3 +83,12 @@ class ConsoleRecorder(recorder.SilentRecorder):
         """Show the validation score."""
         self.score = f"validation score {values['score']:.3f}, agreement {values['agreement']:.3f}"
         self.line.update(progress.images / 1000, f"{self.rate}  {self.score}", now=True)
+
+    def event(self, progress: recorder.Progress, kind: str, message: str) -> None:
+        """Say it at once."""
+        self.line.say(f"{kind} at step {progress.step}: {message}")
+
+    def resumed(self, progress: recorder.Progress) -> None:
+        """Say where the training goes on."""
+        self.line.go_on_from(progress.images / 1000)
+        self.line.say(f"going on from the checkpoint at step {progress.step} of {progress.steps}")

@@ -30,6 +30,12 @@ class World:
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
         return cls(dist.get_rank(), dist.get_world_size())
 
+    @staticmethod
+    def leave() -> None:
+        """Part from the others at the end."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
     @property
     def is_first(self) -> bool:
         """Whether this is the process that scores, records and saves."""

@@ -16,6 +16,10 @@ NOT_SEARCHED = {
     "train.device": "it is the same for all trials",
     "train.score_samples": "scores of different sample counts cannot be compared",
     "train.seed": "the search would pick luck",
+    "train.compile": "it changes no score",
+    "train.deterministic": "it changes no score",
+    "train.checkpoint_minutes": "a trial saves no checkpoints",
+    "train.max_rollbacks": "a trial that diverges is pruned",
 }
 """Parameters of train that say how a trial is run and measured, not what is tried, each with the reason."""
 

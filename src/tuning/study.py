@@ -17,13 +17,13 @@ from src.errors import UserError
 from src.params import Params
 from src.tracking.runs import Run, run_exists
 from src.tracking.store import connect, project_root
-from src.tuning.space import distributions, outside, same_kind
+from src.tuning.space import NOT_SEARCHED, distributions, outside, same_kind
 
 FINGERPRINT = "fingerprint"
 RUN_ID = "mlflow_run_id"
 """User attributes of a study; a trial has the id of its own run under the same name."""
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-UNCOMPARED = ("train.device", "train.kimg", "train.score_every_kimg", "train.log_every_kimg")
+UNCOMPARED = tuple(name for name in NOT_SEARCHED if name not in ("train.score_samples", "train.seed"))
 """Parameters of train that a trial does not take from params.yaml, or that change no score."""
 
 

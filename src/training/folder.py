@@ -1,0 +1,94 @@
+"""The folder that belongs to exactly one training, where it keeps what it needs to go on."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from src.errors import UserError
+from src.files import write_json
+from src.training.checkpoint import Checkpoints
+
+IDENTITY = "identity.json"
+RUN = "run.json"
+
+
+class TrainingFolder:
+    """``ROOT/KEY``, where KEY is a hash of the training's identity: everything its numbers depend on, by name.
+
+    It holds ``identity.json``, ``run.json`` (the MLflow run), the checkpoints, and ``samples/`` with the pictures so far. One
+    process at a time may have it; a process that dies lets go of it.
+    """
+
+    def __init__(self, root: Path, identity: Mapping[str, str]) -> None:
+        """Take the folder. Raises UserError when another process has it."""
+        self.root, self.identity = root, dict(identity)
+        text = json.dumps(self.identity, sort_keys=True)
+        self.path = root / hashlib.sha256(text.encode()).hexdigest()[:12]
+        self.samples = self.path / "samples"
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.path.with_suffix(".lock"))
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(f"another process is busy with this training; {self.path} belongs to it") from None
+        write_json(self.identity, self.path / IDENTITY)
+
+    @property
+    def run_id(self) -> str | None:
+        """The training's MLflow run, as soon as it has one."""
+        return _read(self.path / RUN).get("run_id")
+
+    @run_id.setter
+    def run_id(self, run_id: str) -> None:
+        write_json({"run_id": run_id}, self.path / RUN)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The training's checkpoints; they hold the run's id too."""
+        return Checkpoints(self.path, {"run_id": self.run_id or ""})
+
+    def others(self) -> dict[Path, list[str]]:
+        """Folders of other unfinished trainings, newest first, and how each one's identity differs from this one's."""
+        folders = [path.parent for path in self.root.glob(f"*/{IDENTITY}") if path.parent != self.path]
+        folders = sorted((one for one in folders if Checkpoints(one)), key=lambda one: -one.stat().st_mtime)
+        return {folder: differences(_read(folder / IDENTITY), self.identity) for folder in folders}
+
+    def clear(self) -> None:
+        """Forget everything but the identity: the training begins afresh."""
+        for entry in self.path.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name != IDENTITY:
+                entry.unlink()
+
+    def remove(self) -> None:
+        """The training is done: nothing is kept."""
+        shutil.rmtree(self.path)
+        self._lock.release()
+
+
+def _read(path: Path) -> dict[str, str]:
+    try:
+        content: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+        return content
+    except (OSError, ValueError):
+        return {}
+
+
+def differences(other: Mapping[str, str], this: Mapping[str, str]) -> list[str]:
+    """A line for each entry in which two identities differ."""
+    return [
+        f"{name} {other.get(name, 'missing')} there, {this.get(name, 'missing')} here"
+        for name in sorted(other.keys() | this.keys())
+        if other.get(name) != this.get(name)
+    ]
+
+
+def code_hashes(places: Iterable[Path]) -> dict[str, str]:
+    """The start of each Python file's SHA-256, by its path; folders stand for all files below them."""
+    files = sorted(file for place in places for file in (place.rglob("*.py") if place.is_dir() else [place]))
+    return {file.as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files}

@@ -1,0 +1,149 @@
+import errno
+import hashlib
+import io
+import os
+import pickle
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.errors import UserError
+from src.training.checkpoint import KEPT, Checkpoints
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def saved(folder: Path, count: int) -> Checkpoints:
+    checkpoints = Checkpoints(folder)
+    for number in range(count):
+        checkpoints.save({"number": number, "weights": torch.arange(1000.0) + number})
+    return checkpoints
+
+
+def number(checkpoints: Checkpoints) -> int | None:
+    state = checkpoints.load()
+    return None if state is None else state["number"]
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir())
+
+
+def test_nothing_saved_is_nothing_loaded(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "new")
+    assert checkpoints.load() is None
+    assert not checkpoints
+
+
+def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 5)
+    assert len(files(tmp_path)) == KEPT == 2
+    state = checkpoints.load()
+    assert state is not None
+    assert state["number"] == 4
+    assert torch.equal(state["weights"], torch.arange(1000.0) + 4)
+    assert checkpoints
+    # Another process goes on counting.
+    assert number(saved(tmp_path, 1)) == 0
+    assert len(files(tmp_path)) == 2
+
+
+def test_notes_are_part_of_each(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, {"run_id": "abc"}).save({"number": 1})
+    state = Checkpoints(tmp_path).load()
+    assert state is not None
+    assert state["notes"] == {"run_id": "abc"}
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "line only", "foreign"])
+def test_a_torn_file_is_known_and_the_one_before_is_taken(
+    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints = saved(tmp_path, 3)
+    newest = files(tmp_path)[-1]
+    content = newest.read_bytes()
+    middle = len(content) // 2
+    damaged = {
+        "cut": content[:-1],
+        "flipped": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+        "empty": b"",
+        "line only": content[:65],
+        "foreign": b"something else\nand more",
+    }
+    newest.write_bytes(damaged[damage])
+    assert number(checkpoints) == 1
+    assert f"{newest} is torn" in capsys.readouterr().err
+    assert len(files(tmp_path)) == 1
+    checkpoints.save({"number": 7})
+    assert number(checkpoints) == 7
+
+
+def test_both_torn_is_none(tmp_path: Path) -> None:
+    checkpoints = saved(tmp_path, 2)
+    for file in files(tmp_path):
+        file.write_bytes(file.read_bytes()[:-3])
+    assert number(checkpoints) is None
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("echo code ran",)
+
+
+def test_no_code_is_run_from_a_checkpoint(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The checksum does not help against one who can write files: the loader itself must refuse."""
+    buffer = io.BytesIO()
+    torch.save({"number": Evil()}, buffer)
+    content = buffer.getvalue()
+    (tmp_path / "00000000.checkpoint").write_bytes(hashlib.sha256(content).hexdigest().encode() + b"\n" + content)
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        Checkpoints(tmp_path).load()
+    assert "code ran" not in capfd.readouterr().out
+
+
+def test_a_full_disk_is_told_and_the_last_good_checkpoints_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = saved(tmp_path, 3)
+    before = {path.name: path.read_bytes() for path in files(tmp_path)}
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match=r"00000003\.checkpoint cannot be written: No space left on device"):
+        checkpoints.save({"number": 3})
+    assert {path.name: path.read_bytes() for path in files(tmp_path)} == before
+    assert number(checkpoints) == 2
+
+
+def test_a_file_that_the_system_cuts_short_is_no_checkpoint(tmp_path: Path) -> None:
+    """A real limit of the system, in a process of its own: the write ends in the middle, as on a full disk."""
+    saved(tmp_path, 2)
+    code = f"""
+import signal, torch
+from pathlib import Path
+from src.errors import UserError
+from src.training.checkpoint import Checkpoints
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+try:
+    Checkpoints(Path({str(tmp_path)!r})).save({{"weights": torch.zeros(100_000)}})
+except UserError as error:
+    print(error)
+"""
+    limit = 50_000
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert "cannot be written: File too large" in result.stdout
+    assert [path.name for path in files(tmp_path)] == ["00000000.checkpoint", "00000001.checkpoint"]
+    assert number(Checkpoints(tmp_path)) == 1

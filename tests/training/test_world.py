@@ -1,0 +1,92 @@
+"""Two real processes, started by torchrun, against one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from src.errors import UserError
+from src.training.engine import Engine
+from src.training.world import World
+from tests.training.digits import digits, tiny
+
+ROOT = Path(__file__).parent.parent.parent
+TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+
+def run(folder: Path, *launcher: str) -> list[dict[str, Any]]:
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.json"):
+        old.unlink()
+    command = [sys.executable, "-m", *launcher, *(["-m"] if launcher else []), "tests.training.together", str(folder)]
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+
+
+def assert_close(rows: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
+    assert len(rows) == len(expected)
+    for row, other in zip(rows, expected, strict=True):
+        assert row == pytest.approx(other, rel=1e-5)
+
+
+def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    (alone,) = run(tmp_path / "one")
+    first, second = run(tmp_path / "two", *TORCHRUN)
+    assert (alone["size"], first["size"], second["size"]) == (1, 2, 2)
+    assert len(alone["losses"]) == 20
+    assert_close(first["losses"], alone["losses"])
+    assert_close(first["scores"], alone["scores"])
+    # All have the same networks to the bit, and one of them speaks.
+    for name in ("generator", "discriminator", "losses", "scores", "best"):
+        assert first[name] == second[name]
+    assert (first["losses_at"], first["scores_at"]) == (list(range(1, 21)), [10, 20])
+    assert (second["losses_at"], second["scores_at"]) == ([], [])
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_ends_both_and_they_go_on_together(tmp_path: Path) -> None:
+    whole, _ = run(tmp_path / "whole", *TORCHRUN)
+    folder = tmp_path / "two"
+    folder.mkdir()
+    (folder / "term").touch()
+    stopped = run(folder, *TORCHRUN)
+    assert [one["stopped"] for one in stopped] == [signal.SIGTERM] * 2
+    (folder / "term").unlink()
+    first, second = run(folder, *TORCHRUN)
+    assert first["losses_at"] == list(range(11, 21))
+    for name in ("generator", "discriminator", "losses", "scores", "best"):
+        assert first[name] == second[name] == whole[name]
+
+
+def test_a_batch_that_cannot_be_split_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(World, "join", lambda device: World(0, 3))
+    split = digits().train
+    with pytest.raises(
+        UserError, match=r"train\.batch_size 50 cannot be split over 3 processes: it must be a multiple of 3"
+    ):
+        Engine(tiny(), split.images, split.labels, 10)
+
+
+def test_alone_every_call_is_the_identity() -> None:
+    world = World()
+    whole = torch.arange(4.0)
+    assert world.is_first
+    assert torch.equal(world.share(whole), whole)
+    assert torch.equal(world.mean(whole), whole)
+    assert world.from_first(lambda: 3) == 3
+    assert world.gather("x") == ["x"]
