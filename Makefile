@@ -9,7 +9,7 @@ export PYTHONUNBUFFERED := 1
 export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install repro test lint format ui lock
+.PHONY: help install repro test kill lint format ui lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -31,6 +31,9 @@ repro: install  ## run the whole pipeline: download, prepare, train, evaluate, r
 
 test: install  ## run all tests
 	pytest
+
+kill: install  ## kill a training 50 times, and compare its bits with those of one left alone
+	pytest tests/training/test_resume.py -k fifty
 
 lint: install  ## check format, lint and types
 	ruff format --check .

@@ -25,8 +25,9 @@ from src.params import Params, load_params
 from src.pictures.grids import save_grid
 from src.pictures.plots import save_history
 from src.tracking import lineage
+from src.tracking.leftovers import abandon
 from src.tracking.recorder import MlflowRecorder
-from src.tracking.runs import abandon, training_run
+from src.tracking.runs import training_run
 from src.tracking.store import project_root
 from src.training.checkpoint import Checkpoints
 from src.training.folder import TrainingFolder, code_hashes

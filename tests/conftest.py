@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -49,18 +50,23 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command there as a person would, with this interpreter first on the PATH."""
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of a person who works there, with this interpreter first on the PATH."""
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         # Byte code is written as for a user: beside the modules, where DVC must not take it for a change.
         unset = ("MLFLOW_", "DVC_", "PYTHONDONTWRITEBYTECODE")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
         # Tiny networks are faster on one thread, and do not wait for a busy second core.
         fixed = {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "DVC_NO_ANALYTICS": "true", "OMP_NUM_THREADS": "1"}
+        return {**clean, **fixed}
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command there as a person would."""
         result = subprocess.run(
             command,
             cwd=self.folder,
-            env={**clean, **fixed, **environment},
+            env={**self.environment, **environment},
             capture_output=True,
             text=True,
             check=False,
@@ -71,6 +77,22 @@ class Project:
                 f"{' '.join(command)} ended with {result.returncode}\n{result.stdout}\n{result.stderr}"
             )
         return result
+
+    def start(self, *command: str) -> subprocess.Popen[str]:
+        """The same, in the background; the caller kills it or waits for it."""
+        # Where the tests themselves run in the background, SIGINT may be ignored, and the command would inherit that.
+        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            return subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, handler)
 
     def module(self, name: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """``python -m src.NAME``."""

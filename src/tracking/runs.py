@@ -11,23 +11,52 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from src import interrupts
 from src.errors import UserError, require_file
 from src.params import Params
 from src.tracking import lineage, store
+from src.tracking.delivery import LONGEST_TEXT, TAGS, log_dataset, run_is_gone
+from src.tracking.leftovers import adopt, deliver_leftovers
+from src.tracking.outbox import Outbox
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-BATCH = 100
-"""MLflow takes at most this many params or tags in a call."""
+    from PIL.Image import Image
 
 
-class Run:
+class _Ending:
+    """How a run ends."""
+
+    ended = False
+
+    def fail(self, reason: str) -> None:
+        """End the run as failed, with the reason as a tag."""
+        self._end("FAILED", {"failure": reason[:LONGEST_TEXT]})
+
+    def kill(self, reason: str) -> None:
+        """End the run as killed (stopped on purpose, before its end), with the reason as a tag."""
+        self._end("KILLED", {"stopped": reason[:LONGEST_TEXT]})
+
+    def finish(self) -> None:
+        """End the run as it should."""
+        self._end("FINISHED", {})
+
+    def interrupted(self, error: BaseException) -> None:
+        """End the run for an exception that nobody has expected: killed for a signal, failed for any other."""
+        if isinstance(error, KeyboardInterrupt):
+            self.kill(interrupts.describe(error.number) if isinstance(error, interrupts.Stopped) else "Ctrl-C")
+        else:
+            self.fail(f"{type(error).__name__}: {error}")
+
+    def _end(self, status: str, tags: Mapping[str, str]) -> None:
+        raise NotImplementedError
+
+
+class Run(_Ending):
     """A run in the store, written through a client: no active run, no state of the module."""
 
     def __init__(self, client: "MlflowClient", run_id: str) -> None:
         self.client, self.run_id = client, run_id
-        self.ended = False
 
     def params(self, values: Mapping[str, Any]) -> None:
         """Record parameters once; MLflow does not let them change."""
@@ -36,16 +65,16 @@ class Run:
         entries = [
             Param(name, value if isinstance(value, str) else json.dumps(value)) for name, value in values.items()
         ]
-        for start in range(0, len(entries), BATCH):
-            self.client.log_batch(self.run_id, params=entries[start : start + BATCH])
+        for start in range(0, len(entries), TAGS):
+            self.client.log_batch(self.run_id, params=entries[start : start + TAGS])
 
     def tags(self, values: Mapping[str, str]) -> None:
         """Set tags; the last value counts."""
         from mlflow.entities import RunTag
 
         entries = [RunTag(name, value) for name, value in values.items()]
-        for start in range(0, len(entries), BATCH):
-            self.client.log_batch(self.run_id, tags=entries[start : start + BATCH])
+        for start in range(0, len(entries), TAGS):
+            self.client.log_batch(self.run_id, tags=entries[start : start + TAGS])
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Record numbers at a step, in one call."""
@@ -67,23 +96,7 @@ class Run:
 
     def dataset(self, name: str, digest: str, source: str, images: Tensor) -> None:
         """Record the training images, uint8 (N, C, H, W), as the run's input, under a digest of the caller's."""
-        import numpy as np
-        from mlflow.data.dataset_source_registry import resolve_dataset_source
-        from mlflow.data.meta_dataset import MetaDataset
-        from mlflow.entities import DatasetInput, InputTag
-        from mlflow.types import Schema, TensorSpec
-
-        schema = Schema([TensorSpec(np.dtype("uint8"), tuple(images.shape), "train_images")])
-        entity = MetaDataset(resolve_dataset_source(source), name, digest, schema)._to_mlflow_entity()  # type: ignore[abstract]
-        self.client.log_inputs(self.run_id, [DatasetInput(entity, [InputTag("mlflow.data.context", "training")])])
-
-    def fail(self, reason: str) -> None:
-        """End the run as failed, with the reason as a tag."""
-        self._end("FAILED", {"failure": reason[:5000]})
-
-    def kill(self, reason: str) -> None:
-        """End the run as killed (stopped on purpose, before its end), with the reason as a tag."""
-        self._end("KILLED", {"stopped": reason[:5000]})
+        log_dataset(self.client, self.run_id, name, digest, source, images.shape)
 
     def _end(self, status: str, tags: Mapping[str, str]) -> None:
         self.tags(tags)
@@ -91,22 +104,133 @@ class Run:
         self.ended = True
 
 
+class TrainingRun(_Ending):
+    """The run of a training, which never waits for MLflow: all of this returns at once, whether the store answers or not.
+
+    Numbers and pictures have a topic, and are taken once a topic and step: a training that goes on from a checkpoint may
+    tell again what it has told already.
+    """
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.outbox, self.run_id = outbox, outbox.run_id
+        self.how: tuple[str, Mapping[str, str]] = "FINISHED", {}
+
+    def metrics(self, values: Mapping[str, float], step: int = 0, topic: str | None = None) -> None:
+        """Record numbers at a step. Without a topic, their names together are one."""
+        plain = {name: float(value) for name, value in values.items()}
+        self.outbox.say_once("metrics", topic or " ".join(sorted(plain)), step, values=plain)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags; the last value counts."""
+        self.outbox.say("tags", values={name: value[:LONGEST_TEXT] for name, value in values.items()})
+
+    def image(self, image: "Image", key: str, step: int) -> None:
+        """Record a picture under a key, at a step."""
+        self.outbox.say_image(image, key, step)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copy a file or a folder's contents into the run, as they are now."""
+        self.outbox.say_artifact(path, folder)
+
+    def dataset(self, name: str, digest: str, source: str, images: Tensor) -> None:
+        """Record the training images, uint8 (N, C, H, W), as the run's input, under a digest of the caller's."""
+        self.outbox.say_once("dataset", "dataset", 0, name=name, digest=digest, source=source, shape=list(images.shape))
+
+    def rewind(self, step: int, reason: str = "") -> None:
+        """The training has gone back to ``step`` on purpose: what comes after it will be told anew, and is news."""
+        self.outbox.rewind(step, reason)
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until MLflow has everything; whether it has."""
+        return self.outbox.flush(timeout)
+
+    def _end(self, status: str, tags: Mapping[str, str]) -> None:
+        # It is told on leaving, so that nothing comes after it: the last grid of a trial that was ended, for example.
+        self.how, self.ended = (status, tags), True
+
+
 @contextmanager
 def new_run(
     experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = None
 ) -> Iterator[Run]:
     """Open a run with its parameters and tags and what is known of the code; finished, failed or killed at the end."""
+    run = _created(experiment, name, params, tags, parent)
+    deliver_leftovers(run.client)
+    with _closing(run):
+        yield run
+
+
+@contextmanager
+def training_run(
+    experiment: str,
+    name: str,
+    params: Mapping[str, Any],
+    tags: Mapping[str, str],
+    parent: str | None = None,
+    run_id: str | None = None,
+    *,
+    resumable: bool = True,
+) -> Iterator[TrainingRun]:
+    """Open a new run for a training, or go on with the run ``run_id`` of one that was interrupted.
+
+    To create a run the store must be there, or it is a UserError; to go on with one it need not. Where the store no longer
+    has the run, a new one takes its place, is told what the other was told, and names it in a tag.
+
+    At the end the run is finished, failed or killed. After an exception the outbox is kept, so that the training can go on
+    without saying anything twice; not after ``fail`` and ``kill``, and not if it is not ``resumable``.
+    """
+    client, continued = None, run_id is not None and _goes_on(run_id)
+    if run_id is None or not continued:
+        restored = {"restored.from.run": run_id} if run_id else {}
+        created = _created(experiment, name, params, {**tags, **restored}, parent)
+        if run_id:
+            adopt(run_id, created.run_id)
+        client, run_id = created.client, created.run_id
+        deliver_leftovers(client)
+    run = TrainingRun(Outbox(run_id, client))
+    if continued:
+        run.outbox.say("untag", names=["stopped", "failure"])
+        run.outbox.say("status", status="RUNNING")
+    final = True
+    try:
+        yield run
+    except BaseException as error:
+        if not run.ended:
+            run.interrupted(error)
+            final = not resumable
+        raise
+    finally:
+        run.outbox.end(*run.how, final=final)
+        run.outbox.close()
+
+
+def _goes_on(run_id: str) -> bool:
+    """Whether to go on with a run: yes, unless the store answers and does not have it."""
+    try:
+        client = store.connect()
+        gone = run_is_gone(client, run_id)
+    except Exception:  # a server or database out of reach has many faces; the outbox will tell
+        return True
+    if gone:
+        print(f"run {run_id} is not in the store {store.tracking_uri()}; a new run takes its place")
+    else:
+        deliver_leftovers(client)
+    return not gone
+
+
+def _created(experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None) -> Run:
+    """A new run with its parameters and tags and what is known of the code."""
     client = store.connect()
     shown = {"mlflow.user": _user(), "mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
     nesting = {"mlflow.parentRunId": parent} if parent else {}
     created = client.create_run(store.experiment_id(client, experiment), run_name=name, tags={**shown, **nesting})
     run = Run(client, created.info.run_id)
-    with _closing(run):
+    with _failing(run):
         run.params(params)
         run.tags({**lineage.code_tags(), **tags})
         if diff := lineage.working_tree_diff():
             run.text(diff + "\n", "git.diff")
-        yield run
+    return run
 
 
 def _user() -> str:
@@ -150,6 +274,7 @@ def run_exists(run_id: str) -> bool:
 def reopened_run(run_id: str) -> Iterator[Run]:
     """Open a run that exists; finished, failed or killed at the end."""
     run = Run(store.connect(), run_id)
+    deliver_leftovers(run.client)  # the end of its training may be among them, and comes before
     run.client.update_run(run_id, status="RUNNING")
     with _closing(run):
         yield run
@@ -157,14 +282,17 @@ def reopened_run(run_id: str) -> Iterator[Run]:
 
 @contextmanager
 def _closing(run: Run) -> Iterator[None]:
+    with _failing(run):
+        yield
+    if not run.ended:
+        run.finish()
+
+
+@contextmanager
+def _failing(run: Run) -> Iterator[None]:
     try:
         yield
-    except KeyboardInterrupt:
-        run.client.set_terminated(run.run_id, "KILLED")
-        raise
     except BaseException as error:
         if not run.ended:
-            run.fail(f"{type(error).__name__}: {error}")
+            run.interrupted(error)
         raise
-    if not run.ended:
-        run.client.set_terminated(run.run_id, "FINISHED")

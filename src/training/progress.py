@@ -45,7 +45,7 @@ class ProgressLine:
     def go_on_from(self, done: float) -> None:
         """An earlier process has done so much: the time left follows from what this one does."""
         self.done_before, self.started = done, time.perf_counter()
-        self.bar.reset(self.task, completed=done)
+        self.bar.update(self.task, completed=done)
 
     def say(self, text: str) -> None:
         """A line of its own, above a live bar."""

@@ -15,8 +15,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src.errors import UserError
 from src.params import Params
-from src.tracking.runs import Run, run_exists
-from src.tracking.store import connect, project_root
+from src.tracking.leftovers import abandon
+from src.tracking.runs import run_exists
+from src.tracking.store import project_root
 from src.tuning.space import NOT_SEARCHED, distributions, outside, same_kind
 
 FINGERPRINT = "fingerprint"
@@ -131,7 +132,7 @@ def retire_stale(study: optuna.Study, params: Params) -> list[FrozenTrial]:
         enqueue(study, trial.params, params, again=True)
         run_id = trial.user_attrs.get(RUN_ID, "")
         if run_id and run_exists(run_id):
-            Run(connect(), run_id).kill("its process is gone")
+            abandon(run_id, "its process is gone")
     return stale
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from src.params import Params
 from src.tracking.recorder import MlflowRecorder
-from src.tracking.runs import Run, new_run
+from src.tracking.runs import TrainingRun, training_run
 from src.training.health import TrainingDiverged
 from src.training.loop import GRID_COLUMNS, TrainingData, fit
 from src.training.recorder import Progress
@@ -62,7 +62,8 @@ def run_trial(trial: optuna.Trial, setting: Setting) -> float:
     params = trial_params(setting.params, trial.params)
     study = trial.study.study_name
     tags = {**setting.tags, "study": study, "trial": str(trial.number)}
-    with new_run(setting.experiment, f"{study} {trial.number:03d}", params.flat(), tags, setting.parent) as run:
+    name = f"{study} {trial.number:03d}"
+    with training_run(setting.experiment, name, params.flat(), tags, setting.parent, resumable=False) as run:
         trial.set_user_attr(RUN_ID, run.run_id)
         recorder = TrialRecorder(run, trial, setting)
         try:
@@ -89,7 +90,7 @@ def _reason(error: Exception) -> str:
 class TrialRecorder(MlflowRecorder):
     """Writes into the trial's run, reports the scores to Optuna, and ends the training when Optuna or the clock says so."""
 
-    def __init__(self, run: Run, trial: optuna.Trial, setting: Setting) -> None:
+    def __init__(self, run: TrainingRun, trial: optuna.Trial, setting: Setting) -> None:
         super().__init__(run, GRID_COLUMNS)
         self.trial, self.setting = trial, setting
         self.kimg, self.pruned = -1, False

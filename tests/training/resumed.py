@@ -53,7 +53,8 @@ def judge(generator: Generator) -> dict[str, float]:
 
 
 def diversity(generator: Generator) -> Tensor:
-    return looks(generator).flatten(1).unflatten(0, (10, 2)).std(dim=(1, 2))
+    spread: Tensor = looks(generator).flatten(1).unflatten(0, (10, 2)).std(dim=(1, 2))
+    return spread
 
 
 def training_data() -> TrainingData:

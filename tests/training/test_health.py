@@ -43,12 +43,12 @@ def test_the_state_of_alarms_goes_into_a_checkpoint() -> None:
 
 def nets() -> tuple[dict[str, nn.Module], list[torch.optim.Optimizer]]:
     torch.manual_seed(0)
-    networks: dict[str, nn.Module] = {"generator": nn.Linear(3, 2), "discriminator": nn.Linear(2, 1)}
+    networks: dict[str, nn.Module] = {"generator": nn.Linear(3, 2), "discriminator": nn.Linear(3, 1)}
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.Adam(one.parameters(), fused=True) for one in networks.values()
     ]
     for network, optimizer in zip(networks.values(), optimizers, strict=True):
-        network(torch.ones(4, network.in_features)).sum().backward()  # type: ignore[arg-type]
+        network(torch.ones(4, 3)).sum().backward()
         optimizer.step()
     return networks, optimizers
 

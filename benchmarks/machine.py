@@ -1,0 +1,125 @@
+"""What the machine can do, and how much of it a training takes."""
+
+import json
+import platform
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from src.device import describe_device
+from src.params import Params
+from src.training.engine import Engine
+
+MATMUL_SIZE = {"cpu": 2048, "cuda": 8192}
+ON_GPU = ("kernel", "gpu_memcpy", "gpu_memset")
+"""What the profiler calls work on a GPU."""
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until the device has done its work: to be called before a clock is read."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def describe_machine(device: torch.device) -> str:
+    """Processor, device with threads, and PyTorch's version in one line."""
+    return f"{_processor()}; {describe_device(device)}; PyTorch {torch.__version__}"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype, size: int | None = None, repeats: int = 3) -> float:
+    """Floating-point operations a second of square matrix products, the best of several; on a GPU as ``set_up`` chose."""
+    size = size or MATMUL_SIZE[device.type]
+    first, second = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    result = torch.mm(first, second)  # the first call also chooses a kernel
+    times = []
+    for _ in range(repeats):
+        synchronize(device)
+        began = time.perf_counter()
+        torch.mm(first, second, out=result)
+        synchronize(device)
+        times.append(time.perf_counter() - began)
+    return 2 * size**3 / min(times)
+
+
+class FlopCount(TorchDispatchMode):
+    """Adds up the operations of matrix products and convolutions, forward and backward, by PyTorch's own formulas.
+
+    ``FlopCounterMode`` also follows the modules, and stops at ``autograd.grad``, which the gradient penalty calls.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN204
+        result = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+def step_flops(params: Params, images: Tensor, labels: Tensor, *, regularise: bool) -> int:
+    """Operations of one step of the project's loop on uint8 images (N, C, H, W), with or without the gradient penalty."""
+    plain = params.replace({"train.device": "cpu", "train.compile": "none"})
+    engine = Engine(plain, images, labels, 10)
+    batch, latent_size = params.train.batch_size, params.model.latent_size
+    real, some_labels = torch.randn(batch, *images.shape[1:]), torch.zeros(batch, dtype=torch.int64)
+    count = FlopCount()
+    with count:
+        engine.step.update(real, some_labels, torch.randn(batch, latent_size), regularise=regularise)
+    return count.total
+
+
+def flops_per_image(params: Params, images: Tensor, labels: Tensor) -> float:
+    """The mean over plain steps and those that take the gradient penalty, over the batch."""
+    penalised = 1 / params.train.r1_interval if params.train.r1_weight else 0.0
+    plain, regularised = (step_flops(params, images, labels, regularise=flag) for flag in (False, True))
+    return ((1 - penalised) * plain + penalised * regularised) / params.train.batch_size
+
+
+def gpu_busy(params: Params, images: Tensor, labels: Tensor, steps: int = 200) -> float:
+    """The share of time in which the GPU works, over some steps of the project's loop."""
+    engine = Engine(params, images, labels, 10)
+    # Both kinds of step are captured after a few runs of each.
+    for _ in range(5 * params.train.r1_interval + 10):
+        engine.advance()
+    synchronize(engine.device)
+    # With the CPU's side too, the profiler itself would hold the GPU up.
+    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+        for _ in range(steps):
+            engine.advance()
+        synchronize(engine.device)
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder) / "trace.json"
+        profiler.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text(encoding="utf-8"))["traceEvents"]
+    spans = [(event["ts"], event["ts"] + event["dur"]) for event in events if event.get("cat") in ON_GPU]
+    return covered_share(spans)
+
+
+def covered_share(spans: Iterable[tuple[float, float]]) -> float:
+    """The share of the time from the first begin to the last end that lies in a span at least; spans may overlap."""
+    ordered = sorted(spans)
+    if not ordered:
+        return 0.0
+    first, until = ordered[0][0], ordered[0][0]
+    covered = 0.0
+    for begin, end in ordered:
+        covered += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return covered / (until - first) if until > first else 0.0

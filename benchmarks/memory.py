@@ -1,0 +1,104 @@
+"""The peak memory of a training, measured in a process of its own.
+
+``peak_memory`` starts ``python -m benchmarks.memory``, which reads parameters (JSON) from standard input, trains as the train
+stage does, and prints its peaks (JSON) as its last line.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from src.errors import UserError, run_command
+from src.params import Params, parse_params
+
+ROOT = Path(__file__).parent.parent
+TRAIN_IMAGES, VALIDATION_IMAGES = 50_000, 10_000
+"""As many as Fashion-MNIST has."""
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The most memory that a process held at a time, in MiB."""
+
+    resident: float
+    gpu: float
+    """what PyTorch allocated on the GPU, 0 without one"""
+
+
+def peak_memory(params: Params, kimg: float) -> Peak:
+    """Train for ``kimg`` in a child process, with two scores and some checkpoints. Raises UserError when it fails."""
+    changes = {
+        "train.kimg": kimg,
+        "train.log_every_kimg": kimg / 4,
+        "train.score_every_kimg": kimg / 2,
+        "train.checkpoint_minutes": 0.005,
+        "train.patience": 0,
+    }
+    child = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory"],
+        input=params.replace(changes).model_dump_json(by_alias=True),
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+        check=False,
+    )
+    if child.returncode:
+        raise UserError(
+            f"the training whose memory is measured ended with status {child.returncode}; its words are above"
+        )
+    return Peak(**json.loads(child.stdout.splitlines()[-1]))
+
+
+def peak_resident() -> float:
+    """The peak resident memory of this process so far, in MiB.
+
+    Linux hands ``ru_maxrss`` on from the process that started this one, however large that was, so VmHWM goes first.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (MIB if sys.platform == "darwin" else 1024)
+
+
+def train_once(params: Params) -> None:
+    """Everything that the train stage holds in memory: images, judge, tracked run, checkpoints, picture of the history."""
+    from benchmarks.settings import random_images
+    from benchmarks.tracked import temporary_store, tracked_run
+    from src.device import pick_device, set_up
+    from src.metrics.scorecard import ValidationJudge
+    from src.networks.description import build_classifier
+    from src.pictures.plots import save_history
+    from src.training.checkpoint import Checkpoints
+    from src.training.loop import TrainingData, fit
+
+    device = pick_device(params.train.device)
+    set_up(device, deterministic=params.train.deterministic)
+    options = params.classifier.model_dump(include={"width", "feature_size", "dropout"})
+    classifier = build_classifier(class_count=10, channels=1, image_size=28, **options).eval().to(device)
+    validation = random_images(VALIDATION_IMAGES, seed=1)
+    judge = ValidationJudge(classifier, *validation, params.train.score_samples, params.evaluate.nearest_k)
+    images, labels = random_images(TRAIN_IMAGES)
+    data = TrainingData(images.to(device), labels.to(device), 10, judge)
+    with temporary_store() as folder, tracked_run(params) as recorder:
+        result = fit(params, data, recorder, Checkpoints(folder / "checkpoints"))
+        save_history(result.history.losses, result.history.scores, folder / "history.png")
+
+
+def main() -> None:
+    """Train with the parameters on standard input, and print the peaks."""
+    train_once(parse_params(json.loads(sys.stdin.read()), "standard input"))
+    gpu = torch.cuda.max_memory_allocated() / MIB if torch.cuda.is_available() else 0.0
+    print(json.dumps({"resident": peak_resident(), "gpu": gpu}))
+
+
+if __name__ == "__main__":
+    run_command(main)

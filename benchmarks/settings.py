@@ -1,0 +1,27 @@
+"""What the benchmarks train: the parameters of params.yaml, and images that hold nothing."""
+
+import torch
+from torch import Tensor
+
+from src.params import Params
+
+FAMILIES = ("mlp", "dcgan")
+RECOMMENDED: dict[str, dict[str, float]] = {
+    "mlp": {"train.batch_size": 256, "train.lr_generator": 1e-3, "train.lr_discriminator": 1e-3},
+    "dcgan": {"train.batch_size": 64, "train.lr_generator": 3e-3, "train.lr_discriminator": 3e-3},
+}
+"""As params.yaml says beside ``model.family``."""
+
+
+def for_family(base: Params, family: str) -> Params:
+    """``base`` as it is where it has the family, otherwise with what params.yaml recommends for it."""
+    if base.model.family == family:
+        return base
+    return base.replace({"model.family": family, **RECOMMENDED[family]})
+
+
+def random_images(count: int, size: int = 28, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """uint8 (N, 1, size, size) and labels int64 (N,) of ten classes, on the CPU: speed does not depend on what they show."""
+    source = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (count, 1, size, size), generator=source, dtype=torch.uint8)
+    return images, torch.randint(0, 10, (count,), generator=source)

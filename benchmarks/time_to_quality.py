@@ -1,0 +1,144 @@
+"""Seconds until the generator is good: the project's loop and the textbook one, trained until the judge is content.
+
+It needs ``data/prepared`` and ``models/classifier`` (``dvc repro train_classifier``). The clock does not count the scoring.
+Run it with nothing else on the machine: ``python -m benchmarks.time_to_quality --threshold 2``.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+from benchmarks import report
+from benchmarks.machine import describe_machine
+from benchmarks.settings import FAMILIES, for_family
+from benchmarks.textbook import TextbookTraining
+from src import paths
+from src.datasets import store
+from src.device import pick_device, set_up
+from src.errors import run_command
+from src.metrics.scorecard import ValidationJudge
+from src.networks.interface import Generator
+from src.params import Params, load_params
+from src.train import validation_judge
+from src.training.loop import TrainingData, fit
+from src.training.recorder import Progress, SilentRecorder
+
+LOOPS = ("project", "textbook")
+MEASURE = "frechet_classifier_distance"
+
+
+@dataclass
+class Race(SilentRecorder):
+    """One training on its way to the threshold: its clock, its judge, and its recorder in the project's loop."""
+
+    judge: ValidationJudge
+    threshold: float
+    limit: float
+    """seconds"""
+    began: float = field(default_factory=time.perf_counter)
+    judging: float = 0.0
+    """seconds"""
+    seconds: float = 0.0
+    """training time at the last score"""
+    images: int = 0
+    values: list[float] = field(default_factory=list)
+    """of the MEASURE, a value a score"""
+
+    def score(self, generator: Generator) -> Mapping[str, float]:
+        """Stop the clock, and judge."""
+        before = time.perf_counter()
+        scores = self.judge(generator)
+        self.seconds = before - self.began - self.judging
+        self.values.append(scores[MEASURE])
+        self.judging += time.perf_counter() - before
+        return scores
+
+    @property
+    def reached(self) -> bool:
+        """Whether the last score is below the threshold."""
+        return bool(self.values) and self.values[-1] < self.threshold
+
+    def scores(self, progress: Progress, values: Mapping[str, float]) -> None:
+        """Note how many images it took."""
+        self.images = progress.images
+
+    def stop_reason(self) -> str | None:
+        """At the threshold, and at the limit."""
+        if self.reached:
+            return "the threshold is reached"
+        return "the time is up" if self.seconds >= self.limit else None
+
+    def cells(self, loop: str) -> dict[str, str]:
+        """The row of the table."""
+        within = f"{self.seconds:.0f} s" if self.seconds < self.limit else f"{self.limit:g} s"
+        return {
+            "loop": loop,
+            "seconds": f"{self.seconds:.1f}" if self.reached else f"not within {within}",
+            "kimg": f"{self.images / 1000:.1f}",
+            "last value": f"{self.values[-1]:.3f}",
+            "best": f"{min(self.values):.3f}",
+            "images/s": f"{self.images / self.seconds:,.0f}",
+        }
+
+
+def race_project(params: Params, data: store.Split, class_count: int, race: Race) -> None:
+    """Train with ``fit``; its averaged generator is judged."""
+    device = pick_device(params.train.device)
+    images, labels = data.images.to(device), data.labels.to(device)
+    fit(params, TrainingData(images, labels, class_count, race.score), race)
+
+
+def race_textbook(params: Params, data: store.Split, class_count: int, race: Race) -> None:
+    """Train as textbooks do, for as many images at most; the generator itself is judged, in evaluation mode."""
+    batch_size = params.train.batch_size
+    training = TextbookTraining(params, data.images, data.labels, class_count)
+    every, total = (
+        max(1, round(1000 * kimg / batch_size)) for kimg in (params.train.score_every_kimg, params.train.kimg)
+    )
+    steps, done = training.steps(), 0
+    while done < total and not race.stop_reason():
+        count = min(every, total - done)
+        for _ in islice(steps, count):
+            pass
+        done += count
+        race.images = done * batch_size
+        race.score(training.generator)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train each loop, and print how long it took."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.time_to_quality", description=(__doc__ or "").splitlines()[0]
+    )
+    parser.add_argument("--threshold", type=float, default=2.0, help=f"of the validation split's {MEASURE}")
+    parser.add_argument("--family", choices=FAMILIES, help="instead of params.yaml's")
+    parser.add_argument("--limit", type=float, default=600, help="seconds of training after which a loop gives up")
+    parser.add_argument("--loops", choices=("both", *LOOPS), default="both")
+    parser.add_argument("--every-kimg", type=float, default=10, help="thousands of images between two scores")
+    parser.add_argument("--seed", type=int, help="instead of params.yaml's train.seed")
+    parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
+    options = parser.parse_args(arguments)
+    base = load_params()
+    # The loop scores in whole logging intervals; so both loops are scored after the same number of images.
+    every = {"train.log_every_kimg": options.every_kimg, "train.score_every_kimg": options.every_kimg}
+    changes = {**every, "train.patience": 0}
+    changes |= {} if options.seed is None else {"train.seed": options.seed}
+    params = for_family(base, options.family or base.model.family).replace(changes)
+    device = pick_device(params.train.device)
+    set_up(device, deterministic=params.train.deterministic)
+    data = store.load(paths.PREPARED)
+    judge, classes = validation_judge(params, data), len(data.class_names)
+    print(f"seconds until {MEASURE} < {options.threshold:g} on {data.name}, {params.model.family}, ", end="")
+    print(f"batch {params.train.batch_size}, seed {params.train.seed}; {describe_machine(device)}", flush=True)
+    rows = []
+    for loop in LOOPS if options.loops == "both" else (options.loops,):
+        race = Race(judge, options.threshold, options.limit)
+        (race_project if loop == "project" else race_textbook)(params, data.train, classes, race)
+        rows.append(race.cells(loop))
+    print(report.table(rows, markdown=options.markdown))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,96 @@
+"""News that processes of the past could not deliver."""
+
+import json
+import shutil
+from collections import deque
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from src.errors import UserError
+from src.tracking import delivery, folders, store
+from src.tracking.entries import Entries, is_final, now, parse
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def deliver_leftovers(client: "MlflowClient") -> None:
+    """Deliver what waits for the present store; folders of living processes are left alone.
+
+    The folder of a training that may be continued is kept: it knows what has been said. Nothing that goes wrong here stops
+    the caller.
+    """
+    for folder in sorted(path for path in folders.outbox_root().glob("*/") if path.suffix != folders.LOST):
+        try:
+            with folders.held(folder, 0.0):
+                _deliver_folder(client, folder)
+        except UserError:  # another process holds it
+            continue
+        except Exception as error:
+            place = folders.shown(folders.outbox_root())
+            folders.tell(f"news of earlier runs still waits in {place} ({folders.few_words(error)})")
+            return
+
+
+def abandon(run_id: str, reason: str = "started afresh") -> None:
+    """A training that was interrupted will not be continued: its run is marked as killed, now or when the store answers.
+
+    Raises UserError when a living process has it.
+    """
+    folder = folders.outbox_root() / run_id
+    with folders.held(folder):
+        stopped = {"kind": "tags", "values": {"stopped": reason[: delivery.LONGEST_TEXT]}}
+        _append(folder, stopped, {"kind": "status", "status": "KILLED", "time": now(), "final": True})
+        try:
+            _deliver_folder(store.connect(), folder)
+        except Exception as error:
+            why = folders.few_words(error)
+            folders.tell(f"MLflow does not answer ({why}): the next run writes how run {run_id} ended")
+
+
+def adopt(lost: str, run_id: str) -> None:
+    """A new run takes the place of one that the store lost, and is told everything that was ever said to that one."""
+    for folder in (folders.outbox_root() / lost, folders.outbox_root() / f"{lost}{folders.LOST}"):
+        if folder.is_dir():
+            with folders.held(folder):
+                _append(folder, {"kind": "store", "uri": folders.store_name()}, afresh=True)
+                folder.rename(folder.with_name(run_id))
+            return
+
+
+def _append(folder: Path, *new: dict[str, Any], afresh: bool = False) -> None:
+    entries = Entries(folder)
+    first = [] if entries.read() else [{"kind": "store", "uri": folders.store_name()}]
+    entries.append([json.dumps(entry) for entry in (*first, *new)])
+    if afresh:
+        entries.mark_sent(0)
+    entries.close()
+
+
+def _deliver_folder(client: "MlflowClient", folder: Path) -> None:
+    """Deliver what waits in a folder that the caller holds, if it is for the present store; clear up if its run has ended."""
+    entries = Entries(folder)
+    lines = entries.read()
+    names = [parse(line).get("uri") for line in lines if '"kind": "store"' in line]
+    if not names:  # its process died before it said anything, or another one has just removed it
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    if names[-1] != folders.store_name():
+        return
+    queue = deque(lines[entries.sent :])
+    count = len(queue)
+    try:
+        while queue:
+            batch = delivery.deliver_next(client, folder.name, folder, islice(queue, delivery.ENTITIES))
+            for _ in batch:
+                queue.popleft()
+            entries.mark_sent(entries.sent + len(batch))
+            delivery.clear_delivered(folder, batch)
+    except delivery.RunIsGone:
+        folders.lose(folder, queue)
+        return
+    if count:
+        folders.tell(f"{folders.entries(count)} that waited for MLflow were written to run {folder.name}")
+    if is_final(lines[-1]):
+        folders.remove(folder)
