@@ -87,7 +87,7 @@ def train_once(params: Params) -> None:
     validation = random_images(VALIDATION_IMAGES, seed=1)
     judge = ValidationJudge(classifier, *validation, params.train.score_samples, params.evaluate.nearest_k)
     images, labels = random_images(TRAIN_IMAGES)
-    data = TrainingData(images.to(device), labels.to(device), 10, judge)
+    data = TrainingData(images, labels, 10, judge, judge.diversity)
     with temporary_store() as folder, tracked_run(params) as recorder:
         result = fit(params, data, recorder, Checkpoints(folder / "checkpoints"))
         save_history(result.history.losses, result.history.scores, folder / "history.png")

@@ -147,9 +147,8 @@ def train(params: Params, data: store.PreparedData, world: World, *, resume: boo
     folder = open_folder(params, tags, world, resume=resume)
     name = f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
     with training_run(data.name, name, params.flat(), tags, run_id=folder.run_id) as run:
-        if run.run_id != folder.run_id:
-            folder.run_id = run.run_id
-            run.dataset(data.name, lineage.file_md5(DATASET_FILE), str(DATASET_FILE.resolve()), data.train.images)
+        folder.run_id = run.run_id
+        run.dataset(data.name, lineage.file_md5(DATASET_FILE), str(DATASET_FILE.resolve()), data.train.images)
         with ProgressLine("train", params.train.kimg, "kimg") as line:
             files = SampleFiles(data.class_names, folder.samples)
             recorder = Recorders([ConsoleRecorder(line), files, MlflowRecorder(run, GRID_COLUMNS)])
@@ -158,10 +157,6 @@ def train(params: Params, data: store.PreparedData, world: World, *, resume: boo
             except Stopped as stopped:
                 print(f"{stopped}: its last checkpoint is in {folder.path}; the same command goes on from there")
                 raise
-            except TrainingDiverged as error:
-                print(f"error: {error}; try lower learning rates or a larger train.r1_weight", file=sys.stderr)
-                run.fail(str(error))
-                raise SystemExit(3) from None
         save_result(result, data.class_names, run.run_id)
         run.metrics({"best.score": result.best["score"], "best.step": result.best["step"]}, 0, "best")
         run.artifact(paths.GAN)
@@ -184,6 +179,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             train(params, data, world, resume=not options.no_resume)
         else:
             fit(params, training_data(params, data), SilentRecorder(), Checkpoints(Path()))
+    except TrainingDiverged as error:
+        hint = "try lower learning rates, a larger train.r1_weight, or train.precision float32"
+        print(f"error: {error}; {hint}", file=sys.stderr)
+        raise SystemExit(3) from None
     finally:
         world.leave()
 

@@ -24,13 +24,15 @@ def deliver_leftovers(client: "MlflowClient") -> None:
     for folder in sorted(path for path in folders.outbox_root().glob("*/") if path.suffix != folders.LOST):
         try:
             with folders.held(folder, 0.0):
-                _deliver_folder(client, folder)
+                count = _deliver_folder(client, folder)
         except UserError:  # another process holds it
             continue
         except Exception as error:
             place = folders.shown(folders.outbox_root())
             folders.tell(f"news of earlier runs still waits in {place} ({folders.few_words(error)})")
             return
+        if count:
+            folders.tell(f"{folders.entries(count)} that waited for MLflow were written to run {folder.name}")
 
 
 def abandon(run_id: str, reason: str = "started afresh") -> None:
@@ -68,16 +70,19 @@ def _append(folder: Path, *new: dict[str, Any], afresh: bool = False) -> None:
     entries.close()
 
 
-def _deliver_folder(client: "MlflowClient", folder: Path) -> None:
-    """Deliver what waits in a folder that the caller holds, if it is for the present store; clear up if its run has ended."""
+def _deliver_folder(client: "MlflowClient", folder: Path) -> int:
+    """Deliver what waits in a folder that the caller holds, if it is for the present store; returns how many entries.
+
+    When they end the run for good, the folder is removed.
+    """
     entries = Entries(folder)
     lines = entries.read()
     names = [parse(line).get("uri") for line in lines if '"kind": "store"' in line]
     if not names:  # its process died before it said anything, or another one has just removed it
         shutil.rmtree(folder, ignore_errors=True)
-        return
+        return 0
     if names[-1] != folders.store_name():
-        return
+        return 0
     queue = deque(lines[entries.sent :])
     count = len(queue)
     try:
@@ -89,8 +94,7 @@ def _deliver_folder(client: "MlflowClient", folder: Path) -> None:
             delivery.clear_delivered(folder, batch)
     except delivery.RunIsGone:
         folders.lose(folder, queue)
-        return
-    if count:
-        folders.tell(f"{folders.entries(count)} that waited for MLflow were written to run {folder.name}")
+        return 0
     if is_final(lines[-1]):
         folders.remove(folder)
+    return count

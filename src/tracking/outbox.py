@@ -74,6 +74,8 @@ class Outbox:
         self._closing = self._hurry = self._away = self._full = self._gone = self._final = False
         if not lines:
             self.say("store", uri=folders.store_name())
+            self._queue.clear()  # it is for those who find the folder, not for MLflow
+            self._entries.mark_sent(1)
         self._thread = threading.Thread(target=self._work, name=f"outbox {run_id}", daemon=True)
         self._thread.start()
 
@@ -199,6 +201,7 @@ class Outbox:
         """The thread: deliver until the outbox is closed, and is empty or cannot be emptied."""
         pause, told_at = self._pace.first_pause, 0
         while self._wait_for_news():
+            last = self._closing
             try:
                 self._deliver()
             except delivery.RunIsGone:
@@ -208,7 +211,7 @@ class Outbox:
                     self._away, told_at = True, self._entries.sent
                     why, place = folders.few_words(error), folders.shown(self.folder)
                     folders.tell(f"MLflow does not answer ({why}): the training goes on, and its news waits in {place}")
-                if self._closing:
+                if last:
                     break
                 with self._changed:
                     self._changed.wait_for(lambda: self._closing, pause)

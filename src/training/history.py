@@ -44,6 +44,10 @@ class History:
         self.best = {**values, "step": progress.step}
         self.best_networks = {name: copy.deepcopy(network.state_dict()) for name, network in networks.items()}
 
+    def add_event(self, step: int, kind: str, message: str) -> None:
+        """An alarm, or that the training went back to ``step``."""
+        self.events.append({"step": step, "kind": kind, "message": message})
+
     def state_dict(self) -> dict[str, Any]:
         """All of it."""
         return {name: getattr(self, name) for name in asdict(History())}

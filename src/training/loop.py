@@ -187,10 +187,15 @@ class _Training:
             self.recorder.samples(self._progress(), generate(self.engine.step.average.network, labels, seeds))
 
     def _event(self, kind: str, message: str) -> None:
-        progress = self._progress()
-        self.history.events.append({"step": progress.step, "kind": kind, "message": message})
+        self.history.add_event(self.engine.done, kind, message)
         if self.world.is_first:
-            self.recorder.event(progress, kind, message)
+            self.recorder.event(self._progress(), kind, message)
+
+    def _tell_rollback(self) -> None:
+        """Tell the last event, if it is that the training has gone back to this very step."""
+        last = self.history.events[-1] if self.history.events else {}
+        if self.world.is_first and (last.get("kind"), last.get("step")) == ("rollback", self.engine.done):
+            self.recorder.event(self._progress(), last["kind"], last["message"])
 
     def _save_or_stop(self) -> None:
         """Save a checkpoint when its time has come or a signal asks for it; SIGINT and SIGTERM end the training there."""
@@ -231,8 +236,9 @@ class _Training:
         self.rollbacks = count
         self.engine.step.rates.scale /= 2
         back = f"back to step {self.engine.done} with halved learning rates ({count} of {allowed})"
-        self._event("rollback", f"{error}; {back}")
-        self._save()
+        self.history.add_event(self.engine.done, "rollback", f"{error}; {back}")
+        self._save()  # before it is told: a training that is killed in between tells it when it goes on
+        self._tell_rollback()
 
     def _resume(self) -> bool:
         """Go on from the last checkpoint, if there is one."""
@@ -242,6 +248,7 @@ class _Training:
         self._load_state_dict(state)
         if self.world.is_first:
             self.recorder.resumed(self._progress())
+        self._tell_rollback()
         return True
 
     def _state_dict(self) -> dict[str, Any]:

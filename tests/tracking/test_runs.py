@@ -1,25 +1,46 @@
 import json
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
 
 from src.errors import UserError
+from src.interrupts import Stopped
 from src.params import Params
-from src.tracking import store
+from src.tracking import runs, store
 from src.tracking.recorder import MlflowRecorder
-from src.tracking.runs import continued_run, new_run, run_id_of
+from src.tracking.runs import continued_run, new_run, run_id_of, training_run
 from src.training.recorder import Progress
 from tests.conftest import work_in
+from tests.tracking.conftest import outboxes
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _here(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
+    shutil.copytree(empty_store, tmp_path / "mlruns")
     work_in(tmp_path, monkeypatch)
 
 
+def interrupted(error: BaseException) -> str:
+    """The id of a training's run that an exception ended after step 10."""
+    with suppress(type(error)), training_run("digits", "first", {}, {}) as run:
+        run.metrics({"loss": 1.0}, 10, "losses")
+        raise error
+    return run.run_id
+
+
+def history(run_id: str, name: str = "loss") -> list[int]:
+    return [one.step for one in store.connect().get_metric_history(run_id, name)]
+
+
 def test_a_training_is_recorded_by_step() -> None:
-    with new_run("digits", "first", {"train.kimg": 1.5, "model.family": "mlp"}, {"seed": "3"}) as run:
+    params = {"train.kimg": 1.5, "model.family": "mlp"}
+    with training_run("digits", "first", params, {"seed": "3"}, parent="above") as run:
         recorder = MlflowRecorder(run, grid_columns=2)
         for step in (10, 20):
             recorder.losses(Progress(step, 20, step * 32, 1.0), {"loss_generator": step / 10})
@@ -30,7 +51,8 @@ def test_a_training_is_recorded_by_step() -> None:
     read = client.get_run(run.run_id)
     assert read.info.status == "FINISHED"
     assert read.data.params == {"train.kimg": "1.5", "model.family": "mlp"}
-    assert read.data.tags["seed"] == "3"
+    assert (read.data.tags["seed"], read.data.tags["mlflow.parentRunId"]) == ("3", "above")
+    assert read.data.tags["git.dirty"]
     assert [(one.step, one.value) for one in client.get_metric_history(run.run_id, "loss_generator")] == [
         (10, 1),
         (20, 2),
@@ -49,6 +71,108 @@ def test_an_interrupted_run_says_how_it_ended(error: BaseException, status: str)
     read = store.connect().get_run(run.run_id)
     assert read.info.status == status
     assert read.data.tags.get("failure") == ("ValueError: bad" if status == "FAILED" else None)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "tags"),
+    [
+        (Stopped(signal.SIGTERM), "KILLED", {"stopped": "SIGTERM"}),
+        (KeyboardInterrupt(), "KILLED", {"stopped": "Ctrl-C"}),
+        (ValueError("bad"), "FAILED", {"failure": "ValueError: bad"}),
+    ],
+)
+def test_an_interrupted_training_goes_on_in_its_run(error: BaseException, status: str, tags: dict[str, str]) -> None:
+    run_id = interrupted(error)
+    read = store.connect().get_run(run_id)
+    assert read.info.status == status
+    assert tags.items() <= read.data.tags.items()
+    assert outboxes() == [run_id]
+    with training_run("digits", "first", {}, {}, run_id=run_id) as same:
+        assert same.flush(5)
+        assert store.connect().get_run(run_id).info.status == "RUNNING"
+        for step in (10, 20):
+            same.metrics({"loss": 2.0}, step, "losses")
+    read = store.connect().get_run(run_id)
+    assert (same.run_id, read.info.status) == (run_id, "FINISHED")
+    assert not tags.keys() & read.data.tags.keys()
+    assert history(run_id) == [10, 20]
+    assert outboxes() == []
+
+
+@pytest.mark.parametrize(("end", "status", "tag"), [("fail", "FAILED", "failure"), ("kill", "KILLED", "stopped")])
+def test_a_training_that_ends_itself_is_not_continued(end: str, status: str, tag: str) -> None:
+    with suppress(SystemExit), training_run("digits", "first", {}, {}) as run:
+        getattr(run, end)("x" * 9000)
+        raise SystemExit(3)
+    read = store.connect().get_run(run.run_id)
+    assert (read.info.status, read.data.tags[tag]) == (status, "x" * 5000)
+    assert outboxes() == []
+
+
+def test_a_training_that_cannot_be_resumed_leaves_nothing() -> None:
+    with pytest.raises(KeyboardInterrupt), training_run("digits", "first", {}, {}, resumable=False):
+        raise KeyboardInterrupt
+    assert outboxes() == []
+
+
+def test_metrics_without_a_topic_are_told_apart_by_their_names() -> None:
+    with training_run("digits", "first", {}, {}) as run:
+        run.metrics({"best.score": 1.0})
+        run.metrics({"best.step": 20.0})
+        run.metrics({"best.score": 1.0})
+    assert (history(run.run_id, "best.score"), history(run.run_id, "best.step")) == ([0], [0])
+
+
+def test_a_training_goes_on_while_the_store_is_away(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_id = interrupted(KeyboardInterrupt())
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "connect", _away)
+        with training_run("digits", "first", {}, {}, run_id=run_id) as same:
+            for step in (10, 20):
+                same.metrics({"loss": 1.0}, step, "losses")
+        with pytest.raises(UserError, match="cannot be reached"), training_run("digits", "second", {}, {}):
+            pass
+    assert capfd.readouterr().err.splitlines() == [
+        f"MLflow does not answer (Connection refused): the training goes on, and its news waits in mlruns/outbox/{run_id}",
+        f"4 entries for MLflow wait in mlruns/outbox/{run_id}; the next run writes them",
+    ]
+    with continued_run(run_id, "digits", Params()):
+        pass
+    read = store.connect().get_run(run_id)
+    assert (history(run_id), read.info.status) == ([10, 20], "FINISHED")
+    assert "stopped" not in read.data.tags
+    assert outboxes() == []
+
+
+def _away() -> None:
+    raise UserError(
+        "the MLflow store http://x cannot be reached: API request failed: [Errno 111] Connection refused'))"
+    )
+
+
+def test_a_training_whose_run_was_deleted_goes_on_in_a_new_one(capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = interrupted(KeyboardInterrupt())
+    store.connect().delete_run(run_id)
+    with training_run("digits", "first", {"train.kimg": 2}, {"seed": "3"}, run_id=run_id) as other:
+        for step in (10, 20):
+            other.metrics({"loss": 1.0}, step, "losses")
+    read = store.connect().get_run(other.run_id)
+    assert other.run_id != run_id
+    assert read.data.tags["restored.from.run"] == run_id
+    assert (read.data.params["train.kimg"], read.info.status) == ("2", "FINISHED")
+    assert history(other.run_id) == [10, 20]
+    assert "a new run takes its place" in capsys.readouterr().out
+    assert outboxes() == []
+
+
+def test_no_module_of_tracking_imports_mlflow_at_once() -> None:
+    code = (
+        f"import sys, {runs.__name__}, src.tracking.recorder, src.tracking.leftovers; sys.exit('mlflow' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
 def test_a_run_is_continued() -> None:

@@ -1,0 +1,140 @@
+"""A real ``mlflow server``: it goes away in the middle of a training, and comes back."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.tracking import store
+from src.tracking.recorder import MlflowRecorder
+from src.tracking.runs import new_run, training_run
+from src.training.recorder import Progress
+from tests.conftest import work_in
+from tests.tracking.conftest import outboxes
+
+pytestmark = pytest.mark.slow
+PICTURE = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+
+
+class Server:
+    """An MLflow server on a free port, with its files in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        files = (
+            "--backend-store-uri",
+            f"sqlite:///{self.folder}/mlflow.db",
+            "--artifacts-destination",
+            f"{self.folder}/files",
+        )
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1", *files]
+        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+        environment.pop("MLFLOW_TRACKING_URI", None)
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + 90
+        while not self._healthy():
+            assert self.process.poll() is None, (self.folder / "log").read_text(encoding="utf-8")
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def _healthy(self) -> bool:
+        with suppress(OSError):
+            return bool(urllib.request.urlopen(f"{self.uri}/health", timeout=5).status == 200)
+        return False
+
+
+@pytest.fixture
+def server(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> Iterator[Server]:
+    work_in(tmp_path, monkeypatch)
+    shutil.copytree(empty_store, tmp_path / "server")
+    server = Server(tmp_path / "server")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_a_server_goes_away_and_comes_back(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
+    with training_run("digits", "first", {"a": 1}, {}) as run:
+        recorder = MlflowRecorder(run, grid_columns=2)
+        recorder.losses(Progress(0, 30, 0, 0.0), {"loss": 0.1, "odd": float("nan")})
+        assert run.flush(20)
+        server.kill()
+        for step in range(1, 20):
+            began = time.perf_counter()
+            recorder.losses(Progress(step, 30, step * 32, 1.0), {"loss": step / 3})
+            assert time.perf_counter() - began < 0.02
+            time.sleep(0.02)
+        recorder.samples(Progress(19, 30, 19 * 32, 1.0), PICTURE)
+        server.start()
+        for step in range(20, 30):
+            recorder.losses(Progress(step, 30, step * 32, 1.0), {"loss": step / 3})
+        assert run.flush(30)
+    client = store.connect()
+    read = client.get_run(run.run_id)
+    history = client.get_metric_history(run.run_id, "loss")
+    assert [(one.step, one.value) for one in history] == [(0, 0.1), *((step, step / 3) for step in range(1, 30))]
+    assert len(client.list_artifacts(run.run_id, "images")) == 2
+    assert read.info.status == "FINISHED"
+    assert outboxes() == []
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("MLflow does not answer (Connection refused): the training goes on")
+    assert lines[1].startswith("MLflow answers again: ")
+
+
+def test_a_server_stays_away_and_the_training_is_killed_and_continued(
+    server: Server, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (Path("made")).mkdir()
+    (Path("made/a.txt")).write_text("a", encoding="utf-8")
+    with suppress(KeyboardInterrupt), training_run("digits", "first", {}, {}) as run:
+        for step in range(10):
+            run.metrics({"loss": step / 3, "odd": float("nan")}, step, "losses")
+        assert run.flush(20)
+        folder = run.outbox.folder
+        server.kill()
+        for step in range(10, 15):
+            run.metrics({"loss": step / 3, "odd": float("nan")}, step, "losses")
+        raise KeyboardInterrupt
+    assert "wait in mlruns/outbox" in capfd.readouterr().err
+    (folder / "sent").unlink()  # as if a kill had come between each delivery and its note
+    began = time.monotonic()
+    with training_run("digits", "first", {}, {}, run_id=run.run_id) as run:
+        for step in range(12, 20):
+            run.metrics({"loss": step / 3, "odd": float("nan")}, step, "losses")
+        run.artifact(Path("made"))
+    assert time.monotonic() - began < 10
+    assert outboxes() == [run.run_id]
+    server.start()
+    with new_run("digits", "next", {}, {}):
+        pass
+    client = store.connect()
+    read = client.get_run(run.run_id)
+    for name in ("loss", "odd"):
+        assert [one.step for one in client.get_metric_history(run.run_id, name)] == list(range(20))
+    assert (read.info.status, read.data.tags.get("stopped")) == ("FINISHED", None)
+    assert [file.path for file in client.list_artifacts(run.run_id)] == ["a.txt"]
+    assert outboxes() == []
