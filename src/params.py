@@ -74,7 +74,6 @@ class Train(Section):
     """How the GAN is trained."""
 
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto takes the GPU where there is one")
-    seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, batches and latents")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="of the networks' matrix products; auto: bfloat16 on a GPU, float32 on a CPU"
     )
@@ -82,6 +81,7 @@ class Train(Section):
         "auto", description="graph: the step is captured once and replayed on a GPU; auto: graph where there is a GPU"
     )
     deterministic: bool = Field(False, description="on a GPU: only kernels that give the same bits each time")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, batches and latents")
     kimg: float = Field(480, gt=0, le=1e9, description="length of the training in thousands of real images shown")
     batch_size: int = Field(64, ge=2, le=65536, description="real images a step")
     loss: Literal["bce", "least_squares", "hinge"] = Field("bce", description="adversarial loss, on logits")

@@ -99,6 +99,7 @@ def tell(sentence: str) -> None:
 def few_words(error: BaseException) -> str:
     """What is wrong, out of the long sentences of network and database libraries."""
     text = str(error)
-    known = re.search(r"\[Errno -?\d+\] ([^'\")(]+)|(database is locked)|(timed out)", text)
+    patterns = r"\[Errno -?\d+\] ([^'\")(]+)|(database is locked)|(timed out)|(Remote end closed connection)"
+    known = re.search(patterns, text)
     words = next(filter(None, known.groups())) if known else text.partition("\n")[0]
     return words.strip()[:120] or type(error).__name__

@@ -1,6 +1,7 @@
 """A real ``mlflow server``: it goes away in the middle of a training, and comes back."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -101,7 +102,9 @@ def test_a_server_goes_away_and_comes_back(server: Server, capfd: pytest.Capture
     assert outboxes() == []
     lines = capfd.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert lines[0].startswith("MLflow does not answer (Connection refused): the training goes on")
+    # Which it is depends on where the server was when it died.
+    told = r"MLflow does not answer \((Connection refused|Connection reset by peer|Remote end closed connection)\): the"
+    assert re.match(told, lines[0]), lines[0]
     assert lines[1].startswith("MLflow answers again: ")
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,14 @@ class At(SilentRecorder):
 def short(**changes: Any) -> Params:
     """Sixty steps; checkpoints only where one is asked for."""
     return params({"train.kimg": 3, "train.checkpoint_minutes": 60, **changes})
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_not_ignored() -> Iterator[None]:
+    """Where the tests themselves run in the background, SIGINT may be ignored."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
 
 
 def send(number: int) -> Callable[[], None]:
