@@ -96,3 +96,21 @@ def test_the_judge_uses_at_most_so_many_images() -> None:
     expected = scorecard(score_images(classifier(), images, validation.labels[:100]), short.real, nearest_k=3)
     assert values["density"] == expected["density"]
     assert len(ValidationJudge(classifier(), validation.images, validation.labels, samples=999).real) == 240
+
+
+def test_diversity_is_about_one_for_real_images_and_zero_for_one_image_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = digits().train
+    real = [train.images[train.labels == label] for label in range(10)]
+
+    def from_data(repeated: bool) -> functools.partial[torch.Tensor]:
+        def take(network: Generator, labels: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
+            return torch.stack([real[label][0 if repeated else index % 20] for index, label in enumerate(labels)])
+
+        return functools.partial(take)
+
+    monkeypatch.setattr(scorecard_module, "generate", from_data(repeated=False))
+    diversity = judge().diversity(generator())
+    assert diversity.shape == (10,)
+    assert ((diversity > 0.6) & (diversity < 1.5)).all(), diversity
+    monkeypatch.setattr(scorecard_module, "generate", from_data(repeated=True))
+    assert (judge().diversity(generator()) == 0).all()

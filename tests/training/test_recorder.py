@@ -18,6 +18,12 @@ class Noting(SilentRecorder):
     def samples(self, progress: Progress, images: torch.Tensor) -> None:
         self.notes.append(f"{self.name} samples {progress.step} {len(images)}")
 
+    def event(self, progress: Progress, kind: str, message: str) -> None:
+        self.notes.append(f"{self.name} event {progress.step} {kind} {message}")
+
+    def resumed(self, progress: Progress) -> None:
+        self.notes.append(f"{self.name} resumed {progress.step}")
+
     def stop_reason(self) -> str | None:
         return self.reason
 
@@ -28,6 +34,8 @@ def test_several_recorders_hear_everything_in_order() -> None:
     together.losses(NOW, {"x": 1.0})
     together.scores(NOW, {"score": 2.0})
     together.samples(NOW, torch.zeros(4, 1, 8, 8))
+    together.event(NOW, "collapsed", "all alike")
+    together.resumed(NOW)
     assert notes == [
         "a losses 3 {'x': 1.0}",
         "b losses 3 {'x': 1.0}",
@@ -35,6 +43,10 @@ def test_several_recorders_hear_everything_in_order() -> None:
         "b scores 3 {'score': 2.0}",
         "a samples 3 4",
         "b samples 3 4",
+        "a event 3 collapsed all alike",
+        "b event 3 collapsed all alike",
+        "a resumed 3",
+        "b resumed 3",
     ]
 
 
