@@ -14,6 +14,14 @@ from src.errors import UserError
 from src.tracking import delivery, store
 from src.tracking.entries import now, parse
 
+REASONS = (
+    r"\[Errno -?\d+\] ([^'\")(]+)",
+    r"(database is locked)",
+    r"(timed out)",
+    r"(Remote end closed connection)",
+    r"Caused by \w+\(['\"]([^'\"]+)",
+)
+"""What tells most in the sentences of network and database libraries, the best first."""
 LOST = ".lost"
 TAKING_SECONDS = 30.0
 """So long a folder is waited for: another process may just be delivering what is in it."""
@@ -99,7 +107,7 @@ def tell(sentence: str) -> None:
 def few_words(error: BaseException) -> str:
     """What is wrong, out of the long sentences of network and database libraries."""
     text = str(error)
-    patterns = r"\[Errno -?\d+\] ([^'\")(]+)|(database is locked)|(timed out)|(Remote end closed connection)"
-    known = re.search(patterns, text)
-    words = next(filter(None, known.groups())) if known else text.partition("\n")[0]
-    return words.strip()[:120] or type(error).__name__
+    for pattern in REASONS:
+        if known := re.search(pattern, text):
+            return known.group(1).strip()[:120]
+    return text.partition("\n")[0].strip()[:120] or type(error).__name__
