@@ -150,7 +150,7 @@ def test_news_that_follows_soon_is_gathered(client: MlflowClient, run_id: str, m
     monkeypatch.setattr(outbox, "PACE", Pace(gather=0.2))
     away = Away(client, back=True)
     box = Outbox(run_id, away)  # type: ignore[arg-type]
-    assert box.flush(5)
+    assert box.flush(30)
     for step in range(5):
         told(box, step)
         time.sleep(0.01)
@@ -169,7 +169,7 @@ def test_an_outage_is_told_once_and_holds_nothing_up(
         told(box, step)
         time.sleep(0.01)
     away.back = True
-    assert box.flush(5)
+    assert box.flush(30)
     until(lambda: not box._away)
     end(box)
     first, second = capfd.readouterr().err.splitlines()
@@ -190,7 +190,7 @@ def test_what_was_said_is_not_said_twice_except_after_going_back(client: MlflowC
     for step in (110, 120, 130):
         told(box, step)
         box.say_image(PICTURE, "samples", step)
-    assert box.flush(5)
+    assert box.flush(30)
     assert steps(client, run_id, "rate") == [100, 110, 120, 130]
     assert len(pictures(client, run_id)) == 2 * 4
     box.rewind(110, "nan (1 of 3)")
@@ -489,17 +489,17 @@ def test_a_locked_database_is_an_outage(
     client: MlflowClient, run_id: str, short_waits: None, capfd: pytest.CaptureFixture[str]
 ) -> None:
     box = Outbox(run_id, client)
-    assert box.flush(5)
+    assert box.flush(30)
     other = sqlite3.connect("mlruns/mlflow.db")
     other.execute("BEGIN EXCLUSIVE")
     began = time.monotonic()
     told(box, 1)
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < 1
     until(lambda: box._away)
     told(box, 2)
     other.rollback()
     other.close()
-    assert box.flush(5)
+    assert box.flush(30)
     until(lambda: not box._away)
     end(box)
     assert steps(client, run_id) == [1, 2]

@@ -86,7 +86,7 @@ def test_a_server_goes_away_and_comes_back(server: Server, capfd: pytest.Capture
         for step in range(1, 20):
             began = time.perf_counter()
             recorder.losses(Progress(step, 30, step * 32, 1.0), {"loss": step / 3})
-            assert time.perf_counter() - began < 0.02
+            assert time.perf_counter() - began < 0.5  # a call to a server that is gone takes seconds
             time.sleep(0.02)
         recorder.samples(Progress(19, 30, 19 * 32, 1.0), PICTURE)
         server.start()

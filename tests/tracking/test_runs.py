@@ -88,7 +88,7 @@ def test_an_interrupted_training_goes_on_in_its_run(error: BaseException, status
     assert tags.items() <= read.data.tags.items()
     assert outboxes() == [run_id]
     with training_run("digits", "first", {}, {}, run_id=run_id) as same:
-        assert same.flush(5)
+        assert same.flush(30)
         assert store.connect().get_run(run_id).info.status == "RUNNING"
         for step in (10, 20):
             same.metrics({"loss": 2.0}, step, "losses")
