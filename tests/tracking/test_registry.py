@@ -75,8 +75,7 @@ def test_no_registered_file_is_a_pickle(in_project: Project, tmp_path: Path) -> 
     assert not endings & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
 
 
-def test_tampered_files_are_refused(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(project.folder)
+def test_tampered_files_are_refused(in_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     client = store.connect()
     version = registry.find_version(client, "gan-digits/1")
     folder = Path(mlflow.artifacts.download_artifacts("models:/gan-digits/1", dst_path=str(tmp_path / "model")))
