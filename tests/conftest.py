@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,18 @@ def work_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
         patch.delenv(name, raising=False)
 
 
+def start(command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None) -> subprocess.Popen[str]:
+    """Start a command in the background that hears Ctrl-C; the caller kills it or waits for it."""
+    # Where the tests themselves run in the background, SIGINT may be ignored, and the command would inherit that.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
 class Project:
     """A copy of this project in a folder of its own."""
 
@@ -80,19 +93,7 @@ class Project:
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """The same, in the background; the caller kills it or waits for it."""
-        # Where the tests themselves run in the background, SIGINT may be ignored, and the command would inherit that.
-        handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-        try:
-            return subprocess.Popen(
-                command,
-                cwd=self.folder,
-                env=self.environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        finally:
-            signal.signal(signal.SIGINT, handler)
+        return start(command, self.environment, self.folder)
 
     def module(self, name: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """``python -m src.NAME``."""

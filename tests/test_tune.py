@@ -28,7 +28,7 @@ from src.training.classifier import fit_classifier
 from src.training.loop import TrainingData, fit
 from src.training.recorder import SilentRecorder
 from src.tuning.study import fingerprint, open_study
-from tests.conftest import work_in
+from tests.conftest import start, work_in
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARAMS = """\
@@ -215,10 +215,7 @@ def test_ctrl_c_ends_the_trial_in_both_stores_and_it_is_tried_again(project: Pat
     write_params({"tune.kimg": 10_000})
     command = [sys.executable, "-m", "src.tune", "--trials", "2"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
-    # Where the tests themselves run in the background, SIGINT may be ignored, and the command would inherit that.
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
-    running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    signal.signal(signal.SIGINT, handler)
+    running = start(command, environment)
     try:
         journal, limit = Path("mlruns/optuna.journal"), time.monotonic() + 60
         while not (journal.exists() and 'mlflow_run_id":' in journal.read_text().partition('"pid"')[2]):

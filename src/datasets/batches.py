@@ -1,9 +1,10 @@
 """Endless shuffled batches of a split: from the device's own memory, or streamed there when it does not fit."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,29 +15,13 @@ ON_DEVICE_SHARE = 0.5
 _Gathered = tuple[Tensor, Tensor, "torch.cuda.Event | None"]
 
 
-class Batches(Protocol):
-    """Shuffled batches without end, resumable to the bit."""
-
-    def __len__(self) -> int:
-        """The number of images."""
-
-    def next_batch(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """The next images, uint8 (B, C, H, W), and their labels, int64 (B,), on the device."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that the following batches depend on."""
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on exactly where ``state_dict`` was taken. Raises ValueError for the state of another number of images."""
-
-
 def open_batches(
     images: Tensor,
     labels: Tensor,
     device: torch.device,
     seed: int,
     part: Callable[[Tensor], Tensor] = lambda indices: indices,
-) -> Batches:
+) -> "Batches":
     """The batches of uint8 images (N, C, H, W) and int64 labels (N,) that fit the device; the same in either form.
 
     ``part`` takes a process's own share of a batch's indices. Raises ValueError for other dtypes, shapes or no images.
@@ -86,15 +71,8 @@ class Order:
         self._generator.set_state(state["generator"])
 
 
-def _check(images: Tensor, labels: Tensor) -> None:
-    if images.dtype != torch.uint8 or images.ndim != 4 or labels.dtype != torch.int64:
-        raise ValueError(f"uint8 (N, C, H, W) images and int64 labels are due, not {images.dtype}, {labels.dtype}")
-    if not 0 < len(images) == len(labels):
-        raise ValueError(f"{len(images)} images with {len(labels)} labels")
-
-
-class OnDeviceImages:
-    """The whole split lives on the device as uint8 and is indexed there; see :class:`Batches` and :func:`open_batches`."""
+class Batches(ABC):
+    """Shuffled batches without end, resumable to the bit."""
 
     def __init__(
         self,
@@ -104,33 +82,46 @@ class OnDeviceImages:
         seed: int,
         part: Callable[[Tensor], Tensor] = lambda indices: indices,
     ) -> None:
-        _check(images, labels)
+        """See :func:`open_batches`. The split and its order are kept on ``device``."""
+        if images.dtype != torch.uint8 or images.ndim != 4 or labels.dtype != torch.int64:
+            raise ValueError(f"uint8 (N, C, H, W) images and int64 labels are due, not {images.dtype}, {labels.dtype}")
+        if not 0 < len(images) == len(labels):
+            raise ValueError(f"{len(images)} images with {len(labels)} labels")
         self._images, self._labels, self._part = images.to(device), labels.to(device), part
         self._order = Order(len(labels), seed, device)
 
     def __len__(self) -> int:
-        """See :class:`Batches`."""
+        """The number of images."""
         return len(self._labels)
 
+    @abstractmethod
     def next_batch(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """See :class:`Batches`."""
-        indices = self._part(self._order.next(batch_size))
-        return self._images.index_select(0, indices), self._labels.index_select(0, indices)
+        """The next images, uint8 (B, C, H, W), and their labels, int64 (B,), on the device."""
 
     def state_dict(self) -> dict[str, Any]:
-        """See :class:`Batches`."""
+        """All that the following batches depend on."""
         return self._order.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See :class:`Batches`."""
+        """Go on exactly where ``state_dict`` was taken. Raises ValueError for the state of another number of images."""
         self._order.load_state_dict(state)
 
+    def _take(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        return self._images.index_select(0, indices), self._labels.index_select(0, indices)
 
-class StreamedImages:
+
+class OnDeviceImages(Batches):
+    """The whole split lives on the device as uint8 and is indexed there."""
+
+    def next_batch(self, batch_size: int) -> tuple[Tensor, Tensor]:
+        """See :class:`Batches`."""
+        return self._take(self._part(self._order.next(batch_size)))
+
+
+class StreamedImages(Batches):
     """The split stays in the host's memory (or in a memory-mapped file); a thread gathers batches ahead of the training.
 
     Batches are pinned, and copied to a GPU on a stream of their own while it works on the one before.
-    See :class:`Batches` and :func:`open_batches`.
     """
 
     AHEAD = 3
@@ -143,17 +134,12 @@ class StreamedImages:
         seed: int,
         part: Callable[[Tensor], Tensor] = lambda indices: indices,
     ) -> None:
-        _check(images, labels)
-        self._images, self._labels, self._part, self._device = images.cpu(), labels.cpu(), part, device
-        self._order = Order(len(labels), seed, torch.device("cpu"))
+        super().__init__(images, labels, torch.device("cpu"), seed, part)
+        self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._gatherer = ThreadPoolExecutor(1, "batches")
         # What is gathered ahead, each with the order's state before it: that is the state of the batches handed out.
         self._ahead: deque[tuple[dict[str, Any], int, Future[_Gathered]]] = deque()
-
-    def __len__(self) -> int:
-        """See :class:`Batches`."""
-        return len(self._labels)
 
     def next_batch(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """See :class:`Batches`."""
@@ -173,15 +159,15 @@ class StreamedImages:
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`Batches`."""
-        return self._ahead[0][0] if self._ahead else self._order.state_dict()
+        return self._ahead[0][0] if self._ahead else super().state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :class:`Batches`."""
         self._ahead.clear()
-        self._order.load_state_dict(state)
+        super().load_state_dict(state)
 
     def _gather(self, indices: Tensor) -> "_Gathered":
-        images, labels = self._images.index_select(0, indices), self._labels.index_select(0, indices)
+        images, labels = self._take(indices)
         if self._stream is None:
             return images, labels, None
         with torch.cuda.stream(self._stream):

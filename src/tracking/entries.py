@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from src.errors import UserError
+from src.files import replacing
+
 Entry: TypeAlias = dict[str, Any]
 """One piece of news: its ``kind``, and what belongs to that kind."""
 
@@ -53,10 +56,8 @@ class Entries:
     def mark_sent(self, sent: int) -> None:
         """Note that the first ``sent`` lines are delivered. On a full disk it is not noted, and they are delivered again."""
         self.sent = sent
-        with contextlib.suppress(OSError):
-            part = self._sent_path.with_name("sent.part")
+        with contextlib.suppress(UserError), replacing(self._sent_path) as part:
             part.write_text(f"{min(sent, self.count)}\n", encoding="utf-8")
-            part.replace(self._sent_path)
 
     def close(self) -> None:
         """Close the file."""

@@ -16,6 +16,7 @@ from src.networks.description import build_pair
 from src.params import Params
 from src.pixels import to_float
 from src.training.capture import Replayed
+from src.training.health import not_finite
 from src.training.step import COUNTERS, AdversarialStep
 from src.training.world import World
 
@@ -108,6 +109,10 @@ class Engine:
     def trained(self) -> dict[str, nn.Module]:
         """The networks that have optimisers, by name."""
         return {"generator": self.step.generator, "discriminator": self.step.discriminator}
+
+    def not_finite(self) -> list[str]:
+        """Names of the tensors that hold a NaN or infinity; see :func:`src.training.health.not_finite`."""
+        return not_finite(self.trained, self.step.optimizers)
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the following steps depend on. Every process must call it."""

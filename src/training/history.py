@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from torch import nn
@@ -50,7 +50,7 @@ class History:
 
     def state_dict(self) -> dict[str, Any]:
         """All of it."""
-        return {name: getattr(self, name) for name in asdict(History())}
+        return {entry.name: getattr(self, entry.name) for entry in fields(self)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from there."""

@@ -17,7 +17,7 @@ from src.networks.sampling import generate
 from src.params import Params
 from src.training.checkpoint import Checkpoints
 from src.training.engine import Engine, Interval
-from src.training.health import Health, TrainingDiverged, not_finite
+from src.training.health import Health, TrainingDiverged
 from src.training.history import History
 from src.training.recorder import Progress, Recorder
 
@@ -144,7 +144,7 @@ class _Training:
         for name, value in interval.means.items():
             if not math.isfinite(value):
                 first = self.engine.done - interval.steps + min(interval.finite_steps + 1, interval.steps)
-                tensors = not_finite(self.engine.trained, self.engine.step.optimizers)
+                tensors = self.engine.not_finite()
                 where = f" (not finite now: {', '.join(tensors[:3])}{', ...' if len(tensors) > 3 else ''})"
                 raise TrainingDiverged(
                     f"{name} is {value} since step {first} of {self.steps}{where if tensors else ''}"
@@ -199,11 +199,9 @@ class _Training:
 
     def _save_or_stop(self) -> None:
         """Save a checkpoint when its time has come or a signal asks for it; SIGINT and SIGTERM end the training there."""
-        due = (time.perf_counter() - self.saved_at) / 60 >= self.train.checkpoint_minutes
-        if self.world.size == 1:
-            signals = [interrupts.take()]
-        else:
-            due, signals = self.world.from_first(lambda: due), self.world.gather(interrupts.take())
+        minutes = (time.perf_counter() - self.saved_at) / 60
+        due = self.world.from_first(lambda: minutes >= self.train.checkpoint_minutes)
+        signals = self.world.gather(interrupts.take())
         if due or any(signals):
             self._save()
         if ends := [number for number in signals if number and number != interrupts.SAVE_ONLY]:
@@ -214,7 +212,7 @@ class _Training:
         if self.checkpoints is None:
             return
         began = self.saved_at = time.perf_counter()
-        if not_finite(self.engine.trained, self.engine.step.optimizers):
+        if self.engine.not_finite():
             return  # the end of the logging interval will find it, and go back to the last good one
         state = self._state_dict()
         if self.world.is_first:

@@ -1,5 +1,6 @@
 """One step of adversarial training, in the order of the algorithm: discriminator, generator, average."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,7 +46,11 @@ class AdversarialStep:
         )
         base = train.lr_generator, train.lr_discriminator
         self.rates = LearningRates(self.optimizers, base, steps, train.lr_decay_from)
-        self.bfloat16 = bfloat16
+        device = next(generator.parameters()).device.type
+        # A captured step must not keep casts of weights from one replay to the next.
+        self._autocast = partial(
+            torch.autocast, device, torch.bfloat16, enabled=bfloat16, cache_enabled=device != "cuda"
+        )
         # The logit that parts real from fake: least squares pulls towards 1 and 0, the other losses towards + and -.
         self.boundary = 0.5 if train.loss == "least_squares" else 0.0
 
@@ -105,11 +110,6 @@ class AdversarialStep:
         self._minimise(total, self.optimizers[0])
         self.discriminator.requires_grad_(True)
         return loss
-
-    def _autocast(self) -> torch.autocast:
-        device = next(self.generator.parameters()).device.type
-        # A captured step must not keep casts of weights from one replay to the next.
-        return torch.autocast(device, torch.bfloat16, enabled=self.bfloat16, cache_enabled=device != "cuda")
 
     @staticmethod
     def _minimise(loss: Tensor, optimizer: Optimizer) -> None:
