@@ -74,7 +74,9 @@ def train_once(params: Params) -> None:
     from benchmarks.settings import random_images
     from benchmarks.tracked import temporary_store, tracked_run
     from src.device import pick_device, set_up
-    from src.metrics.scorecard import ValidationJudge
+    from src.datasets.store import PreparedData, Split
+    from src.metrics.judge import ValidationJudge
+    from src.metrics.real_images import RealImages
     from src.networks.description import build_classifier
     from src.pictures.plots import save_history
     from src.training.checkpoint import Checkpoints
@@ -84,9 +86,11 @@ def train_once(params: Params) -> None:
     set_up(device, deterministic=params.train.deterministic)
     options = params.classifier.model_dump(include={"width", "feature_size", "dropout"})
     classifier = build_classifier(class_count=10, channels=1, image_size=28, **options).eval().to(device)
-    validation = random_images(VALIDATION_IMAGES, seed=1)
-    judge = ValidationJudge(classifier, *validation, params.train.score_samples, params.evaluate.nearest_k)
     images, labels = random_images(TRAIN_IMAGES)
+    train, held_out = Split(images, labels), Split(*random_images(VALIDATION_IMAGES, seed=1))
+    names = tuple(map(str, range(10)))
+    prepared = PreparedData(train, held_out, held_out, "noise", names, content_hash="of no importance")
+    judge = ValidationJudge(RealImages(classifier, prepared), params.train.score_samples, params.evaluate.nearest_k)
     data = TrainingData(images, labels, 10, judge, judge.diversity)
     with temporary_store() as folder, tracked_run(params) as recorder:
         result = fit(params, data, recorder, Checkpoints(folder / "checkpoints"))

@@ -18,7 +18,7 @@ from src import paths
 from src.datasets import store
 from src.device import pick_device, set_up
 from src.errors import run_command
-from src.metrics.scorecard import ValidationJudge
+from src.metrics.judge import ValidationJudge
 from src.networks.interface import Generator
 from src.params import Params, load_params
 from src.train import validation_judge

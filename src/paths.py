@@ -9,6 +9,8 @@ CLASSIFIER = Path("models/classifier")
 GAN = Path("models/gan")
 CHECKPOINTS = Path("models/checkpoints")
 """What unfinished trainings need to go on; no output of DVC, which would delete it before each run."""
+FEATURES = Path("models/features")
+"""What the classifier sees in the real images, kept to be looked up; no output of DVC, since all stages share it."""
 EVALUATION = Path("models/evaluation")
 REGISTRATION = Path("models/registration.json")
 LOCK = Path("dvc.lock")

@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-COLUMNS = ("validation.score", "test.agreement", "test.frechet_classifier_distance", "test.recall", "test.coverage")
+COLUMNS = (
+    "validation.score",
+    "test.gan_test_accuracy",
+    "test.frechet_classifier_distance",
+    "test.recall",
+    "test.coverage",
+)
 
 
 def _rows(client: "MlflowClient", name: str) -> list[dict[str, object]]:

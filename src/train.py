@@ -19,7 +19,8 @@ from src.device import describe_device, pick_device, set_up
 from src.errors import run_command
 from src.files import write_json
 from src.interrupts import Stopped
-from src.metrics.scorecard import ValidationJudge
+from src.metrics.judge import ValidationJudge
+from src.metrics.real_images import RealImages
 from src.networks.description import content_hash, load_classifier, save_network
 from src.params import Params, load_params
 from src.pictures.grids import save_grid
@@ -68,8 +69,8 @@ class SampleFiles(SilentRecorder):
 def validation_judge(params: Params, data: store.PreparedData) -> ValidationJudge:
     """The classifier as judge on the validation split."""
     classifier = load_classifier(paths.CLASSIFIER, pick_device(params.train.device))
-    images, labels = data.validation.images, data.validation.labels
-    return ValidationJudge(classifier, images, labels, params.train.score_samples, params.evaluate.nearest_k)
+    real_images = RealImages(classifier, data, paths.FEATURES)
+    return ValidationJudge(real_images, params.train.score_samples, params.evaluate.nearest_k)
 
 
 def training_data(params: Params, data: store.PreparedData) -> TrainingData:
@@ -130,7 +131,7 @@ def save_result(result: FitResult, class_names: tuple[str, ...], run_id: str) ->
     pd.DataFrame(scores).to_csv(paths.GAN / "scores.csv", index=False)
     write_json({"losses": losses, "scores": scores, "events": result.history.events}, paths.GAN / "history.json")
     save_history(losses, scores, paths.GAN / "history.png")
-    headline = ("score", "agreement", "recall", "coverage", "step")
+    headline = ("score", "precision", "recall", "coverage", "step")
     write_json({"validation": {name: result.best[name] for name in headline}}, paths.GAN / "metrics.json")
     run = {
         "run_id": run_id,

@@ -159,7 +159,7 @@ def test_apply_changes_the_best_trials_values_and_nothing_else(
 
     made = study()
     made.enqueue_trial({"train.lr_generator": 3e-5, "model.latent_size": 8})
-    judged_by(lambda generator: {"score": 1e-3, "agreement": 1.0}, monkeypatch)
+    judged_by(lambda generator: {"score": 1e-3, "coverage": 1.0}, monkeypatch)
     tune.main(["--trials", "1"])
     capsys.readouterr()
     judged_by(wants_slow, monkeypatch)
@@ -183,7 +183,7 @@ def test_apply_changes_the_best_trials_values_and_nothing_else(
 def test_apply_needs_a_study_with_a_finished_trial(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="there is no study 'default'"):
         tune.main(["--trials", "0", "--apply"])
-    judged_by(lambda generator: {"score": float("nan"), "agreement": 0.0}, monkeypatch)
+    judged_by(lambda generator: {"score": float("nan"), "coverage": 0.0}, monkeypatch)
     with pytest.raises(UserError, match="has no finished trial: there is nothing to apply"):
         tune.main(["--trials", "1", "--apply"])
     parent, (child,) = stored_runs()
@@ -254,7 +254,7 @@ def test_a_trial_of_a_killed_process_is_marked_and_tried_again(
     assert study().trials[0].state == TrialState.RUNNING
     capsys.readouterr()
 
-    judged_by(lambda generator: {"score": 1.0, "agreement": 1.0}, monkeypatch)
+    judged_by(lambda generator: {"score": 1.0, "coverage": 1.0}, monkeypatch)
     tune.main(["--trials", "1"])
     assert (
         f"trial 0 was left behind by process {os.getpid()}: marked as failed and tried again" in capsys.readouterr().out

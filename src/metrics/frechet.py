@@ -1,50 +1,112 @@
-"""Frechet distances in the auxiliary classifier's features."""
+"""Frechet distances in the auxiliary classifier's features: overall, of each class, and with the label joined."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from src.metrics.scored import Scored
+from src.metrics.validity import need
+
+CHUNK_ELEMENTS = 2**23
+"""of the second moments held at once: 64 MB in float64"""
 
 
-class _Features(nn.Module):
-    """Stands where torchmetrics expects an Inception network: the features are computed already."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.num_features = size
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features
-
-
-def frechet_distance(first: Tensor, second: Tensor) -> float:
-    """Frechet distance between Gaussians fitted to (N, D) and (M, D); from 0 up, lower is closer. Float64, by torchmetrics.
+def frechet_distances(generated: Scored, real: Scored) -> dict[str, Tensor]:
+    """Three distances between Gaussians fitted to generated and real images; from 0 up, lower is better. In float64.
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), Heusel et al. 2017. It shrinks with more samples: compare equal counts only.
+
+    ``frechet_classifier_distance`` is between the features, and does not look at labels; ``..._by_class`` (1 + R, K) is the
+    same for each class asked for, NaN where a class has fewer than 2 images. ``frechet_joint_distance`` (DeVries et al.
+    2019) has the one-hot label joined to the features, scaled by the mean norm of the real ones, so that both parts weigh
+    the same: a generator that ignores its label has the features of real images, but not their covariance with the label.
     """
-    from torchmetrics.image.fid import FrechetInceptionDistance
-
-    metric = FrechetInceptionDistance(feature=_Features(first.shape[1])).set_dtype(torch.float64)
-    metric.update(first.double(), real=True)
-    metric.update(second.double(), real=False)
-    return max(0.0, float(metric.compute()))
-
-
-def frechet_classifier_distance(generated: Scored, real: Scored) -> dict[str, float]:
-    """The Frechet distance between the features of generated and real images. It does not look at labels."""
-    return {"frechet_classifier_distance": frechet_distance(real.features, generated.features)}
-
-
-def frechet_joint_distance(generated: Scored, real: Scored) -> dict[str, float]:
-    """The Frechet distance with the one-hot label joined to the features (DeVries et al. 2019); lower is better.
-
-    The label is scaled by the mean norm of the real features, so that both parts weigh the same. A generator that ignores
-    its label has the features of real images, but not their covariance with the label.
-    """
-    scale = real.features.norm(dim=1).mean()
-    real_joint, generated_joint = (
-        torch.cat([one.features, scale * F.one_hot(one.labels, real.logits.shape[1])], dim=1)
-        for one in (real, generated)
+    need(min(len(generated), len(real)), 2, "the Frechet distances")
+    centre = real.features.double().mean(dim=0)
+    label_scale = float(real.features.double().norm(dim=1).mean())
+    theirs = real.keep(
+        "frechet", lambda: [[one.rooted() for one in some] for some in _gaussians(real, centre, label_scale)]
     )
-    return {"frechet_joint_distance": frechet_distance(real_joint, generated_joint)}
+    ours = _gaussians(generated, centre, label_scale)
+    chunks = [
+        [one.distance(other) for one, other in zip(*pair, strict=True)] for pair in zip(ours, theirs, strict=True)
+    ]
+    overall, joint, by_class = (torch.cat(rows) for rows in zip(*chunks, strict=True))
+    return {
+        "frechet_classifier_distance": overall,
+        "frechet_joint_distance": joint,
+        "frechet_classifier_distance_by_class": by_class,
+    }
+
+
+def frechet_distance(generated: Tensor, real: Tensor) -> float:
+    """The Frechet distance between features (N, D) and (M, D), labels aside."""
+    ones = (torch.ones(1, len(features), dtype=torch.float64) for features in (generated, real))
+    ours, theirs = (
+        _fit(*_moments(features.double(), weights)) for features, weights in zip((generated, real), ones, strict=True)
+    )
+    return float(ours.distance(theirs.rooted()))
+
+
+@dataclass(frozen=True)
+class _Gaussian:
+    """Means (..., D) and covariances (..., D, D), and those of a root R, with R R' the covariance."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    def rooted(self) -> "_Rooted":
+        """The same with a root of the covariance in its place."""
+        # A resampled class can be empty; eigh takes no NaN.
+        values, vectors = torch.linalg.eigh(self.covariance.nan_to_num())
+        trace = self.covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
+        return _Rooted(self.mean, vectors * values.clamp(min=0).sqrt()[..., None, :], trace)
+
+    def distance(self, other: "_Rooted") -> Tensor:
+        """The Frechet distance (...). The eigenvalues of C1 C2 are those of R1' C2 R1, which is symmetric."""
+        product = other.root.mT @ self.covariance.nan_to_num() @ other.root
+        # Rounding may leave some a little below zero.
+        crossed = torch.linalg.eigvalsh(product).clamp(min=0).sqrt().sum(-1)
+        traces = self.covariance.diagonal(dim1=-2, dim2=-1).sum(-1) + other.trace
+        return ((self.mean - other.mean).square().sum(-1) + traces - 2 * crossed).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class _Rooted:
+    mean: Tensor
+    root: Tensor
+    trace: Tensor
+
+
+def _gaussians(scored: Scored, centre: Tensor, label_scale: float) -> Iterator[tuple[_Gaussian, _Gaussian, _Gaussian]]:
+    """Of all features less ``centre``, of those joined with the label, and of each class (a further dimension).
+
+    So many resamples at a time that they fit in memory.
+    """
+    features, classes = scored.features.double() - centre, scored.class_count
+    members = [(scored.labels == label).nonzero()[:, 0] for label in range(classes)]
+    for weights in scored.weights.split(max(1, CHUNK_ELEMENTS // (classes * features.shape[1] ** 2))):
+        by_class = (_moments(features[places], weights[:, places]) for places in members)
+        counts, sums, products = (torch.stack(moments, dim=1) for moments in zip(*by_class, strict=True))
+        across, labels = label_scale * sums, label_scale**2 * torch.diag_embed(counts)
+        joint = torch.cat([torch.cat([products.sum(1), across.mT], dim=2), torch.cat([across, labels], dim=2)], dim=1)
+        joint_sums = torch.cat([sums.sum(1), label_scale * counts], dim=1)
+        yield (
+            _fit(counts.sum(1), sums.sum(1), products.sum(1)),
+            _fit(counts.sum(1), joint_sums, joint),
+            _fit(counts, sums, products),
+        )
+
+
+def _moments(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Counts (R,), sums (R, D) and second moments (R, D, D) of features (N, D) that count by weights (R, N)."""
+    products = torch.stack([features.T @ (row[:, None] * features) for row in weights])
+    return weights.sum(dim=1), weights @ features, products
+
+
+def _fit(counts: Tensor, sums: Tensor, products: Tensor) -> _Gaussian:
+    means = sums / counts[..., None]
+    covariances = (products - sums[..., None] * means[..., None, :]) / (counts[..., None, None] - 1)
+    return _Gaussian(means, covariances)

@@ -1,43 +1,51 @@
 """Precision, recall, density and coverage from k nearest neighbours in the auxiliary classifier's features."""
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from src.metrics.scored import Scored
+from src.metrics.validity import need
 
 BLOCK = 2000
 """Rows of a distance matrix held at once, so that 10,000 x 10,000 images need 80 MB in float32 and not 400."""
 
 
-def neighbour_scores(generated: Scored, real: Scored, nearest_k: int = 5) -> dict[str, float]:
+def neighbour_scores(generated: Scored, real: Scored, *, nearest_k: int = 5) -> dict[str, Tensor]:
     """Four shares of images; precision, recall and coverage from 0 to 1, density from 0 up; higher is better.
 
     precision: generated images inside the neighbourhood of a real one (fidelity); recall: real images inside the
     neighbourhood of a generated one (variety) (Kynkaanniemi et al. 2019). density: how many real neighbourhoods a generated
     image is in, over k; coverage: real images with a generated one in their neighbourhood (Naeem et al. 2020).
     A neighbourhood reaches to the k-th nearest image of the same kind. Equal to the package ``prdc``.
+
+    In a resample the neighbourhoods keep their size, and images that are not drawn have none.
     """
-    if min(len(generated), len(real)) <= nearest_k:
-        raise ValueError(
-            f"{nearest_k} neighbours need more than {nearest_k} images, not {len(generated)} and {len(real)}"
-        )
-    real_radii = nearest_distances(real.features, real.features, nearest_k + 1)
-    generated_radii = nearest_distances(generated.features, generated.features, nearest_k + 1)
-    inside_real = torch.zeros(len(generated), dtype=torch.int64)
-    real_in_generated = torch.zeros(len(real), dtype=torch.bool)
-    real_covered = torch.zeros(len(real), dtype=torch.bool)
+    need(min(len(generated), len(real)), nearest_k + 1, f"precision and recall with {nearest_k} neighbours")
+    real_radii, generated_radii = (
+        one.keep(f"radii {nearest_k}", partial(nearest_distances, one.features, one.features, nearest_k + 1))
+        for one in (real, generated)
+    )
+    real_weights, generated_weights = real.weights, generated.weights
+    # Whole numbers up to 2^24, which float32 counts exactly.
+    counted, drawn = real_weights.float(), (generated_weights > 0).float().T
+    around_generated = counted.new_zeros(len(generated_weights), len(generated))
+    covered, recalled = (real_weights.new_zeros(len(real_weights)) for _ in range(2))
     for start in range(0, len(real), BLOCK):
         rows = slice(start, start + BLOCK)
         distances = torch.cdist(real.features[rows], generated.features)
-        inside = distances < real_radii[rows, None]
-        inside_real += inside.sum(dim=0)
-        real_covered[rows] = inside.any(dim=1)
-        real_in_generated[rows] = (distances < generated_radii).any(dim=1)
+        inside_real = (distances < real_radii[rows, None]).float()
+        inside_generated = (distances < generated_radii).float()
+        around_generated += counted[:, rows] @ inside_real
+        weights = real_weights[:, rows].T
+        covered += (weights * (inside_real @ drawn > 0)).sum(dim=0)
+        recalled += (weights * (inside_generated @ drawn > 0)).sum(dim=0)
     return {
-        "precision": float((inside_real > 0).double().mean()),
-        "recall": float(real_in_generated.double().mean()),
-        "density": float(inside_real.double().mean() / nearest_k),
-        "coverage": float(real_covered.double().mean()),
+        "precision": (generated_weights * (around_generated > 0)).sum(dim=1) / len(generated),
+        "recall": recalled / len(real),
+        "density": (generated_weights * around_generated).sum(dim=1) / len(generated) / nearest_k,
+        "coverage": covered / len(real),
     }
 
 

@@ -1,66 +1,46 @@
-"""All metrics of a set of images against real ones, and the short form that guides the training."""
+"""All metrics of a set of images against real ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
-import torch
 from torch import Tensor
 
-from src.metrics.agreement import agreement
+from src.metrics.catalogue import BY_CLASS, CATALOGUE
+from src.metrics.class_balance import class_balance
 from src.metrics.classifier_score import classifier_score
-from src.metrics.diversity import class_spread
-from src.metrics.frechet import frechet_classifier_distance, frechet_joint_distance
+from src.metrics.frechet import frechet_distances
+from src.metrics.gan_test import gan_test
+from src.metrics.kernel import kernel_classifier_distance
+from src.metrics.memorisation import memorisation
 from src.metrics.neighbours import neighbour_scores
-from src.metrics.scored import Scored, score_images
-from src.networks.interface import Classifier, Generator
-from src.networks.sampling import generate
+from src.metrics.scored import Scored
 
-DIVERSITY_SEED = 2_000_000_011
-DIVERSITY_IMAGES = 20
-"""of each class: 190 pairs"""
-
-Metric = Callable[[Scored, Scored], dict[str, float]]
+Metric = Callable[[Scored, Scored], dict[str, Tensor]]
+"""(generated, real) to named numbers: each (1 + R,), the value and then that of each resample; or (1 + R, K), by class."""
 
 
-def metrics(nearest_k: int) -> tuple[Metric, ...]:
-    """Every metric, each a function of (generated, real) to named numbers."""
+def quick_metrics(nearest_k: int) -> tuple[Metric, ...]:
+    """Those that guide a training: a second or two for 5,000 images on two CPU cores."""
     neighbours = partial(neighbour_scores, nearest_k=nearest_k)
-    return classifier_score, frechet_classifier_distance, frechet_joint_distance, agreement, neighbours
+    return gan_test, frechet_distances, classifier_score, neighbours, memorisation
 
 
-def scorecard(generated: Scored, real: Scored, nearest_k: int = 5) -> dict[str, float]:
-    """All numbers by name."""
-    return {name: value for metric in metrics(nearest_k) for name, value in metric(generated, real).items()}
+def all_metrics(nearest_k: int) -> tuple[Metric, ...]:
+    """Every metric that needs nothing but the classifier's view of the images."""
+    return *quick_metrics(nearest_k), kernel_classifier_distance, class_balance
 
 
-class ValidationJudge:
-    """Scores a generator against validation images, always from the same latents and labels.
+def scorecard(
+    metrics: Iterable[Metric], generated: Scored, real: Scored, *, conditional: bool = True
+) -> dict[str, Tensor]:
+    """The rows of every number, in the catalogue's order; those about labels only for a ``conditional`` generator."""
+    found = {name: rows for metric in metrics for name, rows in metric(generated, real).items()}
+    order = {name: place for place, name in enumerate(CATALOGUE)}
+    names = sorted(found, key=lambda name: order[name.removesuffix(BY_CLASS)])
+    labelled = {name for name in names if CATALOGUE[name.removesuffix(BY_CLASS)].labelled or name.endswith(BY_CLASS)}
+    return {name: found[name] for name in names if conditional or name not in labelled}
 
-    The number to minimise, ``score``, is the Frechet joint distance: it grows when images are poor, when they are all
-    alike, and when they do not follow their label.
-    """
 
-    def __init__(
-        self, classifier: Classifier, images: Tensor, labels: Tensor, samples: int, nearest_k: int = 5
-    ) -> None:
-        """uint8 images (N, C, H, W) and int64 labels (N,) of the validation split; at most ``samples`` are used."""
-        self.classifier, self.nearest_k = classifier, nearest_k
-        self.real = score_images(classifier, images[:samples], labels[:samples])
-        self.seeds = torch.arange(len(self.real))
-        self.class_count = self.real.logits.shape[1]
-        self._real_spread = class_spread(self.real, self.class_count)
-
-    def __call__(self, generator: Generator) -> dict[str, float]:
-        """All numbers of the scorecard, and ``score``."""
-        images = generate(generator, self.real.labels, self.seeds)
-        values = scorecard(score_images(self.classifier, images, self.real.labels), self.real, self.nearest_k)
-        return {"score": values["frechet_joint_distance"], **values}
-
-    def diversity(self, generator: Generator) -> Tensor:
-        """How different the images of each class are from one another (K,): 1 as real ones, 0 one image repeated, NaN unknown.
-
-        A quick look with few images, for the training's health and no score.
-        """
-        labels = torch.arange(self.class_count).repeat_interleave(DIVERSITY_IMAGES)
-        images = generate(generator, labels, DIVERSITY_SEED + torch.arange(len(labels)))
-        return class_spread(score_images(self.classifier, images, labels), self.class_count) / self._real_spread
+def values(rows: dict[str, Tensor]) -> dict[str, float]:
+    """The overall values alone."""
+    return {name: float(some[0]) for name, some in rows.items() if some.ndim == 1}

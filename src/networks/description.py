@@ -104,7 +104,8 @@ def load_generator(folder: Path, device: torch.device | None = None) -> Generato
 
 def load_classifier(folder: Path, device: torch.device | None = None) -> Classifier:
     """Load ``classifier.json`` and its weights. Raises UserError as :func:`load_network` does, and for another kind."""
-    return _of_kind(load_network(folder, "classifier", device), Classifier, folder / "classifier.json")
+    classifier = _of_kind(load_network(folder, "classifier", device), Classifier, folder / "classifier.json")
+    return classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def build_pair(family: str, **options: Any) -> tuple[Generator, Discriminator]:

@@ -16,6 +16,8 @@ class Generator(Network):
     """Latents float (N, latent_size) and labels int64 (N,) to images (N, C, H, W) in [-1, 1]."""
 
     latent_size: int
+    conditional: bool
+    """whether it looks at the label"""
 
 
 class Discriminator(Network):

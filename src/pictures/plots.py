@@ -18,7 +18,7 @@ def save_history(losses: Rows, scores: Rows, path: Path) -> None:
     left, middle, right = figure.subplots(1, 3)
     _lines(left, losses, ("loss_discriminator", "loss_generator"), "losses")
     _lines(middle, losses, ("real_accuracy", "fake_accuracy"), "shares")
-    _lines(middle, scores, ("agreement", "recall", "coverage"), "discriminator's accuracies, validation shares")
+    _lines(middle, scores, ("precision", "recall", "coverage"), "discriminator's accuracies, validation shares")
     _lines(right, scores, ("frechet_joint_distance", "frechet_classifier_distance"), "validation distances")
     middle.set_ylim(0, 1)
     right.set_yscale("log")

@@ -81,7 +81,7 @@ class ConsoleRecorder(recorder.SilentRecorder):
 
     def scores(self, progress: recorder.Progress, values: Mapping[str, float]) -> None:
         """Show the validation score."""
-        self.score = f"validation score {values['score']:.3f}, agreement {values['agreement']:.3f}"
+        self.score = f"validation score {values['score']:.3f}, coverage {values['coverage']:.3f}"
         self.line.update(progress.images / 1000, f"{self.rate}  {self.score}", now=True)
 
     def event(self, progress: recorder.Progress, kind: str, message: str) -> None:

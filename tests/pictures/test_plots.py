@@ -16,7 +16,7 @@ LOSSES = [
 SCORES = [
     {
         "kimg": float(n),
-        "agreement": 0.5,
+        "precision": 0.5,
         "recall": 0.1,
         "coverage": 0.3,
         "frechet_joint_distance": 9.0 / n,

@@ -179,9 +179,9 @@ def test_a_run_is_continued() -> None:
     with new_run("digits", "first", {}, {}) as run:
         pass
     with continued_run(run.run_id, "digits", Params()) as same:
-        same.metrics({"test.agreement": 0.5})
+        same.metrics({"test.coverage": 0.5})
     assert same.run_id == run.run_id
-    assert store.connect().get_run(run.run_id).data.metrics["test.agreement"] == 0.5
+    assert store.connect().get_run(run.run_id).data.metrics["test.coverage"] == 0.5
 
 
 def test_a_run_that_the_store_lost_is_replaced_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ import torch
 from sklearn.datasets import load_digits
 
 from src.datasets.store import PreparedData, Split
-from src.metrics.scorecard import ValidationJudge
+from src.metrics.judge import ValidationJudge
+from src.metrics.real_images import RealImages
 from src.networks import interface
 from src.params import Classifier, Params
 from src.training.classifier import fit_classifier
@@ -32,13 +33,17 @@ def digits() -> PreparedData:
 
 @cache
 def classifier() -> interface.Classifier:
-    return fit_classifier(CLASSIFIER, digits(), CPU)
+    return fit_classifier(CLASSIFIER, digits().train, 10, CPU)
+
+
+@cache
+def real_images() -> RealImages:
+    return RealImages(classifier(), digits())
 
 
 @cache
 def judge() -> ValidationJudge:
-    validation = digits().validation
-    return ValidationJudge(classifier(), validation.images, validation.labels, samples=240)
+    return ValidationJudge(real_images(), samples=240)
 
 
 def training_data(judge_: Any) -> TrainingData:

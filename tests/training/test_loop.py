@@ -243,8 +243,8 @@ def test_training_brings_the_images_close_to_the_real_ones() -> None:
     untrained = fit(params.replace({"train.kimg": 0.001}), training_data(judge()), SilentRecorder()).best
     trained = fit(params, training_data(judge()), SilentRecorder()).best
     assert trained["frechet_joint_distance"] < 0.15 * untrained["frechet_joint_distance"]
-    assert untrained["agreement"] < 0.2
-    assert trained["agreement"] > 0.75
+    assert untrained["gan_test_accuracy"] < 0.2
+    assert trained["gan_test_accuracy"] > 0.75
     assert trained["coverage"] > 0.7
 
 

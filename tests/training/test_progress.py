@@ -35,10 +35,10 @@ def test_a_trainings_losses_and_scores_are_on_one_line(capsys: pytest.CaptureFix
         values = {"images_per_second": 12345.6, "loss_discriminator": 1.25, "loss_generator": 0.5}
         recorder.losses(Progress(10, 60, 1000, 1.0), values)
         assert capsys.readouterr().out == ""  # the first plain line comes after ten seconds, or with a score
-        recorder.scores(Progress(20, 60, 2000, 2.0), {"score": 3.14159, "agreement": 0.5})
+        recorder.scores(Progress(20, 60, 2000, 2.0), {"score": 3.14159, "coverage": 0.5})
     (printed,) = capsys.readouterr().out.splitlines()
     assert printed.startswith(
-        "gan 2/6 kimg (33%)  12,346 images/s  loss D 1.250 G 0.500  validation score 3.142, agreement 0.500"
+        "gan 2/6 kimg (33%)  12,346 images/s  loss D 1.250 G 0.500  validation score 3.142, coverage 0.500"
     )
 
 
@@ -52,10 +52,10 @@ def test_a_training_that_goes_on_says_so_and_counts_its_own_time_only(
         clock[0] = 200.0  # loading takes its time
         recorder.resumed(Progress(800, 1000, 80_000, 1000.0))
         clock[0] = 210.0
-        recorder.scores(Progress(900, 1000, 90_000, 1010.0), {"score": 3.0, "agreement": 0.5})
+        recorder.scores(Progress(900, 1000, 90_000, 1010.0), {"score": 3.0, "coverage": 0.5})
         recorder.event(Progress(950, 1000, 95_000, 1015.0), "collapsed", "[bold]all alike[/bold]")
     assert [line.strip() for line in capsys.readouterr().out.splitlines()] == [
         "going on from the checkpoint at step 800 of 1000",
-        "gan 90/100 kimg (90%)    validation score 3.000, agreement 0.500  0:10 left",
+        "gan 90/100 kimg (90%)    validation score 3.000, coverage 0.500  0:10 left",
         "collapsed at step 950: [bold]all alike[/bold]",
     ]

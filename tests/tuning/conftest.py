@@ -61,13 +61,13 @@ def study(place: Path, params: Params) -> optuna.Study:
 def weight_judge(generator: nn.Module) -> Mapping[str, float]:
     """A score that depends on the training, and costs nothing."""
     total = sum(float(parameter.abs().sum()) for parameter in generator.parameters())
-    return {"score": total, "agreement": 0.5}
+    return {"score": total, "coverage": 0.5}
 
 
 def scripted_judge(*scores: float) -> Callable[[nn.Module], Mapping[str, float]]:
     """The given scores, one a call, whatever the generator."""
     script: Iterator[float] = iter(scores)
-    return lambda generator: {"score": next(script), "agreement": 0.5}
+    return lambda generator: {"score": next(script), "coverage": 0.5}
 
 
 def training_data(judge: Callable[[Any], Mapping[str, float]]) -> TrainingData:

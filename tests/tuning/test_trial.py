@@ -103,7 +103,7 @@ def test_the_clock_ends_a_trial_between_two_scores(study: optuna.Study, params: 
     def slow(generator: torch.nn.Module) -> Mapping[str, float]:
         judged.append(1.0)
         time.sleep(0.5)
-        return {"score": 1.0, "agreement": 0.5}
+        return {"score": 1.0, "coverage": 0.5}
 
     with pytest.raises(optuna.TrialPruned, match=r"^timeout$"):
         run_trial(trial, setting(params, slow, "parent", seconds=0.4))

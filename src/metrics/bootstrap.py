@@ -1,0 +1,45 @@
+"""Bootstrap resamples of images, and the 95 % intervals that they give."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def resamples(labels: Tensor, count: int, seed: int) -> Tensor:
+    """How often each of ``count`` resamples has each image: float64 (count, N), whole numbers, every row with sum N.
+
+    Drawn with replacement (Efron 1979) within each class of ``labels`` (N,): how many images a class has is not left to
+    chance. The same labels and seed give the same draws, so that two generators can be compared draw by draw.
+    """
+    rng = np.random.default_rng(seed)
+    counts = torch.zeros(count, len(labels), dtype=torch.float64)
+    for label in labels.unique().tolist():
+        members = (labels == label).nonzero()[:, 0].cpu()
+        drawn = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=count)
+        counts[:, members] = torch.from_numpy(drawn).double()
+    return counts
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def estimate(rows: Tensor, lowest: float = -np.inf, highest: float = np.inf) -> Estimate:
+    """The value and its interval from a metric's rows (1 + R,); the interval ends at the metric's own bounds.
+
+    The 2.5 % and 97.5 % quantiles of the resamples, moved so that their mean lies on the value. A resample repeats images,
+    which raises every Frechet distance and lowers coverage: without the move, the interval could leave out its own value.
+    Without resamples both ends are NaN.
+    """
+    value, resampled = float(rows[0]), rows[1:].cpu().numpy()
+    if not len(resampled):
+        return Estimate(value, np.nan, np.nan)
+    low, high = np.quantile(resampled, (0.025, 0.975)) - resampled.mean() + value
+    return Estimate(value, float(max(low, lowest)), float(min(high, highest)))

@@ -1,0 +1,30 @@
+"""The one number that training, tuning and the registry minimise."""
+
+from collections.abc import Mapping
+
+from torch.nn import functional as F
+
+from src.metrics.scored import Scored
+
+COPIES_ALLOWED = 0.05
+"""of ``copied_share``, which is 0.01 for real images: below this it is chance, or images that are merely typical"""
+
+
+def objective(values: Mapping[str, float], real: Scored, *, conditional: bool) -> float:
+    """From the scorecard's values, on the validation split: the Frechet joint distance, and a fine for copies.
+
+    It grows when images are poor, when they are all alike, when they do not follow their label, and when they are copies of
+    training images. For a generator that takes no label it is the Frechet classifier distance with the same fine. The fine
+    is the share of copies above 5 % times the spread of the real images, so that a generator which copies everything is no
+    better than one that gives a single image.
+    """
+    distance = values["frechet_joint_distance" if conditional else "frechet_classifier_distance"]
+    return distance + max(0.0, values["copied_share"] - COPIES_ALLOWED) * real.keep("spread", lambda: _spread(real))
+
+
+def _spread(real: Scored) -> float:
+    """The trace of the covariance of the features joined with the label: the Frechet joint distance of the mean image."""
+    features = real.features.double()
+    shares = F.one_hot(real.labels, real.class_count).double().mean(dim=0)
+    labels = features.norm(dim=1).mean().square() * (1 - shares.square().sum())
+    return float(features.var(dim=0).sum() + labels)
