@@ -73,8 +73,8 @@ def train_once(params: Params) -> None:
     """Everything that the train stage holds in memory: images, judge, tracked run, checkpoints, picture of the history."""
     from benchmarks.settings import random_images
     from benchmarks.tracked import temporary_store, tracked_run
-    from src.device import pick_device, set_up
     from src.datasets.store import PreparedData, Split
+    from src.device import pick_device, set_up
     from src.metrics.judge import ValidationJudge
     from src.metrics.real_images import RealImages
     from src.networks.description import build_classifier

@@ -119,7 +119,13 @@ class Evaluate(Section):
 
     samples: int = Field(10_000, ge=10, le=1_000_000, description="generated images, and at most as many real ones")
     nearest_k: int = Field(5, ge=1, le=100, description="neighbours for precision, recall, density and coverage")
-    seed: int = Field(1, ge=0, lt=2**31, description="seed of the latents")
+    seed: int = Field(1, ge=0, lt=2**31, description="seed of the latents, and of the resamples")
+    resamples: int = Field(200, ge=20, le=10_000, description="bootstrap resamples behind each 95 % interval")
+    gan_train: bool = Field(True, description="GAN-train accuracy (CAS): three classifiers are trained for it")
+    reconstructions: int = Field(100, ge=0, le=100_000, description="test images to search in the latents; 0: off")
+    inception_weights: str | None = Field(
+        None, description="pt_inception-2015-12-05-6726825d.pth, for FID, KID and Inception Score; null: off"
+    )
 
 
 class Register(Section):

@@ -70,7 +70,8 @@ class _Gaussian:
         # Rounding may leave some a little below zero.
         crossed = torch.linalg.eigvalsh(product).clamp(min=0).sqrt().sum(-1)
         traces = self.covariance.diagonal(dim1=-2, dim2=-1).sum(-1) + other.trace
-        return ((self.mean - other.mean).square().sum(-1) + traces - 2 * crossed).clamp(min=0)
+        apart: Tensor = (self.mean - other.mean).square().sum(-1) + traces - 2 * crossed
+        return apart.clamp(min=0)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ class ValidationJudge:
 
     def __init__(self, real_images: RealImages, samples: int, nearest_k: int = 5) -> None:
         """At most ``samples`` images of the validation split are used."""
-        self.classifier, self.metrics = real_images.classifier, quick_metrics(nearest_k)
+        self.real_images, self.metrics = real_images, quick_metrics(nearest_k)
         self.train = real_images.scored("train").features
         self.real = real_images.scored("validation").head(samples)
         self.seeds = torch.arange(len(self.real))
@@ -34,7 +34,7 @@ class ValidationJudge:
 
     def judge_images(self, images: Tensor, *, conditional: bool = True) -> dict[str, float]:
         """The same for uint8 images (N, C, H, W), made for the labels of the validation images in turn."""
-        generated = score_images(self.classifier, images, self.real.labels)
+        generated = score_images(self.real_images.classifier, images, self.real.labels)
         generated = generated.beside(nearest_training(generated.features, self.train)[0])
         found = values(scorecard(self.metrics, generated, self.real, conditional=conditional))
         return {"score": objective(found, self.real, conditional=conditional), **found}
@@ -47,4 +47,4 @@ class ValidationJudge:
         classes = self.real.class_count
         labels = torch.arange(classes).repeat_interleave(DIVERSITY_IMAGES)
         images = generate(generator, labels, DIVERSITY_SEED + torch.arange(len(labels)))
-        return class_spread(score_images(self.classifier, images, labels), classes) / self._real_spread
+        return class_spread(score_images(self.real_images.classifier, images, labels), classes) / self._real_spread

@@ -61,7 +61,7 @@ class RealImages:
             return None
         try:
             kept = load_file(self.folder / f"{split}.safetensors")
-            scored = Scored(kept["features"], kept["logits"], images.labels, kept.get("train_distances"))
+            scored = Scored(kept["features"], kept["logits"], images.labels, kept.get("train_distances"), images.images)
         except (OSError, SafetensorError, KeyError):
             return None
         whole = len(scored.features) == len(scored.logits) == len(images)

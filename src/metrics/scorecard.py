@@ -15,8 +15,10 @@ from src.metrics.memorisation import memorisation
 from src.metrics.neighbours import neighbour_scores
 from src.metrics.scored import Scored
 
-Metric = Callable[[Scored, Scored], dict[str, Tensor]]
-"""(generated, real) to named numbers: each (1 + R,), the value and then that of each resample; or (1 + R, K), by class."""
+Rows = dict[str, Tensor]
+"""Numbers by name: each (1 + R,), the value and then that of each resample; or (1 + R, K), by class."""
+Metric = Callable[[Scored, Scored], Rows]
+"""Generated and real images to numbers."""
 
 
 def quick_metrics(nearest_k: int) -> tuple[Metric, ...]:
@@ -30,9 +32,7 @@ def all_metrics(nearest_k: int) -> tuple[Metric, ...]:
     return *quick_metrics(nearest_k), kernel_classifier_distance, class_balance
 
 
-def scorecard(
-    metrics: Iterable[Metric], generated: Scored, real: Scored, *, conditional: bool = True
-) -> dict[str, Tensor]:
+def scorecard(metrics: Iterable[Metric], generated: Scored, real: Scored, *, conditional: bool = True) -> Rows:
     """The rows of every number, in the catalogue's order; those about labels only for a ``conditional`` generator."""
     found = {name: rows for metric in metrics for name, rows in metric(generated, real).items()}
     order = {name: place for place, name in enumerate(CATALOGUE)}
@@ -41,6 +41,6 @@ def scorecard(
     return {name: found[name] for name in names if conditional or name not in labelled}
 
 
-def values(rows: dict[str, Tensor]) -> dict[str, float]:
+def values(rows: Rows) -> dict[str, float]:
     """The overall values alone."""
     return {name: float(some[0]) for name, some in rows.items() if some.ndim == 1}

@@ -29,6 +29,8 @@ class Scored:
     """int64 (N,): the classes they were made for"""
     train_distances: Tensor | None = None
     """float32 (N,): from each image to the nearest training image, in the features; where memorisation is asked for"""
+    images: Tensor | None = None
+    """uint8 (N, C, H, W): the images themselves"""
     resamples: Tensor | None = None
     """float64 (R, N): how often each bootstrap resample has each image; see :mod:`src.metrics.bootstrap`"""
     _kept: dict[str, object] = field(default_factory=dict, repr=False)
@@ -54,8 +56,8 @@ class Scored:
 
     def head(self, count: int) -> "Scored":
         """The first ``count`` images, without resamples."""
-        nearest = None if self.train_distances is None else self.train_distances[:count]
-        return Scored(self.features[:count], self.logits[:count], self.labels[:count], nearest)
+        tensors = (self.features, self.logits, self.labels, self.train_distances, self.images)
+        return Scored(*(tensor if tensor is None else tensor[:count] for tensor in tensors))  # type: ignore[arg-type]
 
     def beside(self, train_distances: Tensor) -> "Scored":
         """The same images, with their distances to the nearest training image."""
@@ -66,9 +68,10 @@ class Scored:
         return replace(self, resamples=resamples.to(self.features.device), _kept={})
 
     def to(self, device: torch.device) -> "Scored":
-        """The same on another device."""
-        tensors = (self.features, self.logits, self.labels, self.train_distances, self.resamples)
-        return Scored(*(tensor if tensor is None else tensor.to(device) for tensor in tensors))  # type: ignore[arg-type]
+        """The same on another device; the images stay where they are."""
+        moved = (self.features, self.logits, self.labels, self.train_distances, self.resamples)
+        features, logits, labels, distances, resamples = (one if one is None else one.to(device) for one in moved)
+        return Scored(features, logits, labels, distances, self.images, resamples)  # type: ignore[arg-type]
 
     def keep(self, name: str, compute: Callable[[], Found]) -> Found:
         """What ``compute`` gives, computed once: the same real images stand beside several sets of generated ones."""
@@ -84,10 +87,11 @@ def score_images(classifier: Classifier, images: Tensor, labels: Tensor) -> Scor
     Batches all have one size, the last one filled up: what is found for an image has the same bits in any company.
     """
     device = next(classifier.parameters()).device
-    features, logits = [], []
+    features: list[Tensor] = []
+    logits: list[Tensor] = []
     for batch in images.split(BATCH):
         filled = F.pad(to_float(batch.to(device)), (0, 0, 0, 0, 0, 0, 0, BATCH - len(batch)))
         found = classifier(filled.contiguous(memory_format=torch.channels_last))
         for results, result in zip((features, logits), found, strict=True):
             results.append(result[: len(batch)].float().cpu())
-    return Scored(torch.cat(features), torch.cat(logits), labels.cpu())
+    return Scored(torch.cat(features), torch.cat(logits), labels.cpu(), images=images)

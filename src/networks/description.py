@@ -105,7 +105,7 @@ def load_generator(folder: Path, device: torch.device | None = None) -> Generato
 def load_classifier(folder: Path, device: torch.device | None = None) -> Classifier:
     """Load ``classifier.json`` and its weights. Raises UserError as :func:`load_network` does, and for another kind."""
     classifier = _of_kind(load_network(folder, "classifier", device), Classifier, folder / "classifier.json")
-    return classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return classifier.to(memory_format=torch.channels_last)
 
 
 def build_pair(family: str, **options: Any) -> tuple[Generator, Discriminator]:

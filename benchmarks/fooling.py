@@ -1,0 +1,174 @@
+"""Which metric catches which way of cheating? ``python -m benchmarks.fooling [--samples N] [--markdown]``
+
+Sets of images that a bad generator could give are scored like a generator's, beside real held-out images. A metric catches a
+cheat where its 95 % interval lies wholly on the worse side of that of the real images. The table in docs/scorecard.md is made
+by this, and a test holds it against the digits.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from src import paths
+from src.datasets import store
+from src.datasets.store import Split
+from src.device import pick_device
+from src.errors import run_command
+from src.metrics.bootstrap import Estimate, estimate, resamples
+from src.metrics.catalogue import BY_CLASS, CATALOGUE
+from src.metrics.gan_train import gan_train
+from src.metrics.judge import ValidationJudge
+from src.metrics.memorisation import nearest_training
+from src.metrics.real_images import RealImages
+from src.metrics.reconstruction import nearest_image, reconstruction
+from src.metrics.scorecard import Metric, all_metrics, scorecard
+from src.metrics.scored import Scored, score_images
+from src.networks.description import load_classifier
+from src.networks.interface import Classifier
+from src.params import load_params
+from src.training.classifier import fit_classifier
+
+SMOOTH = 10
+"""images of a class that the over-smooth generator averages"""
+Cheat = Callable[[Split, Split, Tensor, torch.Generator], Tensor]
+"""Train split, held-out real images, labels int64 (N,) and a source of chance, to images uint8 (N, C, H, W)."""
+
+
+def collapsed(train: Split, held_out: Split, labels: Tensor, chance: torch.Generator) -> Tensor:
+    """One good image a class, over and over."""
+    first = torch.stack([(held_out.labels == label).nonzero()[0, 0] for label in range(int(labels.max()) + 1)])
+    return held_out.images[first[labels]]
+
+
+def ignores_label(train: Split, held_out: Split, labels: Tensor, chance: torch.Generator) -> Tensor:
+    """Real images, of any class."""
+    return held_out.images[torch.randperm(len(held_out), generator=chance)[: len(labels)]]
+
+
+def copies(train: Split, held_out: Split, labels: Tensor, chance: torch.Generator) -> Tensor:
+    """Training images of the class."""
+    return train.images[_of_class(train, labels, chance)]
+
+
+def over_smooth(train: Split, held_out: Split, labels: Tensor, chance: torch.Generator) -> Tensor:
+    """The mean of ten training images of the class."""
+    mean = torch.zeros(len(labels), *train.images.shape[1:])
+    for _ in range(SMOOTH):
+        mean += train.images[_of_class(train, labels, chance)].float() / SMOOTH
+    return mean.round().to(torch.uint8)
+
+
+def noise(train: Split, held_out: Split, labels: Tensor, chance: torch.Generator) -> Tensor:
+    """Each pixel by chance, without any class."""
+    return torch.randint(0, 256, (len(labels), *train.images.shape[1:]), dtype=torch.uint8, generator=chance)
+
+
+CHEATS: dict[str, Cheat] = {
+    "collapsed": collapsed,
+    "ignores its label": ignores_label,
+    "copies": copies,
+    "over-smooth": over_smooth,
+    "noise": noise,
+}
+
+
+def _of_class(split: Split, labels: Tensor, chance: torch.Generator) -> Tensor:
+    chosen = torch.zeros(len(labels), dtype=torch.int64)
+    for label in labels.unique().tolist():
+        members, places = (split.labels == label).nonzero()[:, 0], (labels == label).nonzero()[:, 0]
+        chosen[places] = members[torch.randint(len(members), (len(places),), generator=chance)]
+    return chosen
+
+
+def estimates(
+    real_images: RealImages,
+    fit: Callable[[Split, Split], Classifier],
+    samples: int,
+    nearest_k: int = 5,
+    rows: int = 100,
+) -> dict[str, dict[str, Estimate]]:
+    """Every number of the scorecard by source of images: ``real`` for held-out real ones, then the cheats."""
+    data, train = real_images.data, real_images.scored("train").features
+    count = min(samples, len(data.test), len(data.validation))
+    real, held_out = (real_images.scored(split).head(count) for split in ("test", "validation"))
+    assert held_out.images is not None
+    real_split = Split(held_out.images, held_out.labels)
+    sources = {"real": held_out}
+    for name, cheat in CHEATS.items():
+        images = cheat(data.train, real_split, real.labels, torch.Generator().manual_seed(0))
+        scored = score_images(real_images.classifier, images, real.labels)
+        sources[name] = scored.beside(nearest_training(scored.features, train)[0])
+    real = real.resampled(resamples(real.labels, rows, 1))
+    found = {}
+    for name, one in sources.items():
+        scored = one.resampled(resamples(one.labels, rows, 0))
+        numbers = scorecard(_metrics(scored, fit, nearest_k), scored, real)
+        found[name] = {
+            number: estimate(some, CATALOGUE[number].lowest, CATALOGUE[number].highest)
+            for number, some in numbers.items()
+            if not number.endswith(BY_CLASS)
+        }
+        print(f"{name}: scored", flush=True)
+    return found
+
+
+def _metrics(scored: Scored, fit: Callable[[Split, Split], Classifier], nearest_k: int) -> Sequence[Metric]:
+    assert scored.images is not None
+    rebuild = nearest_image(scored.images, scored.labels)
+    return *all_metrics(nearest_k), partial(reconstruction, rebuild=rebuild, count=100), partial(gan_train, fit=fit)
+
+
+def caught(found: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, bool]]:
+    """For each number, which cheats it catches."""
+    return {
+        name: {
+            cheat: found[cheat][name].low > real.high
+            if CATALOGUE[name].better == "lower"
+            else found[cheat][name].high < real.low
+            for cheat in CHEATS
+        }
+        for name, real in found["real"].items()
+    }
+
+
+def objectives(judge: ValidationJudge) -> dict[str, float]:
+    """The number that training, tuning and the registry minimise: of held-out real images (``real``), and of the cheats.
+
+    The judge looks at the validation split, so the real images come from the test split.
+    """
+    data, labels = judge.real_images.data, judge.real.labels
+    unseen = torch.cat([(data.test.labels == label).nonzero()[:, 0] for label in range(judge.real.class_count)])
+    by_class = {label: iter(unseen[data.test.labels[unseen] == label].tolist()) for label in labels.unique().tolist()}
+    images = {"real": data.test.images[[next(by_class[label]) for label in labels.tolist()]]}
+    for name, cheat in CHEATS.items():
+        images[name] = cheat(data.train, data.test, labels, torch.Generator().manual_seed(0))
+    return {name: judge.judge_images(some)["score"] for name, some in images.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print both tables for the prepared dataset."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.fooling", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--samples", type=int, default=10_000, help="images of each kind (default 10,000)")
+    options = parser.parse_args(arguments)
+    params, data = load_params(), store.load(paths.PREPARED)
+    device = pick_device(params.train.device)
+    real_images = RealImages(load_classifier(paths.CLASSIFIER, device), data, paths.FEATURES)
+
+    def fit(train: Split, held_out: Split) -> Classifier:
+        return fit_classifier(params.classifier, train, len(data.class_names), device, held_out).to(device)
+
+    found = estimates(real_images, fit, options.samples, params.evaluate.nearest_k)
+    table = caught(found)
+    print(f"| | real images | {' | '.join(CHEATS)} |\n|---|{'---:|' * (1 + len(CHEATS))}")
+    for name, cheats in table.items():
+        cells = [f"{'**' * hit}{found[cheat][name].value:.3g}{'**' * hit}" for cheat, hit in cheats.items()]
+        print(f"| {CATALOGUE[name].title} | {found['real'][name].value:.3g} | {' | '.join(cells)} |")
+    scores = objectives(ValidationJudge(real_images, params.train.score_samples, params.evaluate.nearest_k))
+    print(f"| objective, on the validation split | {' | '.join(f'{score:.3g}' for score in scores.values())} |")
+
+
+if __name__ == "__main__":
+    run_command(main)

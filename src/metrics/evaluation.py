@@ -1,0 +1,120 @@
+"""The whole evaluation: generated images, and beside them a ceiling and a floor, by every metric with intervals."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from src import interrupts
+from src.datasets.store import Split
+from src.metrics import report
+from src.metrics.bootstrap import resamples
+from src.metrics.class_balance import class_balance_p_value
+from src.metrics.gan_train import gan_train
+from src.metrics.memorisation import memorisation_p_value, nearest_training
+from src.metrics.real_images import RealImages
+from src.metrics.reconstruction import Rebuild, latent_search, nearest_image, reconstruction
+from src.metrics.scorecard import Metric, Rows, all_metrics, scorecard
+from src.metrics.scored import Scored, score_images
+from src.metrics.trivial import trivial_images
+from src.metrics.validity import checked_images
+from src.networks.description import content_hash
+from src.networks.interface import Classifier, Generator
+from src.params import Evaluate
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What there is to know of a generator."""
+
+    card: dict[str, Any]
+    """the scorecard, as plain values for JSON"""
+    rows: Rows
+    """the generated images' numbers, each with its resamples"""
+    generated: Scored
+    """the images that were scored"""
+    nearest: Tensor
+    """int64 (N,): which training image is the nearest to each"""
+
+
+def evaluate(
+    settings: Evaluate,
+    generator: Generator,
+    real_images: RealImages,
+    fit: Callable[[Split, Split], Classifier],
+    device: torch.device,
+) -> Evaluation:
+    """Score a generator on the test split; a line is printed for each source of images.
+
+    ``fit(train, held_out)`` trains a classifier for GAN-train. Generated, real and trivial images have one count, as many as
+    ``settings`` and the splits allow, since a Frechet distance shrinks with more samples.
+    """
+    data, classifier, conditional = real_images.data, real_images.classifier, generator.conditional
+    count = min(settings.samples, len(data.test), len(data.validation))
+    real, ceiling = (real_images.scored(split).head(count) for split in ("test", "validation"))
+    labels = real.labels
+    seeds = {"latents": settings.seed, "resamples": settings.seed, "floor": settings.seed}
+    images, warnings = checked_images(
+        generator, labels, seeds["latents"] * 2**32 + torch.arange(count), data.test.images[:count]
+    )
+    sources = {
+        "generated": score_images(classifier, images, labels),
+        "real": ceiling,
+        "floor": score_images(classifier, trivial_images(data.train, labels, seeds["floor"]), labels),
+    }
+
+    def resampled(one: Scored, seed: int) -> Scored:
+        return one.to(device).resampled(resamples(one.labels, settings.resamples, seed))
+
+    train = real_images.scored("train").features.to(device)
+    real = resampled(real, 2 * seeds["resamples"] + 1)
+    rows, scored, nearest = {}, {}, {}
+    for source, one in sources.items():
+        distances, nearest[source] = nearest_training(one.features.to(device), train)
+        scored[source] = resampled(one, 2 * seeds["resamples"]).beside(distances)
+        rebuild = partial(latent_search, generator) if source == "generated" else _nearest(one, conditional=conditional)
+        began = time.perf_counter()
+        chosen = _metrics(settings, rebuild, fit if conditional else None)
+        rows[source] = scorecard(chosen, scored[source], real, conditional=conditional)
+        print(f"{report.SOURCES[source]}: scored in {time.perf_counter() - began:.1f} s", flush=True)
+    about = {
+        "p_values": {
+            "memorisation": memorisation_p_value(scored["generated"], real),
+            "class_imbalance": class_balance_p_value(scored["generated"], real),
+        },
+        "samples": count,
+        "nearest_k": settings.nearest_k,
+        "resamples": settings.resamples,
+        "seeds": seeds,
+        "conditional": conditional,
+        "class_names": list(data.class_names),
+        "classifier_accuracy": float((real.seen == real.labels).double().mean()),
+        "classifier_hash": content_hash(classifier),
+        "data_hash": data.content_hash,
+        "generator_hash": content_hash(generator),
+        "warnings": warnings,
+    }
+    return Evaluation(report.document(rows, about), rows["generated"], scored["generated"], nearest["generated"])
+
+
+def _nearest(scored: Scored, *, conditional: bool) -> Rebuild:
+    assert scored.images is not None
+    return nearest_image(scored.images, scored.labels if conditional else None)
+
+
+def _metrics(
+    settings: Evaluate, rebuild: Rebuild, fit: Callable[[Split, Split], Classifier] | None
+) -> Iterator[Metric]:
+    """Every metric that the settings ask for."""
+    chosen = [*all_metrics(settings.nearest_k)]
+    if settings.reconstructions:
+        chosen.append(partial(reconstruction, rebuild=rebuild, count=settings.reconstructions))
+    if settings.gan_train and fit is not None:
+        chosen.append(partial(gan_train, fit=fit))
+    for metric in chosen:
+        interrupts.check()
+        yield metric

@@ -1,0 +1,144 @@
+"""The scorecard as a document: plain numbers for JSON, tables for CSV, and Markdown to read."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+from torch import Tensor
+
+from src.metrics.bootstrap import Estimate, estimate
+from src.metrics.catalogue import BY_CLASS, CATALOGUE
+
+Rows = Mapping[str, Tensor]
+SOURCES = {"generated": "generated", "real": "real images (ceiling)", "floor": "class mean + noise (floor)"}
+ARROWS = {"higher": "↑", "lower": "↓"}
+P_VALUES = {
+    "memorisation": "generated images are no nearer to the training images than real ones (Mann-Whitney, one-sided)",
+    "class_imbalance": "the classes seen have the same shares as in real images (chi-square)",
+}
+
+
+def document(rows: Mapping[str, Rows], about: Mapping[str, Any]) -> dict[str, Any]:
+    """The scorecard for JSON: the estimates of each source, overall and by class, and then ``about``, as it is."""
+    return {
+        **{source: {name: asdict(one) for name, one in _overall(some).items()} for source, some in rows.items()},
+        "by_class": {
+            source: {
+                name.removesuffix(BY_CLASS): [asdict(_estimate(name, column)) for column in columns.T]
+                for name, columns in some.items()
+                if columns.ndim == 2
+            }
+            for source, some in rows.items()
+        },
+        **about,
+    }
+
+
+def _overall(rows: Rows) -> dict[str, Estimate]:
+    return {name: _estimate(name, some) for name, some in rows.items() if some.ndim == 1}
+
+
+def _estimate(name: str, rows: Tensor) -> Estimate:
+    about = CATALOGUE[name.removesuffix(BY_CLASS)]
+    return estimate(rows, about.lowest, about.highest)
+
+
+def resample_table(rows: Rows) -> pd.DataFrame:
+    """A row a bootstrap resample, a column a number: what comparing two scorecards needs."""
+    return pd.DataFrame({name: some[1:].tolist() for name, some in rows.items() if some.ndim == 1})
+
+
+def class_table(card: Mapping[str, Any]) -> pd.DataFrame:
+    """A row a class, a column for each number and source."""
+    table = pd.DataFrame({"class": card["class_names"]})
+    for source, numbers in card["by_class"].items():
+        for name, classes in numbers.items():
+            table[f"{source}_{name}"] = [one["value"] for one in classes]
+    return table
+
+
+def headline(card: Mapping[str, Any]) -> dict[str, Any]:
+    """The values alone, for DVC's metrics, with the classifier that gave them."""
+    numbers = {source: {name: one["value"] for name, one in card[source].items()} for source in ("generated", "real")}
+    return {**numbers, "classifier": card["classifier_hash"][:12]}
+
+
+def markdown(card: Mapping[str, Any]) -> str:
+    """The scorecard to read: every number with its interval beside ceiling and floor, the classes, tests and warnings."""
+    lines = [
+        "# Scorecard",
+        "",
+        f"{card['samples']:,} generated images against {card['samples']:,} test images, judged by classifier "
+        f"{card['classifier_hash'][:12]}, which has {100 * card['classifier_accuracy']:.1f} % of the test images right.",
+        f"In brackets: 95 % bootstrap intervals ({card['resamples']} resamples). *Of the gap*: where the value lies between "
+        "the floor (0 %) and the ceiling (100 %).",
+        "",
+        "| ↑ higher, ↓ lower is better | generated | real images (ceiling) | class mean + noise (floor) | of the gap |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name in card["generated"]:
+        cells = [_cell(card[source][name]) for source in SOURCES]
+        gap = share_of_gap(*(card[source][name]["value"] for source in SOURCES))
+        lines.append(f"| {ARROWS[CATALOGUE[name].better]} {CATALOGUE[name].title} | {' | '.join(cells)} | {gap} |")
+    if card["by_class"]["generated"]:
+        lines += ["", *_class_lines(card)]
+    lines += ["", "| p-value | if |", "|---:|---|"]
+    lines += [f"| {value:.3g} | {P_VALUES[name]} |" for name, value in card["p_values"].items()]
+    for warning in card["warnings"]:
+        lines += ["", f"**Warning**: {warning}"]
+    hashes = ", ".join(f"{kind} {card[f'{kind}_hash'][:12]}" for kind in ("generator", "data", "classifier"))
+    seeds = ", ".join(f"{name} {seed}" for name, seed in card["seeds"].items())
+    lines += ["", f"Hashes: {hashes}. Seeds: {seeds}. Neighbours: {card['nearest_k']}.", ""]
+    return "\n".join(lines)
+
+
+def _class_lines(card: Mapping[str, Any]) -> list[str]:
+    """A table of the classes: F1 and Frechet distance, generated beside real."""
+    names = [name for name in card["by_class"]["generated"] if not name.endswith(("_precision", "_recall"))]
+    titles = [CATALOGUE[name].title.removesuffix(" (label agreement)") for name in names]
+    lines = [
+        "In brackets: the ceiling.",
+        "",
+        f"| class | {' | '.join(titles)} |",
+        f"|---|{'---:|' * len(names)}",
+    ]
+    for place, class_name in enumerate(card["class_names"]):
+        pairs = ((card["by_class"][source][name][place]["value"] for source in ("generated", "real")) for name in names)
+        cells = " | ".join("{:.3g} ({:.3g})".format(*pair) for pair in pairs)
+        lines.append(f"| {class_name} | {cells} |")
+    return lines
+
+
+def _cell(one: Mapping[str, float]) -> str:
+    low, high = short(one["low"], one["high"])
+    return f"{one['value']:.3g} [{low}, {high}]"
+
+
+def short(*numbers: float) -> tuple[str, ...]:
+    """Numbers in three digits."""
+    return tuple(f"{number:.3g}" for number in numbers)
+
+
+def share_of_gap(value: float, ceiling: float, floor: float) -> str:
+    """Where a value lies between floor and ceiling, in percent; empty where these are no different ends."""
+    return f"{100 * (value - floor) / (ceiling - floor):.0f} %" if abs(ceiling - floor) > 1e-9 else ""
+
+
+def table(card: Mapping[str, Any]) -> str:
+    """The scorecard for a terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(title=f"{card['samples']:,} generated images against {card['samples']:,} test images", box=None)
+    for title in ("", *SOURCES.values(), "of the gap"):
+        grid.add_column(title, justify="right" if title else "left")
+    for name, one in card["generated"].items():
+        about = CATALOGUE[name]
+        cells = [_cell(one), *(f"{card[source][name]['value']:.3g}" for source in ("real", "floor"))]
+        gap = share_of_gap(*(card[source][name]["value"] for source in SOURCES))
+        grid.add_row(f"{ARROWS[about.better]} {about.title}", *cells, gap)
+    console = Console(width=110)
+    with console.capture() as captured:
+        console.print(grid)
+    return captured.get().rstrip()
