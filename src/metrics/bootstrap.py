@@ -42,4 +42,5 @@ def estimate(rows: Tensor, lowest: float = -np.inf, highest: float = np.inf) -> 
     if not len(resampled):
         return Estimate(value, np.nan, np.nan)
     low, high = np.quantile(resampled, (0.025, 0.975)) - resampled.mean() + value
-    return Estimate(value, float(max(low, lowest)), float(min(high, highest)))
+    # Where all resamples agree, rounding may leave the value just outside.
+    return Estimate(value, float(min(max(low, lowest), value)), float(max(min(high, highest), value)))

@@ -11,13 +11,15 @@ def class_balance(generated: Scored, real: Scored) -> dict[str, Tensor]:
     """Pearson's chi-square between the classes seen in generated and in real images, a number of images aside; lower is better.
 
     From 0 (the same shares) to 1 (no class in common): the statistic of homogeneity of the 2 x K table of counts over the
-    number of images, which is Cramer's V squared. It asks for no label: made for generators that take none.
+    number of images, which is Cramer's V squared. It asks for no label: made for generators that take none. With it the
+    shares themselves of the generated images, ``class_share_by_class`` (1 + R, K).
     """
     table = _seen_counts(generated, real)
     totals = table.sum(dim=(1, 2))
     expected = table.sum(dim=2, keepdim=True) * table.sum(dim=1, keepdim=True) / totals[:, None, None]
     chi_square = ((table - expected).square() / expected).nan_to_num(0.0).sum(dim=(1, 2))
-    return {"class_imbalance": chi_square / totals}
+    shares = table[:, 0] / table[:, 0].sum(dim=1, keepdim=True)
+    return {"class_imbalance": chi_square / totals, "class_share_by_class": shares}
 
 
 def class_balance_p_value(generated: Scored, real: Scored) -> float:

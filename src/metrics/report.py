@@ -8,19 +8,19 @@ import pandas as pd
 from torch import Tensor
 
 from src.metrics.bootstrap import Estimate, estimate
-from src.metrics.catalogue import BY_CLASS, CATALOGUE
+from src.metrics.catalogue import BY_CLASS, about
 
 Rows = Mapping[str, Tensor]
 SOURCES = {"generated": "generated", "real": "real images (ceiling)", "floor": "class mean + noise (floor)"}
-ARROWS = {"higher": "↑", "lower": "↓"}
+ARROWS = {"higher": "↑", "lower": "↓", None: ""}
 P_VALUES = {
     "memorisation": "generated images are no nearer to the training images than real ones (Mann-Whitney, one-sided)",
     "class_imbalance": "the classes seen have the same shares as in real images (chi-square)",
 }
 
 
-def document(rows: Mapping[str, Rows], about: Mapping[str, Any]) -> dict[str, Any]:
-    """The scorecard for JSON: the estimates of each source, overall and by class, and then ``about``, as it is."""
+def document(rows: Mapping[str, Rows], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The scorecard for JSON: the estimates of each source, overall and by class, and then ``facts``, as they are."""
     return {
         **{source: {name: asdict(one) for name, one in _overall(some).items()} for source, some in rows.items()},
         "by_class": {
@@ -31,7 +31,7 @@ def document(rows: Mapping[str, Rows], about: Mapping[str, Any]) -> dict[str, An
             }
             for source, some in rows.items()
         },
-        **about,
+        **facts,
     }
 
 
@@ -40,13 +40,18 @@ def _overall(rows: Rows) -> dict[str, Estimate]:
 
 
 def _estimate(name: str, rows: Tensor) -> Estimate:
-    about = CATALOGUE[name.removesuffix(BY_CLASS)]
-    return estimate(rows, about.lowest, about.highest)
+    bounds = about(name)
+    return estimate(rows, bounds.lowest, bounds.highest)
 
 
 def resample_table(rows: Rows) -> pd.DataFrame:
-    """A row a bootstrap resample, a column a number: what comparing two scorecards needs."""
-    return pd.DataFrame({name: some[1:].tolist() for name, some in rows.items() if some.ndim == 1})
+    """A row a bootstrap resample, a column a number: what comparing two scorecards needs.
+
+    The few numbers that take fewer resamples than the others are left out.
+    """
+    overall = {name: some[1:].tolist() for name, some in rows.items() if some.ndim == 1}
+    longest = max(map(len, overall.values()))
+    return pd.DataFrame({name: resampled for name, resampled in overall.items() if len(resampled) == longest})
 
 
 def class_table(card: Mapping[str, Any]) -> pd.DataFrame:
@@ -80,7 +85,7 @@ def markdown(card: Mapping[str, Any]) -> str:
     for name in card["generated"]:
         cells = [_cell(card[source][name]) for source in SOURCES]
         gap = share_of_gap(*(card[source][name]["value"] for source in SOURCES))
-        lines.append(f"| {ARROWS[CATALOGUE[name].better]} {CATALOGUE[name].title} | {' | '.join(cells)} | {gap} |")
+        lines.append(f"| {ARROWS[about(name).better]} {about(name).title} | {' | '.join(cells)} | {gap} |")
     if card["by_class"]["generated"]:
         lines += ["", *_class_lines(card)]
     lines += ["", "| p-value | if |", "|---:|---|"]
@@ -96,7 +101,7 @@ def markdown(card: Mapping[str, Any]) -> str:
 def _class_lines(card: Mapping[str, Any]) -> list[str]:
     """A table of the classes: F1 and Frechet distance, generated beside real."""
     names = [name for name in card["by_class"]["generated"] if not name.endswith(("_precision", "_recall"))]
-    titles = [CATALOGUE[name].title.removesuffix(" (label agreement)") for name in names]
+    titles = [about(name + BY_CLASS).title.removesuffix(" (label agreement)") for name in names]
     lines = [
         "In brackets: the ceiling.",
         "",
@@ -134,10 +139,9 @@ def table(card: Mapping[str, Any]) -> str:
     for title in ("", *SOURCES.values(), "of the gap"):
         grid.add_column(title, justify="right" if title else "left")
     for name, one in card["generated"].items():
-        about = CATALOGUE[name]
         cells = [_cell(one), *(f"{card[source][name]['value']:.3g}" for source in ("real", "floor"))]
         gap = share_of_gap(*(card[source][name]["value"] for source in SOURCES))
-        grid.add_row(f"{ARROWS[about.better]} {about.title}", *cells, gap)
+        grid.add_row(f"{ARROWS[about(name).better]} {about(name).title}", *cells, gap)
     console = Console(width=110)
     with console.capture() as captured:
         console.print(grid)

@@ -19,6 +19,7 @@ PAIRS = 24
 PANELS = {
     "gan_test_f1": ("GAN-test: F1 of the class that the classifier sees", 1.02),
     "gan_train_f1": ("GAN-train: F1 of a classifier that learned from these images", 1.02),
+    "class_share": ("Share of the images in which the classifier sees the class", None),
     "frechet_classifier_distance": ("Frechet classifier distance (lower is better; without the floor)", None),
 }
 
@@ -41,14 +42,16 @@ class Shown:
 
 def draw_scored(shown: Shown, class_names: Sequence[str], folder: Path) -> None:
     """``best_and_worst.png`` by confidence, and ``nearest_training.png``, the images that are nearest to a training image."""
+    columns = COLUMNS // 2
     order = shown.confidence.argsort(descending=True, stable=True)
-    by_class = [order[shown.labels[order] == label] for label in range(len(class_names))]
-    if columns := min(COLUMNS // 2, *map(len, by_class)):
-        best, worst = (
-            torch.cat([places[part] for places in by_class]) for part in (slice(columns), slice(-columns, None))
-        )
-        title = "Generated images of each class, by the classifier's confidence"
-        save_best_and_worst(shown.images[best], shown.images[worst], folder / "best_and_worst.png", class_names, title)
+    blank = torch.full_like(shown.images[:columns], 255)  # where a class has fewer images
+    best, worst = [], []
+    for label in range(len(class_names)):
+        images = shown.images[order[shown.labels[order] == label]]
+        best.append(torch.cat([images[:columns], blank])[:columns])
+        worst.append(torch.cat([blank, images[-columns:]])[-columns:])
+    title = "Generated images of each class, by the classifier's confidence"
+    save_best_and_worst(torch.cat(best), torch.cat(worst), folder / "best_and_worst.png", class_names, title)
     closest = shown.train_distances.argsort(stable=True)[:PAIRS]
     captions = [f"{distance:.2f}" for distance in shown.train_distances[closest].tolist()]
     title = "The generated images that are nearest to a training image, and that image; the distance is in features"
@@ -60,14 +63,13 @@ def draw_classes(card: Mapping[str, Any], sources: Mapping[str, str], folder: Pa
     panels = []
     for name, (title, limit) in PANELS.items():
         series = {label: card["by_class"][source].get(name, []) for source, label in sources.items()}
-        if limit is None:  # the floor is far off
+        if name == "frechet_classifier_distance":  # the floor is far off
             series.pop(sources["floor"])
         if all(series.values()):
             values = {label: [one["value"] for one in classes] for label, classes in series.items()}
             ends = {label: [(one["low"], one["high"]) for one in classes] for label, classes in series.items()}
             panels.append(Panel(title, values, ends, limit))
-    if panels:
-        save_class_panels(panels, card["class_names"], folder / "per_class.png")
+    save_class_panels(panels, card["class_names"], folder / "per_class.png")
 
 
 def draw_samples(

@@ -1,0 +1,181 @@
+"""The whole evaluation of a tiny generator on the digits."""
+
+import json
+from functools import cache
+
+import pytest
+import torch
+
+from src.datasets.store import Split
+from src.metrics.evaluation import Evaluation, evaluate
+from src.metrics.report import class_table, document, headline, markdown, resample_table, share_of_gap, table
+from src.metrics.scored import score_images
+from src.metrics.trivial import trivial_images
+from src.networks.description import content_hash
+from src.networks.interface import Classifier
+from src.networks.sampling import generate
+from src.params import Evaluate
+from src.training.classifier import fit_classifier
+from tests.networks.tiny import pair
+from tests.training.digits import CLASSIFIER, CPU, classifier, digits, real_images
+
+SETTINGS = Evaluate(samples=200, resamples=40, reconstructions=10, seed=3)
+LABELLED = {"gan_test_accuracy", "gan_train_accuracy", "frechet_joint_distance"}
+OTHERS = {
+    "frechet_classifier_distance",
+    "kernel_classifier_distance",
+    "classifier_score",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "memorisation",
+    "copied_share",
+    "class_imbalance",
+    "reconstruction_mse",
+    "reconstruction_r2",
+}
+AVERAGES = {f"gan_{kind}_{name}" for kind in ("test", "train") for name in ("precision", "recall", "f1")}
+
+
+def fit(train: Split, held_out: Split) -> Classifier:
+    return fit_classifier(CLASSIFIER.model_copy(update={"epochs": 2}), train, 10, CPU, held_out)
+
+
+@cache
+def evaluation(conditioning: str = "concat") -> Evaluation:
+    generator = pair("mlp", conditioning, class_count=10)[0]
+    return evaluate(SETTINGS, generator, real_images(), fit, CPU)
+
+
+def test_every_number_stands_beside_ceiling_and_floor_with_an_interval() -> None:
+    card = evaluation().card
+    for source in ("generated", "real", "floor"):
+        assert card[source].keys() == LABELLED | OTHERS | AVERAGES
+        for name, one in card[source].items():
+            assert one["low"] <= one["value"] <= one["high"], (source, name)
+        for name, classes in card["by_class"][source].items():
+            assert len(classes) == 10
+            assert all(one["low"] <= one["value"] <= one["high"] for one in classes), (source, name)
+    assert card["by_class"]["generated"].keys() == {
+        "class_share",
+        "frechet_classifier_distance",
+        *(name for name in AVERAGES),
+    }
+    widths = {name: one["high"] - one["low"] for name, one in card["generated"].items()}
+    assert sum(width > 0 for width in widths.values()) >= len(widths) - 3
+    for name in LABELLED | {"coverage", "precision", "recall"} - {"precision"}:
+        better, ceiling, floor = (card[source][name]["value"] for source in ("generated", "real", "floor"))
+        good = ceiling > better if "distance" not in name else ceiling < better
+        assert good, f"an untrained generator is worse than real images: {name}"
+        assert floor != ceiling
+
+
+def test_the_card_says_what_was_scored() -> None:
+    card = evaluation().card
+    generator = pair("mlp", "concat", class_count=10)[0]
+    assert card["samples"] == 200
+    assert (card["nearest_k"], card["resamples"], card["conditional"]) == (5, 40, True)
+    assert card["seeds"] == {"latents": 3, "resamples": 3, "floor": 3}
+    assert card["classifier_hash"] == content_hash(classifier())
+    assert card["generator_hash"] == content_hash(generator)
+    assert card["data_hash"] == digits().content_hash
+    assert card["class_names"] == list("0123456789")
+    right = (score_images(classifier(), digits().test.images[:200], digits().test.labels[:200]).seen).eq(
+        digits().test.labels[:200]
+    )
+    assert card["classifier_accuracy"] == pytest.approx(float(right.double().mean()))
+    assert json.loads(json.dumps(card, allow_nan=False)) == card
+    assert 0 <= card["p_values"]["memorisation"] <= 1
+    assert card["p_values"]["class_imbalance"] < 1e-6, "an untrained generator makes one class"
+    assert any("scaled" in warning for warning in card["warnings"]), "and grey images"
+
+
+def test_the_images_are_those_of_the_seed_and_the_test_labels() -> None:
+    generator = pair("mlp", "concat", class_count=10)[0]
+    expected = generate(generator, digits().test.labels[:200], 3 * 2**32 + torch.arange(200))
+    generated = evaluation().generated
+    assert generated.images is not None
+    assert torch.equal(generated.images, expected)
+    nearest = digits().train.images[evaluation().nearest]
+    found = score_images(classifier(), nearest, generated.labels).features
+    distances = (found - generated.features).norm(dim=1)
+    assert generated.train_distances is not None
+    assert torch.allclose(distances, generated.train_distances, atol=1e-3)
+
+
+def test_the_floor_is_the_trivial_generator() -> None:
+    labels = digits().test.labels[:200]
+    scored = score_images(classifier(), trivial_images(digits().train, labels, 3), labels)
+    accuracy = float((scored.seen == labels).double().mean())
+    assert evaluation().card["floor"]["gan_test_accuracy"]["value"] == pytest.approx(accuracy)
+
+
+def test_the_same_call_gives_the_same_card() -> None:
+    generator = pair("mlp", "concat", class_count=10)[0]
+    assert evaluate(SETTINGS, generator, real_images(), fit, CPU).card == evaluation().card
+
+
+def test_a_generator_without_labels_has_no_number_about_them() -> None:
+    card = evaluation("none").card
+    assert not card["conditional"]
+    assert card["generated"].keys() == card["real"].keys() == OTHERS
+    assert card["by_class"]["generated"].keys() == {"class_share"}
+    assert sum(one["value"] for one in card["by_class"]["generated"]["class_share"]) == pytest.approx(1)
+    assert "Frechet joint" not in markdown(card)
+
+
+def test_what_is_costly_can_be_left_out() -> None:
+    settings = SETTINGS.model_copy(update={"gan_train": False, "reconstructions": 0})
+
+    def never(train: Split, held_out: Split) -> Classifier:
+        raise AssertionError
+
+    card = evaluate(settings, pair("mlp", "concat", class_count=10)[0], real_images(), never, CPU).card
+    assert not any(name.startswith(("gan_train", "reconstruction")) for name in card["generated"])
+
+
+def test_the_markdown_has_a_row_a_number_and_a_class() -> None:
+    card = evaluation().card
+    lines = markdown(card).splitlines()
+    (row,) = [line for line in lines if "Coverage" in line]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    one = card["generated"]["coverage"]
+    assert cells[0] == "↑ Coverage"
+    assert cells[1] == f"{one['value']:.3g} [{one['low']:.3g}, {one['high']:.3g}]"
+    assert sum(line.startswith(("| ↑", "| ↓")) for line in lines) == 1 + len(card["generated"])
+    assert any(line.startswith("| 7 |") for line in lines)
+    assert "**Warning**: the pixels" in markdown(card)
+    assert card["classifier_hash"][:12] in markdown(card)
+    shown = table(card)
+    assert "Coverage" in shown
+    assert max(map(len, shown.splitlines())) <= 110
+
+
+def test_the_tables() -> None:
+    card, rows = evaluation().card, evaluation().rows
+    resampled = resample_table(rows)
+    assert resampled.shape == (40, len(card["generated"]))
+    low = resampled["coverage"].quantile(0.025) - resampled["coverage"].mean() + card["generated"]["coverage"]["value"]
+    assert card["generated"]["coverage"]["low"] == pytest.approx(max(0, low))
+    classes = class_table(card)
+    assert classes["class"].tolist() == list("0123456789")
+    by_class = [one["value"] for one in card["by_class"]["real"]["gan_test_f1"]]
+    assert classes["real_gan_test_f1"].tolist() == by_class
+    numbers = headline(card)
+    assert numbers["real"]["coverage"] == card["real"]["coverage"]["value"]
+    assert numbers["classifier"] == card["classifier_hash"][:12]
+
+
+def test_the_share_of_the_gap() -> None:
+    assert share_of_gap(0.9, 1.0, 0.5) == "80 %"
+    assert share_of_gap(2.0, 1.0, 11.0) == "90 %"
+    assert share_of_gap(1.0, 1.0, 1.0) == ""
+
+
+def test_numbers_with_fewer_resamples_stay_out_of_the_table_of_resamples() -> None:
+    rows = {"coverage": torch.tensor([0.5, 0.4, 0.6]), "frechet_inception_distance": torch.tensor([9.0, 9.5])}
+    assert list(resample_table(rows)) == ["coverage"]
+    card = document({"generated": rows}, {"samples": 3})
+    assert card["generated"]["frechet_inception_distance"]["value"] == 9
+    assert card["samples"] == 3
