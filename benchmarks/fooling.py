@@ -7,10 +7,12 @@ by this, and a test holds it against the digits.
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from src import paths
 from src.datasets import store
@@ -33,37 +35,49 @@ from src.training.classifier import fit_classifier
 
 SMOOTH = 10
 """images of a class that the over-smooth generator averages"""
-Cheat = Callable[[Split, Split, Tensor, torch.Generator], Tensor]
-"""Train split, held-out real images, labels int64 (N,) and a source of chance, to images uint8 (N, C, H, W)."""
 
 
-def collapsed(train: Split, held_out: Split, labels: Tensor, chance: torch.Generator) -> Tensor:
+@dataclass(frozen=True)
+class Real:
+    """What a cheat may look at."""
+
+    train: Split
+    held_out: Split
+    """real images of another split"""
+    best: Tensor
+    """int64 (K,): the place in ``held_out`` of the image of each class that the classifier is surest of"""
+
+
+Cheat = Callable[[Real, Tensor, torch.Generator], Tensor]
+"""Real images, labels int64 (N,) and a source of chance, to images uint8 (N, C, H, W)."""
+
+
+def collapsed(real: Real, labels: Tensor, chance: torch.Generator) -> Tensor:
     """One good image a class, over and over."""
-    first = torch.stack([(held_out.labels == label).nonzero()[0, 0] for label in range(int(labels.max()) + 1)])
-    return held_out.images[first[labels]]
+    return real.held_out.images[real.best[labels]]
 
 
-def ignores_label(train: Split, held_out: Split, labels: Tensor, chance: torch.Generator) -> Tensor:
+def ignores_label(real: Real, labels: Tensor, chance: torch.Generator) -> Tensor:
     """Real images, of any class."""
-    return held_out.images[torch.randperm(len(held_out), generator=chance)[: len(labels)]]
+    return real.held_out.images[torch.randperm(len(real.held_out), generator=chance)[: len(labels)]]
 
 
-def copies(train: Split, held_out: Split, labels: Tensor, chance: torch.Generator) -> Tensor:
+def copies(real: Real, labels: Tensor, chance: torch.Generator) -> Tensor:
     """Training images of the class."""
-    return train.images[_of_class(train, labels, chance)]
+    return real.train.images[_of_class(real.train, labels, chance)]
 
 
-def over_smooth(train: Split, held_out: Split, labels: Tensor, chance: torch.Generator) -> Tensor:
+def over_smooth(real: Real, labels: Tensor, chance: torch.Generator) -> Tensor:
     """The mean of ten training images of the class."""
-    mean = torch.zeros(len(labels), *train.images.shape[1:])
+    mean = torch.zeros(len(labels), *real.train.images.shape[1:])
     for _ in range(SMOOTH):
-        mean += train.images[_of_class(train, labels, chance)].float() / SMOOTH
+        mean += real.train.images[_of_class(real.train, labels, chance)].float() / SMOOTH
     return mean.round().to(torch.uint8)
 
 
-def noise(train: Split, held_out: Split, labels: Tensor, chance: torch.Generator) -> Tensor:
+def noise(real: Real, labels: Tensor, chance: torch.Generator) -> Tensor:
     """Each pixel by chance, without any class."""
-    return torch.randint(0, 256, (len(labels), *train.images.shape[1:]), dtype=torch.uint8, generator=chance)
+    return torch.randint(0, 256, (len(labels), *real.train.images.shape[1:]), dtype=torch.uint8, generator=chance)
 
 
 CHEATS: dict[str, Cheat] = {
@@ -94,11 +108,9 @@ def estimates(
     data, train = real_images.data, real_images.scored("train").features
     count = min(samples, len(data.test), len(data.validation))
     real, held_out = (real_images.scored(split).head(count) for split in ("test", "validation"))
-    assert held_out.images is not None
-    real_split = Split(held_out.images, held_out.labels)
     sources = {"real": held_out}
     for name, cheat in CHEATS.items():
-        images = cheat(data.train, real_split, real.labels, torch.Generator().manual_seed(0))
+        images = cheat(_shown(data.train, held_out), real.labels, torch.Generator().manual_seed(0))
         scored = score_images(real_images.classifier, images, real.labels)
         sources[name] = scored.beside(nearest_training(scored.features, train)[0])
     real = real.resampled(resamples(real.labels, rows, 1))
@@ -113,6 +125,13 @@ def estimates(
         }
         print(f"{name}: scored", flush=True)
     return found
+
+
+def _shown(train: Split, held_out: Scored) -> Real:
+    assert held_out.images is not None
+    confidence = held_out.logits.softmax(dim=1)
+    mine = F.one_hot(held_out.labels, held_out.class_count).bool()
+    return Real(train, Split(held_out.images, held_out.labels), confidence.where(mine, 0).argmax(dim=0))
 
 
 def _metrics(scored: Scored, fit: Callable[[Split, Split], Classifier], nearest_k: int) -> Sequence[Metric]:
@@ -143,8 +162,9 @@ def objectives(judge: ValidationJudge) -> dict[str, float]:
     unseen = torch.cat([(data.test.labels == label).nonzero()[:, 0] for label in range(judge.real.class_count)])
     by_class = {label: iter(unseen[data.test.labels[unseen] == label].tolist()) for label in labels.unique().tolist()}
     images = {"real": data.test.images[[next(by_class[label]) for label in labels.tolist()]]}
+    shown = _shown(data.train, judge.real_images.scored("test"))
     for name, cheat in CHEATS.items():
-        images[name] = cheat(data.train, data.test, labels, torch.Generator().manual_seed(0))
+        images[name] = cheat(shown, labels, torch.Generator().manual_seed(0))
     return {name: judge.judge_images(some)["score"] for name, some in images.items()}
 
 

@@ -50,6 +50,18 @@ def frechet_distance(generated: Tensor, real: Tensor) -> float:
     return float(ours.distance(theirs.rooted()))
 
 
+def frechet_rows(generated: Tensor, real: Tensor, weights: Tensor, real_weights: Tensor) -> Iterator[Tensor]:
+    """The Frechet distance, labels aside, between features (N, D) and (M, D) for each row of their weights in turn.
+
+    The weights are (R, N) and (R, M). One row is held at a time: for many features, whose moments are large.
+    """
+    # Second moments of features far from zero would lose digits.
+    centre = real.double().mean(dim=0)
+    ours, theirs = (features.double() - centre for features in (generated, real))
+    for row, real_row in zip(weights.split(1), real_weights.split(1), strict=True):
+        yield _fit(*_moments(ours, row)).distance(_fit(*_moments(theirs, real_row)).rooted())[0]
+
+
 @dataclass(frozen=True)
 class _Gaussian:
     """Means (..., D) and covariances (..., D, D), and those of a root R, with R R' the covariance."""

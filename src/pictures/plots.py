@@ -1,9 +1,11 @@
 """Plots as PNG files."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
@@ -58,17 +60,95 @@ def save_confusion(counts: Tensor, class_names: Sequence[str], path: Path, title
     figure.savefig(path, dpi=110)
 
 
-def save_class_bars(values: Mapping[str, Sequence[float]], class_names: Sequence[str], path: Path, title: str) -> None:
-    """Grouped bars: a group a class, a bar a series of ``values`` (in 0..1, one value a class)."""
+@dataclass(frozen=True)
+class Panel:
+    """Bars by class: a group a class, a bar a series."""
+
+    title: str
+    values: Mapping[str, Sequence[float]]
+    """a value a class for each series"""
+    intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None
+    """low and high end a class, drawn as error bars, for some of the series or all"""
+    limit: float | None = 1.02
+    """the top of the y axis, or None to fit the bars; a higher bar is cut off, and its value written on it"""
+
+
+def save_class_bars(
+    values: Mapping[str, Sequence[float]],
+    class_names: Sequence[str],
+    path: Path,
+    title: str,
+    intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None,
+    limit: float | None = 1.02,
+) -> None:
+    """Grouped bars, as :class:`Panel` says. Raises ValueError unless a series has one value and interval a class."""
     figure = Figure(figsize=(2 + 0.9 * len(class_names), 3.8), layout="constrained")
     axes = figure.subplots()
-    positions, width = np.arange(len(class_names)), 0.8 / len(values)
-    for index, (name, heights) in enumerate(values.items()):
-        axes.bar(positions + (index - (len(values) - 1) / 2) * width, heights, width, label=name)
-    axes.set_xticks(positions, class_names, rotation=30, ha="right")
-    axes.set(ylim=(0, 1.02))
-    axes.set_title(title, loc="left")
-    axes.margins(x=0.01)
+    _bars(axes, Panel(title, values, intervals, limit), class_names, _colours([*values]))
+    axes.set_xticks(range(len(class_names)), class_names, rotation=30, ha="right")
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(values), fontsize=9, frameon=False)
-    axes.grid(axis="y", alpha=0.3)
     figure.savefig(path, dpi=110)
+
+
+def save_class_panels(panels: Sequence[Panel], class_names: Sequence[str], path: Path) -> None:
+    """Bar charts under each other, with the classes named once below and one legend: a series has one colour in all.
+
+    Raises ValueError without panels, or when a series has not one value and interval a class.
+    """
+    if not panels:
+        raise ValueError("there are no panels to draw")
+    size = (max(6.0, 2 + 0.9 * len(class_names)), 1.2 + 2.6 * len(panels))
+    figure = Figure(figsize=size, layout="constrained")
+    colours = _colours([name for panel in panels for name in panel.values])
+    every_axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    handles: dict[str, Artist] = {}
+    for axes, panel in zip(every_axes, panels, strict=True):
+        _bars(axes, panel, class_names, colours)
+        bars, names = axes.get_legend_handles_labels()
+        handles |= dict(zip(names, bars, strict=True))
+    every_axes[-1].set_xticks(range(len(class_names)), class_names, rotation=30, ha="right")
+    figure.legend(
+        handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles), fontsize=9, frameon=False
+    )
+    figure.savefig(path, dpi=110)
+
+
+def _colours(names: Sequence[str]) -> dict[str, str]:
+    return {name: f"C{index}" for index, name in enumerate(dict.fromkeys(names))}
+
+
+def _bars(axes: Axes, panel: Panel, class_names: Sequence[str], colours: Mapping[str, str]) -> None:
+    intervals = panel.intervals or {}
+    if not panel.values or not intervals.keys() <= panel.values.keys():
+        raise ValueError(f"{panel.title}: series {[*panel.values]}, intervals of {[*intervals]}")
+    for name, entries in (*panel.values.items(), *intervals.items()):
+        if len(entries) != len(class_names):
+            raise ValueError(f"{panel.title}: {name} has {len(entries)} entries for {len(class_names)} classes")
+    positions, width = np.arange(len(class_names)), 0.8 / len(panel.values)
+    for index, (name, heights) in enumerate(panel.values.items()):
+        middles = positions + (index - (len(panel.values) - 1) / 2) * width
+        axes.bar(middles, heights, width, label=name, color=colours[name])
+        if name in intervals:
+            low, high = np.array(intervals[name], dtype=float).T
+            # Around their own middle: a bar need not end inside its interval.
+            axes.errorbar(
+                middles, (low + high) / 2, (high - low) / 2, fmt="none", ecolor="black", elinewidth=1, capsize=2
+            )
+        for middle, height in zip(middles, heights, strict=True):
+            if panel.limit is not None and height > panel.limit:
+                axes.annotate(
+                    f"{height:.3g}",
+                    (middle, panel.limit),
+                    (0, -3),
+                    textcoords="offset points",
+                    rotation=90,
+                    ha="center",
+                    va="top",
+                    fontsize=8,
+                    color="white",
+                )
+    if panel.limit is not None:
+        axes.set_ylim(0, panel.limit)
+    axes.set_title(panel.title, loc="left")
+    axes.margins(x=0.01)
+    axes.grid(axis="y", alpha=0.3)

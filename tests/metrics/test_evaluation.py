@@ -39,7 +39,7 @@ AVERAGES = {f"gan_{kind}_{name}" for kind in ("test", "train") for name in ("pre
 
 
 def fit(train: Split, held_out: Split) -> Classifier:
-    return fit_classifier(CLASSIFIER.model_copy(update={"epochs": 2}), train, 10, CPU, held_out)
+    return fit_classifier(CLASSIFIER.model_copy(update={"epochs": 8}), train, 10, CPU, held_out)
 
 
 @cache
@@ -62,9 +62,10 @@ def test_every_number_stands_beside_ceiling_and_floor_with_an_interval() -> None
         "frechet_classifier_distance",
         *(name for name in AVERAGES),
     }
-    widths = {name: one["high"] - one["low"] for name, one in card["generated"].items()}
-    assert sum(width > 0 for width in widths.values()) >= len(widths) - 3
-    for name in LABELLED | {"coverage", "precision", "recall"} - {"precision"}:
+    # Of an untrained generator some numbers are the same in every resample.
+    widths = {name: one["high"] - one["low"] for name, one in card["real"].items()}
+    assert all(width > 0 for width in widths.values())
+    for name in (*LABELLED, "coverage", "recall"):
         better, ceiling, floor = (card[source][name]["value"] for source in ("generated", "real", "floor"))
         good = ceiling > better if "distance" not in name else ceiling < better
         assert good, f"an untrained generator is worse than real images: {name}"

@@ -1,0 +1,141 @@
+"""Compare two stored scorecards, number by number, and tell which differences are beyond noise.
+
+``python -m src.compare gan-fashion-mnist@champion gan-fashion-mnist@candidate``
+``python -m src.compare 1f0a3c models/evaluation --json``
+"""
+
+import argparse
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from math import floor, log10
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from src.errors import run_command
+from src.metrics.bootstrap import Estimate
+from src.metrics.catalogue import CATALOGUE
+from src.metrics.comparison import MUST_AGREE, Comparison, StoredScorecard, compare
+from src.tracking.scorecards import find_scorecard
+
+WIDTH = 100
+VERDICTS = {"better": "B better", "worse": "A better", "within noise": "within noise", "same": "same"}
+"""of B against A, for the reader"""
+
+
+def about(letter: str, reference: str, one: StoredScorecard) -> str:
+    """A line on what was scored and how."""
+    parts = [
+        reference,
+        *([one.name] if one.name != reference else []),
+        *([f"run id {one.run_id}"] if one.run_id else []),
+    ]
+    card = one.card
+    return (
+        f"{letter}  {', '.join(parts)}\n   generator {card.generator_hash[:12]}, classifier {card.classifier_hash[:12]}, "
+        f"{card.samples:,} samples"
+    )
+
+
+def digits(*some: Estimate) -> int:
+    """Decimals that show the narrowest interval with two digits that count."""
+    widths = [one.high - one.low for one in some if one.high > one.low]
+    return min(6, max(0, 1 - floor(log10(min(widths))))) if widths else 4
+
+
+def with_interval(one: Estimate, decimals: int, sign: str = "") -> str:
+    """The value above its interval; the ``sign`` of the value is that of format()."""
+    low, high = (format(number, f"z.{decimals}f") for number in (one.low, one.high))
+    return f"{one.value:{sign}z.{decimals}f}\n[{low}, {high}]"
+
+
+def arrows(console: Console) -> dict[str, str]:
+    """What says which way is better, on a terminal that may know nothing but ASCII."""
+    return {"higher": "↑", "lower": "↓"} if console.encoding.startswith("utf") else {"higher": "+", "lower": "-"}
+
+
+def table(found: Comparison, signs: dict[str, str], whole: bool) -> Table:
+    """Every number that both have, two lines each: the value, and below it the interval; numbers not broken if ``whole``."""
+    drawn = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for title in ("metric", "", "real", "A", "B", "B - A", "verdict"):
+        text = title in ("metric", "verdict")
+        drawn.add_column(title, justify="left" if text else "right", no_wrap=whole and not text)
+    for row in found.rows:
+        decimals = digits(row.first, row.second)
+        real = f"{row.real.value:z.{decimals}f}" if row.real else "-"
+        scores = [with_interval(one, decimals) for one in (row.first, row.second)]
+        change = with_interval(row.difference, digits(row.difference), "+")
+        drawn.add_row(row.title, signs[row.direction], real, *scores, change, VERDICTS[row.verdict])
+    return drawn
+
+
+def sentences(found: Comparison, first: StoredScorecard, second: StoredScorecard) -> list[str]:
+    """What the table says, what it leaves out, and what it cannot say."""
+    better, worse, noise = (", ".join(found.titles(verdict)) for verdict in ("better", "worse", "within noise"))
+    if found.titles("same"):
+        said = ["A and B are the same generator."]
+    else:
+        winners = [f"B is better in {better}"] * bool(better) + [f"A is better in {worse}"] * bool(worse)
+        count = len(found.rows)
+        said = [
+            f"Beyond noise: {'; '.join(winners) or 'nothing'}; within noise: {noise or 'nothing'}.",
+            "At 95 % one number in twenty is beyond noise by chance where two generators are equally good: "
+            f"of these {count}, about {max(1, round(count / 20))}.",
+            "The noise is that of drawing images. Training again with another seed may change more than that.",
+        ]
+    for letter, only in {"A": found.only_first, "B": found.only_second}.items():
+        if only:
+            said.append(f"Left out, only {letter} has it: {', '.join(CATALOGUE[name].title for name in only)}.")
+    said += [f"Caution: {caution}" for caution in found.cautions]
+    for letter, one in {"A": first, "B": second}.items():
+        said += [f"Warning in the scorecard of {letter}: {warning}" for warning in one.card.warnings]
+    return said
+
+
+def as_json(found: Comparison, references: Sequence[str], both: Sequence[StoredScorecard]) -> dict[str, Any]:
+    """The same as plain data; a verdict is that of the second against the first."""
+    of_each = [
+        {
+            "reference": reference,
+            "name": one.name,
+            "run_id": one.run_id,
+            "generator_hash": one.card.generator_hash,
+            "warnings": one.card.warnings,
+        }
+        for reference, one in zip(references, both, strict=True)
+    ]
+    common = {field: getattr(both[0].card, field) for field in MUST_AGREE}
+    return {"first": of_each[0], "second": of_each[1], **common, **asdict(found), "summary": sentences(found, *both)}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print both scorecards side by side, and which differences are beyond noise."""
+    parser = argparse.ArgumentParser(prog="python -m src.compare", description=(__doc__ or "").splitlines()[0])
+    what = "a run (its id, the first 6 digits of it or more, or its name), a model (NAME@ALIAS, NAME/VERSION, or NAME for its "
+    what += "champion), or a folder such as models/evaluation"
+    parser.add_argument("first", metavar="A", help=what)
+    parser.add_argument("second", metavar="B", help="the same; the differences are B - A")
+    parser.add_argument("--json", action="store_true", help="print the same as JSON")
+    options = parser.parse_args(arguments)
+    references = options.first, options.second
+    first, second = map(find_scorecard, references)
+    found = compare(first, second)
+    if options.json:
+        print(json.dumps(as_json(found, references, (first, second)), indent=2, allow_nan=False))
+        return
+    width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
+    console = Console(width=width, markup=False, highlight=False, emoji=False)
+    console.print(about("A", references[0], first), about("B", references[1], second), sep="\n")
+    console.print()
+    console.print(table(found, arrows(console), width == WIDTH))
+    higher, lower = arrows(console).values()
+    legend = f"{higher} higher is better, {lower} lower is better; [95 % intervals]; real: held-out real images."
+    for sentence in (legend, *sentences(found, first, second)):
+        console.print(f"\n{sentence}")
+
+
+if __name__ == "__main__":
+    run_command(main)
