@@ -22,6 +22,7 @@ from src.pictures.evaluation import Shown, draw_classes, draw_samples, draw_scor
 from src.pictures.plots import save_confusion
 from src.tracking.runs import continued_run, run_id_of
 from src.training.classifier import fit_classifier
+from src.training.progress import ProgressLine
 
 SAMPLES = paths.GAN / "samples"
 PREFIXES = {"generated": "test.", "real": "test.real.", "floor": "test.floor."}
@@ -69,7 +70,15 @@ def main() -> None:
         return fit_classifier(params.classifier, train, classes, device, held_out, "GAN-train").to(device)
 
     real_images = RealImages(classifier, data, paths.FEATURES)
-    evaluation = evaluate(params.evaluate, generator, real_images, fit, device)
+    with ProgressLine("inception", 1, "share") as line:
+        evaluation = evaluate(
+            params.evaluate,
+            generator,
+            real_images,
+            fit,
+            device,
+            lambda done, total: line.update(done / total, "images"),
+        )
     card = evaluation.card
     write_tables(evaluation, folder)
     draw_scored(shown(evaluation, data.train.images), data.class_names, folder)

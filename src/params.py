@@ -124,7 +124,7 @@ class Evaluate(Section):
     gan_train: bool = Field(True, description="GAN-train accuracy (CAS): three classifiers are trained for it")
     reconstructions: int = Field(100, ge=0, le=100_000, description="test images to search in the latents; 0: off")
     inception_weights: str | None = Field(
-        None, description="pt_inception-2015-12-05-6726825d.pth, for FID, KID and Inception Score; null: off"
+        None, description="path of torch-fidelity's weights-inception-2015-12-05-6726825d.pth: FID, KID, IS; null: off"
     )
 
 

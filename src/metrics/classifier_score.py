@@ -18,4 +18,5 @@ def classifier_score(generated: Scored, real: Scored) -> dict[str, Tensor]:
     weights = generated.weights / len(generated)
     marginal = weights @ shares
     divergence = weights @ (shares * logs).sum(dim=1) - torch.special.xlogy(marginal, marginal).sum(dim=1)
-    return {"classifier_score": divergence.exp()}
+    # Rounding may leave it a little below zero.
+    return {"classifier_score": divergence.clamp(min=0).exp()}

@@ -61,7 +61,7 @@ class Difference:
 
     name: str
     title: str
-    direction: Literal["higher", "lower"]
+    direction: Literal["higher", "lower"] | None
     """which way is better"""
     real: Estimate | None
     first: Estimate
@@ -140,7 +140,7 @@ def _difference(name: str, first: StoredScorecard, second: StoredScorecard) -> D
     return Difference(name, about.title, about.better, first.card.real.get(name), ours, theirs, change, verdict)
 
 
-def _verdict(change: Estimate, direction: Literal["higher", "lower"]) -> Verdict:
+def _verdict(change: Estimate, direction: Literal["higher", "lower"] | None) -> Verdict:
     if change.low <= 0 <= change.high:
         return "within noise"
     return "better" if (change.value > 0) == (direction == "higher") else "worse"

@@ -1,9 +1,10 @@
 """The whole evaluation: generated images, and beside them a ceiling and a floor, by every metric with intervals."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from src.metrics import report
 from src.metrics.bootstrap import resamples
 from src.metrics.class_balance import class_balance_p_value
 from src.metrics.gan_train import gan_train
+from src.metrics.inception import LEFT_OUT, Inception, Progress, inception_scores
 from src.metrics.memorisation import memorisation_p_value, nearest_training
 from src.metrics.real_images import RealImages
 from src.metrics.reconstruction import Rebuild, latent_search, nearest_image, reconstruction
@@ -47,12 +49,17 @@ def evaluate(
     real_images: RealImages,
     fit: Callable[[Split, Split], Classifier],
     device: torch.device,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Score a generator on the test split; a line is printed for each source of images.
 
     ``fit(train, held_out)`` trains a classifier for GAN-train. Generated, real and trivial images have one count, as many as
-    ``settings`` and the splits allow, since a Frechet distance shrinks with more samples.
+    ``settings`` and the splits allow, since a Frechet distance shrinks with more samples. ``progress`` hears of the images
+    that the Inception network has seen, where it is asked for.
     """
+    inception = Inception(Path(settings.inception_weights), device) if settings.inception_weights else None
+    if inception is None:
+        print(LEFT_OUT)
     data, classifier, conditional = real_images.data, real_images.classifier, generator.conditional
     count = min(settings.samples, len(data.test), len(data.validation))
     real, ceiling = (real_images.scored(split).head(count) for split in ("test", "validation"))
@@ -73,13 +80,26 @@ def evaluate(
     train = real_images.scored("train").features.to(device)
     real = resampled(real, 2 * seeds["resamples"] + 1)
     rows, scored, nearest = {}, {}, {}
+
+    def by_inception(one: Scored) -> Scored:
+        assert inception is not None
+        assert one.images is not None
+        assert one.resamples is not None
+        return inception.scored(one.images, one.labels, progress).resampled(one.resamples.cpu())
+
+    def inception_metric(generated: Scored, real: Scored) -> Rows:
+        return inception_scores(by_inception(generated), real.keep("inception", partial(by_inception, real)))
+
     for source, one in sources.items():
         distances, nearest[source] = nearest_training(one.features.to(device), train)
         scored[source] = resampled(one, 2 * seeds["resamples"]).beside(distances)
         rebuild = partial(latent_search, generator) if source == "generated" else _nearest(one, conditional=conditional)
         began = time.perf_counter()
-        chosen = _metrics(settings, rebuild, fit if conditional else None)
-        rows[source] = scorecard(chosen, scored[source], real, conditional=conditional)
+        chosen = [
+            *_metrics(settings, rebuild, fit if conditional else None),
+            *([inception_metric] if inception else []),
+        ]
+        rows[source] = scorecard(_interruptible(chosen), scored[source], real, conditional=conditional)
         print(f"{report.SOURCES[source]}: scored in {time.perf_counter() - began:.1f} s", flush=True)
     about = {
         "p_values": {
@@ -106,15 +126,17 @@ def _nearest(scored: Scored, *, conditional: bool) -> Rebuild:
     return nearest_image(scored.images, scored.labels if conditional else None)
 
 
-def _metrics(
-    settings: Evaluate, rebuild: Rebuild, fit: Callable[[Split, Split], Classifier] | None
-) -> Iterator[Metric]:
-    """Every metric that the settings ask for."""
+def _metrics(settings: Evaluate, rebuild: Rebuild, fit: Callable[[Split, Split], Classifier] | None) -> list[Metric]:
+    """Every metric that the settings ask for, but for those of the Inception network."""
     chosen = [*all_metrics(settings.nearest_k)]
     if settings.reconstructions:
         chosen.append(partial(reconstruction, rebuild=rebuild, count=settings.reconstructions))
     if settings.gan_train and fit is not None:
         chosen.append(partial(gan_train, fit=fit))
-    for metric in chosen:
+    return chosen
+
+
+def _interruptible(metrics: Iterable[Metric]) -> Iterator[Metric]:
+    for metric in metrics:
         interrupts.check()
         yield metric

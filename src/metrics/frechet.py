@@ -43,9 +43,10 @@ def frechet_distances(generated: Scored, real: Scored) -> dict[str, Tensor]:
 
 def frechet_distance(generated: Tensor, real: Tensor) -> float:
     """The Frechet distance between features (N, D) and (M, D), labels aside."""
-    ones = (torch.ones(1, len(features), dtype=torch.float64) for features in (generated, real))
+    centre = real.double().mean(dim=0)
     ours, theirs = (
-        _fit(*_moments(features.double(), weights)) for features, weights in zip((generated, real), ones, strict=True)
+        _fit(*_moments(features.double() - centre, features.new_ones(1, len(features), dtype=torch.float64)))
+        for features in (generated, real)
     )
     return float(ours.distance(theirs.rooted()))
 

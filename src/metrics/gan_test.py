@@ -2,7 +2,6 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from src.metrics.scored import Scored
 
@@ -18,8 +17,8 @@ def gan_test(generated: Scored, real: Scored) -> dict[str, Tensor]:
 
 def confusions(labels: Tensor, seen: Tensor, classes: int, weights: Tensor) -> Tensor:
     """Weighted counts float64 (R, K, K) of images: row the asked class, column the one that is seen."""
-    cells = F.one_hot(labels * classes + seen, classes**2).double()
-    return (weights @ cells).reshape(len(weights), classes, classes)
+    cells = weights.new_zeros(len(weights), classes**2).index_add_(1, labels * classes + seen, weights)
+    return cells.reshape(len(weights), classes, classes)
 
 
 def answers(counts: Tensor, prefix: str) -> dict[str, Tensor]:

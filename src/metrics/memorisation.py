@@ -22,14 +22,16 @@ def memorisation(generated: Scored, real: Scored) -> dict[str, Tensor]:
     # Equal distances share a place, and count half.
     places = torch.unique(torch.cat([ours, theirs]), return_inverse=True)[1]
     count = int(places.max()) + 1
+    # Whole numbers, exact in any order; divided at the end, so that 1 % is 1 %.
     ours_at, theirs_at = (
-        weights.new_zeros(len(weights), count).index_add_(1, some, weights) / weights.shape[1]
+        weights.new_zeros(len(weights), count).index_add_(1, some, weights)
         for some, weights in ((places[: len(ours)], generated.weights), (places[len(ours) :], real.weights))
     )
     theirs_up_to = theirs_at.cumsum(dim=1)
+    nearer_than = len(theirs) - theirs_up_to + theirs_at / 2
     return {
-        "memorisation": (ours_at * (1 - theirs_up_to + theirs_at / 2)).sum(dim=1),
-        "copied_share": (ours_at * (theirs_up_to <= CLOSEST)).sum(dim=1),
+        "memorisation": (ours_at * nearer_than).sum(dim=1) / (len(ours) * len(theirs)),
+        "copied_share": (ours_at * (theirs_up_to / len(theirs) <= CLOSEST)).sum(dim=1) / len(ours),
     }
 
 

@@ -1,7 +1,9 @@
 """The real images of a dataset as the classifier sees them, found once and kept in a folder."""
 
 import hashlib
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -64,8 +66,12 @@ class RealImages:
             scored = Scored(kept["features"], kept["logits"], images.labels, kept.get("train_distances"), images.images)
         except (OSError, SafetensorError, KeyError):
             return None
-        whole = len(scored.features) == len(scored.logits) == len(images)
-        return scored if whole and (split == "train") == (scored.train_distances is None) else None
+        whole = all(tensor.shape[:1] == images.labels.shape for tensor in kept.values())
+        if not whole or (split == "train") != (scored.train_distances is None):
+            return None
+        with suppress(OSError):  # a folder that can only be read
+            os.utime(self.folder)
+        return scored
 
     def _write(self, split: SplitName, scored: Scored, folder: Path) -> None:
         """Keep it, and forget the folders that were not used for longest. Where that is not possible, it is found again."""
@@ -77,6 +83,7 @@ class RealImages:
                 part.write_bytes(save(tensors))
         except UserError:  # disk full, for example
             return
-        others = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
-        for other in others[: -KEPT - 1]:
-            shutil.rmtree(other, ignore_errors=True)
+        with suppress(OSError):  # another process forgets the same ones
+            others = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
+            for other in others[: -KEPT - 1]:
+                shutil.rmtree(other, ignore_errors=True)

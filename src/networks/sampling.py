@@ -1,6 +1,6 @@
 """Images from a generator, labels and seeds: the same seed and label give the same image in any batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,6 @@ from src.pixels import to_uint8
 BATCH = 100
 
 
-@torch.inference_mode()
 def generate(
     generator: Generator, labels: Tensor, seeds: Tensor, watch: Callable[[Tensor], None] | None = None
 ) -> Tensor:
@@ -23,13 +22,63 @@ def generate(
     float images of each batch.
     """
     device = next(generator.parameters()).device
+    latents = (latents_from_seeds(some.to(device), generator.latent_size) for some in seeds.split(BATCH))
+    return _images(generator, latents, labels.split(BATCH), watch)
+
+
+def interpolate(generator: Generator, labels: Tensor, starts: Tensor, ends: Tensor, steps: int) -> Tensor:
+    """Images uint8 (N * steps, C, H, W) on the CPU: for each label, ``steps`` from one seed's image to another's.
+
+    ``labels``, ``starts`` and ``ends`` (the seeds) are int64 (N,). The latents between follow :func:`great_circle`; the
+    first and last image of a label are those that :func:`generate` gives for its seeds. The generator's mode is kept.
+    Raises ValueError for fewer than 2 steps or different counts.
+    """
+    if not labels.shape == starts.shape == ends.shape:
+        counts = ", ".join(str(tuple(some.shape)) for some in (labels, starts, ends))
+        raise ValueError(f"labels, starts and ends must be of one shape, not {counts}")
+    device = next(generator.parameters()).device
+    first, last = (latents_from_seeds(seeds.to(device), generator.latent_size) for seeds in (starts, ends))
+    latents = great_circle(first, last, steps).flatten(0, 1)
+    return _images(generator, latents.split(BATCH), labels.repeat_interleave(steps).split(BATCH))
+
+
+def great_circle(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
+    """Latents (N, steps, D) from ``starts`` to ``ends``, both (N, D): equal turns from one direction to the other.
+
+    The spherical interpolation of White (2016), "Sampling generative networks". On a straight line, the latents in the
+    middle would be shorter than nearly all that the generator was trained on. The ends are exact. Raises ValueError for
+    fewer than 2 steps.
+    """
+    if steps < 2:
+        raise ValueError(f"steps is {steps}; it must be 2 or more")
+    first, last = starts.double()[:, None], ends.double()[:, None]
+    cosine = torch.cosine_similarity(first, last, dim=2)[..., None].clamp(-1, 1)
+    angle = torch.acos(cosine)
+    share = torch.linspace(0, 1, steps, dtype=torch.float64, device=starts.device)[:, None]
+    # Along one line no circle is defined, and the formula would divide by zero.
+    straight = torch.sin(angle) < 1e-6
+    sine = torch.where(straight, 1, torch.sin(angle))
+    before = torch.where(straight, 1 - share, torch.sin((1 - share) * angle) / sine)
+    after = torch.where(straight, share, torch.sin(share * angle) / sine)
+    return (before * first + after * last).to(starts.dtype)
+
+
+@torch.inference_mode()
+def _images(
+    generator: Generator,
+    latents: Iterable[Tensor],
+    labels: Iterable[Tensor],
+    watch: Callable[[Tensor], None] | None = None,
+) -> Tensor:
+    """The images of batches of latents and of labels, uint8 on the CPU."""
+    device = next(generator.parameters()).device
     training = generator.training
     generator.eval()
     images = []
-    for some_labels, some_seeds in zip(labels.split(BATCH), seeds.split(BATCH), strict=True):
+    for some_latents, some_labels in zip(latents, labels, strict=True):
         missing = BATCH - len(some_labels)
-        latents = latents_from_seeds(F.pad(some_seeds.to(device), (0, missing)), generator.latent_size)
-        made = generator(latents, F.pad(some_labels.to(device), (0, missing)))[: len(some_labels)]
+        filled = F.pad(some_latents, (0, 0, 0, missing)), F.pad(some_labels.to(device), (0, missing))
+        made = generator(*filled)[: len(some_labels)]
         if watch is not None:
             watch(made)
         images.append(to_uint8(made).cpu())
