@@ -68,7 +68,7 @@ def table(found: Comparison, signs: dict[str, str], whole: bool) -> Table:
         real = f"{row.real.value:z.{decimals}f}" if row.real else "-"
         scores = [with_interval(one, decimals) for one in (row.first, row.second)]
         change = with_interval(row.difference, digits(row.difference), "+")
-        drawn.add_row(row.title, signs[row.direction], real, *scores, change, VERDICTS[row.verdict])
+        drawn.add_row(row.title, signs.get(row.direction or "", ""), real, *scores, change, VERDICTS[row.verdict])
     return drawn
 
 

@@ -1,5 +1,6 @@
 """Stage evaluate: the scorecard of the trained generator on the test split, beside a ceiling and a floor."""
 
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +23,7 @@ from src.pictures.evaluation import Shown, draw_classes, draw_samples, draw_scor
 from src.pictures.plots import save_confusion
 from src.tracking.runs import continued_run, run_id_of
 from src.training.classifier import fit_classifier
-from src.training.progress import ProgressLine
+from src.training.progress import LINE_SECONDS
 
 SAMPLES = paths.GAN / "samples"
 PREFIXES = {"generated": "test.", "real": "test.real.", "floor": "test.floor."}
@@ -58,6 +59,19 @@ def shown(evaluation: Evaluation, training_images: torch.Tensor) -> Shown:
     return Shown(generated.images, labels.cpu(), confidence.cpu(), generated.train_distances.cpu(), nearest)
 
 
+class InceptionLines:
+    """A line now and then, while the Inception network looks at images."""
+
+    def __init__(self) -> None:
+        self.last = 0.0
+
+    def __call__(self, done: int, total: int) -> None:
+        """``done`` images of ``total``."""
+        if time.perf_counter() - self.last >= LINE_SECONDS:
+            self.last = time.perf_counter()
+            print(f"inception: {done:,} of {total:,} images", flush=True)
+
+
 def main() -> None:
     """Score, write metrics, tables and pictures, and record them in the training's MLflow run."""
     params = load_params()
@@ -70,15 +84,7 @@ def main() -> None:
         return fit_classifier(params.classifier, train, classes, device, held_out, "GAN-train").to(device)
 
     real_images = RealImages(classifier, data, paths.FEATURES)
-    with ProgressLine("inception", 1, "share") as line:
-        evaluation = evaluate(
-            params.evaluate,
-            generator,
-            real_images,
-            fit,
-            device,
-            lambda done, total: line.update(done / total, "images"),
-        )
+    evaluation = evaluate(params.evaluate, generator, real_images, fit, device, InceptionLines())
     card = evaluation.card
     write_tables(evaluation, folder)
     draw_scored(shown(evaluation, data.train.images), data.class_names, folder)

@@ -84,7 +84,7 @@ def markdown(card: Mapping[str, Any]) -> str:
     ]
     for name in card["generated"]:
         cells = [_cell(card[source][name]) for source in SOURCES]
-        gap = share_of_gap(*(card[source][name]["value"] for source in SOURCES))
+        gap = share_of_gap(name, *(card[source][name]["value"] for source in SOURCES))
         lines.append(f"| {ARROWS[about(name).better]} {about(name).title} | {' | '.join(cells)} | {gap} |")
     if card["by_class"]["generated"]:
         lines += ["", *_class_lines(card)]
@@ -125,9 +125,10 @@ def short(*numbers: float) -> tuple[str, ...]:
     return tuple(f"{number:.3g}" for number in numbers)
 
 
-def share_of_gap(value: float, ceiling: float, floor: float) -> str:
-    """Where a value lies between floor and ceiling, in percent; empty where these are no different ends."""
-    return f"{100 * (value - floor) / (ceiling - floor):.0f} %" if abs(ceiling - floor) > 1e-9 else ""
+def share_of_gap(name: str, value: float, ceiling: float, floor: float) -> str:
+    """Where a value lies between floor and ceiling, in percent; empty where real images are no better than trivial ones."""
+    gap = ceiling - floor if about(name).better == "higher" else floor - ceiling
+    return f"{100 * (value - floor) / (ceiling - floor):.0f} %" if gap > 1e-9 else ""
 
 
 def table(card: Mapping[str, Any]) -> str:
@@ -136,11 +137,11 @@ def table(card: Mapping[str, Any]) -> str:
     from rich.table import Table
 
     grid = Table(title=f"{card['samples']:,} generated images against {card['samples']:,} test images", box=None)
-    for title in ("", *SOURCES.values(), "of the gap"):
-        grid.add_column(title, justify="right" if title else "left")
+    for title in ("", "generated", "ceiling", "floor", "of the gap"):
+        grid.add_column(title, justify="right" if title else "left", no_wrap=True)
     for name, one in card["generated"].items():
         cells = [_cell(one), *(f"{card[source][name]['value']:.3g}" for source in ("real", "floor"))]
-        gap = share_of_gap(*(card[source][name]["value"] for source in SOURCES))
+        gap = share_of_gap(name, *(card[source][name]["value"] for source in SOURCES))
         grid.add_row(f"{ARROWS[about(name).better]} {about(name).title}", *cells, gap)
     console = Console(width=110)
     with console.capture() as captured:

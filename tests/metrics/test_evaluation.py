@@ -169,9 +169,10 @@ def test_the_tables() -> None:
 
 
 def test_the_share_of_the_gap() -> None:
-    assert share_of_gap(0.9, 1.0, 0.5) == "80 %"
-    assert share_of_gap(2.0, 1.0, 11.0) == "90 %"
-    assert share_of_gap(1.0, 1.0, 1.0) == ""
+    assert share_of_gap("coverage", 0.9, 1.0, 0.5) == "80 %"
+    assert share_of_gap("frechet_joint_distance", 2.0, 1.0, 11.0) == "90 %"
+    assert share_of_gap("coverage", 1.0, 1.0, 1.0) == ""
+    assert share_of_gap("copied_share", 0.5, 0.01, 0.0) == "", "noise copies nothing: that is no merit"
 
 
 def test_numbers_with_fewer_resamples_stay_out_of_the_table_of_resamples() -> None:
