@@ -8,6 +8,7 @@ from src import paths
 from src.datasets import store
 from src.errors import UserError, require_file, run_command
 from src.files import write_json
+from src.metrics import report
 from src.networks.description import content_hash, load_generator
 from src.networks.interface import Generator
 from src.params import load_params
@@ -43,14 +44,9 @@ def choose_champion(
     return f"version {candidate.version} {'becomes' if better else 'does not become'} champion: {verdict}"
 
 
-def description(scorecard: Mapping[str, Any], verdict: str) -> str:
-    """What the model registry shows of a version: the scores on the test split beside the ceiling, and the verdict."""
-    rows = [
-        f"| {name.replace('_', ' ')} | {value:.3f} | {scorecard['real'][name]:.3f} |"
-        for name, value in scorecard["generated"].items()
-    ]
-    head = ["| test split | generated | real images |", "|---|---:|---:|"]
-    return "\n".join([verdict, "", *head, *rows, "", f"Judged by classifier {scorecard['classifier_hash'][:12]}."])
+def description(card: Mapping[str, Any], verdict: str) -> str:
+    """What the model registry shows of a version: the verdict, and the scorecard."""
+    return f"{verdict}\n\n{report.markdown(card)}"
 
 
 def main() -> None:
@@ -74,7 +70,7 @@ def main() -> None:
             "dataset": data.name,
             "validation.score": f"{score:.6f}",
         }
-        tags |= {f"test.{name}": f"{value:.6f}" for name, value in scorecard["generated"].items()}
+        tags |= {f"test.{name}": f"{one['value']:.6f}" for name, one in scorecard["generated"].items()}
         version = registry.add_version(run, generator, model_name, data.class_names, tags)
         verdict = choose_champion(run, version, score, judge)
         run.client.set_model_version_tag(model_name, version.version, "verdict", verdict)

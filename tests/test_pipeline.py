@@ -32,15 +32,22 @@ def only_run(project: Project) -> Any:
 def test_scorecard_beside_the_ceiling(project: Project) -> None:
     scorecard = read_json(project.folder / "models/evaluation/scorecard.json")
     assert scorecard["samples"] == 200
-    assert scorecard["real"]["agreement"] > 0.9 > scorecard["generated"]["agreement"] > 0.25
-    assert scorecard["real"]["frechet_classifier_distance"] < scorecard["generated"]["frechet_classifier_distance"]
-    assert 1 <= scorecard["generated"]["classifier_score"] <= scorecard["real"]["classifier_score"] <= 10
+    values = {
+        source: {name: one["value"] for name, one in scorecard[source].items()}
+        for source in ("generated", "real", "floor")
+    }
+    generated, real = values["generated"], values["real"]
+    assert real["gan_test_accuracy"] > 0.9 > generated["gan_test_accuracy"] > 0.25
+    for name in ("frechet_classifier_distance", "frechet_joint_distance"):
+        assert real[name] < generated[name] < values["floor"][name] * 3
+    assert 1 <= generated["classifier_score"] <= real["classifier_score"] <= 10
+    assert scorecard["generated"].keys() >= {"gan_train_accuracy", "reconstruction_r2", "copied_share"}
     report = read_json(project.folder / "models/classifier/report.json")
     assert scorecard["classifier_hash"] == report["classifier_hash"]
     assert np.sum(report["confusion"]) == 359
     table = pd.read_csv(project.folder / "models/evaluation/per_class.csv")
     assert len(table) == 10
-    assert table["generated_recall"].mean() == pytest.approx(scorecard["generated"]["agreement"], abs=0.05)
+    assert table["generated_gan_test_recall"].mean() == pytest.approx(generated["gan_test_accuracy"], abs=0.05)
 
 
 def test_history_and_pictures(project: Project) -> None:
@@ -83,12 +90,16 @@ def test_mlflow_run_holds_everything(project: Project) -> None:
     assert [point.value for point in history] == scores["score"].tolist()
     assert [point.step for point in history] == scores["step"].tolist()
     scorecard = read_json(project.folder / "models/evaluation/scorecard.json")
-    assert run.data.metrics["test.agreement"] == scorecard["generated"]["agreement"]
-    assert run.data.metrics["test.real.agreement"] == scorecard["real"]["agreement"]
+    for source, prefix in {"generated": "test.", "real": "test.real.", "floor": "test.floor."}.items():
+        for name, one in scorecard[source].items():
+            assert run.data.metrics[prefix + name] == one["value"]
+    assert "| ↑ Coverage |" in tags["mlflow.note.content"]
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"generator.safetensors", "history.csv", "evaluation", "images", "samples", "dvc.lock"} <= names
     evaluation = {file.path for file in client.list_artifacts(run.info.run_id, "evaluation")}
-    assert {"evaluation/confusion.png", "evaluation/scorecard.json"} <= evaluation
+    names = {path.name for path in (project.folder / "models/evaluation").iterdir()}
+    assert {path.removeprefix("evaluation/") for path in evaluation} == names
+    assert names >= {"training.gif", "best_and_worst.png", "nearest_training.png", "interpolation.png", "scorecard.md"}
 
 
 def test_registered_once_as_champion(project: Project) -> None:
@@ -101,7 +112,10 @@ def test_registered_once_as_champion(project: Project) -> None:
 
 def test_dvc_commands_answer(project: Project) -> None:
     metrics = project.run("dvc", "metrics", "show", "--json").stdout
-    assert json.loads(metrics)[""]["data"]["models/evaluation/metrics.json"]["data"]["generated"]["agreement"] > 0.25
+    assert (
+        json.loads(metrics)[""]["data"]["models/evaluation/metrics.json"]["data"]["generated"]["gan_test_accuracy"]
+        > 0.25
+    )
     assert "train_classifier" in project.run("dvc", "dag").stdout
     plots = project.run("dvc", "plots", "show", "-q")
     page = (project.folder / "dvc_plots" / "index.html").read_text(encoding="utf-8")

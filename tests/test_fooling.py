@@ -1,0 +1,73 @@
+"""Which metric catches which way of cheating: docs/scorecard.md says it, and the digits show it."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.fooling import CHEATS, caught, estimates, objectives
+from src.datasets.store import Split
+from src.metrics.bootstrap import Estimate
+from src.metrics.catalogue import CATALOGUE
+from src.networks.interface import Classifier
+from src.training.classifier import fit_classifier
+from tests.training.digits import CLASSIFIER, CPU, judge, real_images
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "scorecard.md"
+
+
+def fit(train: Split, held_out: Split) -> Classifier:
+    return fit_classifier(CLASSIFIER, train, 10, CPU, held_out)
+
+
+@cache
+def found() -> dict[str, dict[str, Estimate]]:
+    return estimates(real_images(), fit, samples=240)
+
+
+def documented() -> dict[str, dict[str, str]]:
+    """The cells of the table by number and cheat."""
+    lines = [line for line in DOCUMENT.read_text(encoding="utf-8").splitlines() if line.startswith("|")]
+    start = next(place for place, line in enumerate(lines) if re.match(r"\| \| real images \|", line))
+    titles = {about.title: name for name, about in CATALOGUE.items()}
+    rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines[start + 2 :])
+    return {titles[title]: dict(zip(CHEATS, cells, strict=True)) for title, _, *cells in rows if title in titles}
+
+
+def test_the_digits_are_caught_as_the_document_says() -> None:
+    said = {name: {cheat: "●" in cell for cheat, cell in cells.items()} for name, cells in documented().items()}
+    assert said == caught(found())
+
+
+def test_the_document_says_nothing_of_the_digits_that_the_larger_images_do_not_bear_out() -> None:
+    for cells in documented().values():
+        for cell in cells.values():
+            assert "**" in cell or "●" not in cell
+
+
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_every_cheat_is_caught_by_some_number(cheat: str) -> None:
+    assert sum(cheats[cheat] for cheats in caught(found()).values()) >= 2
+
+
+def test_no_number_but_those_of_copies_catches_a_copier_and_the_usual_ones_miss_who_ignores_labels() -> None:
+    catches = caught(found())
+    assert {name for name, cheats in catches.items() if cheats["copies"]} == {"memorisation", "copied_share"}
+    for name in ("frechet_classifier_distance", "kernel_classifier_distance", "precision", "recall", "coverage"):
+        assert not catches[name]["ignores its label"]
+    assert catches["frechet_joint_distance"]["ignores its label"]
+
+
+def test_real_images_score_better_than_every_cheat_in_the_objective() -> None:
+    scores = objectives(judge())
+    assert scores.keys() == {"real", *CHEATS}
+    assert all(scores[cheat] > 3 * scores["real"] for cheat in CHEATS), scores
+
+
+def test_cheats_are_images_of_the_right_kind() -> None:
+    for name, numbers in found().items():
+        assert numbers.keys() == found()["real"].keys(), name
+        assert all(one.low <= one.value <= one.high for one in numbers.values()), name
+    assert torch.tensor([len(cells) for cells in documented().values()]).eq(len(CHEATS)).all()
