@@ -44,7 +44,7 @@ def test_scorecard_beside_the_ceiling(project: Project) -> None:
     assert scorecard["generated"].keys() >= {"gan_train_accuracy", "reconstruction_r2", "copied_share"}
     report = read_json(project.folder / "models/classifier/report.json")
     assert scorecard["classifier_hash"] == report["classifier_hash"]
-    assert np.sum(report["confusion"]) == 359
+    assert np.sum(report["confusion"]) == 240
     table = pd.read_csv(project.folder / "models/evaluation/per_class.csv")
     assert len(table) == 10
     assert table["generated_gan_test_recall"].mean() == pytest.approx(generated["gan_test_accuracy"], abs=0.05)

@@ -18,8 +18,8 @@ def save_animation(frames: Sequence[Path], path: Path, seconds: float = 0.4, hol
     """Show the pictures ``frames`` in the order given, ``seconds`` each and the last for ``hold``, over and over.
 
     Smaller pictures are filled up with white, to the right and below. Grey pictures share 64 even steps from black to
-    white, others 256 colours of their own, both without dithering. Equal neighbours become one frame with the time of both. The same input
-    gives the same bytes. Raises ValueError without frames.
+    white, others 256 colours of their own, both without dithering. Equal neighbours become one frame with the time of
+    both. The same input gives the same bytes. Raises ValueError without frames.
     """
     if not frames:
         raise ValueError("an animation needs at least one frame")

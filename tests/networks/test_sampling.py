@@ -1,8 +1,9 @@
+import numpy as np
 import pytest
 import torch
 
 from src.networks.latents import latents_from_seeds
-from src.networks.sampling import SeededGenerator, generate
+from src.networks.sampling import SeededGenerator, generate, great_circle, interpolate
 from src.pixels import to_uint8
 from tests.networks.tiny import CLASSES, FAMILIES, pair
 
@@ -15,9 +16,11 @@ def test_seed_and_label_decide_the_image_in_any_batch(family: str) -> None:
     generator, _ = pair(family)
     images = generate(generator, LABELS, SEEDS)
     assert (images.shape, images.dtype, images.device.type) == ((7, 1, 8, 8), torch.uint8, "cpu")
-    for batch_size in (1, 3, 7):
-        again = generate(generator, LABELS, SEEDS, batch_size).int()
-        assert (again - images.int()).abs().max() <= 1  # a float may fall to the other side of a rounding
+    for size in (1, 3, 7):
+        parts = [generate(generator, *some) for some in zip(LABELS.split(size), SEEDS.split(size), strict=True)]
+        assert torch.equal(torch.cat(parts), images)
+    many = generate(generator, LABELS.repeat(40), SEEDS.repeat(40))
+    assert torch.equal(many[-7:], images)
     assert torch.equal(generate(generator, LABELS, SEEDS), images)
     assert images.flatten(1).unique(dim=0).shape[0] == 7
 
@@ -41,6 +44,73 @@ def test_sampling_leaves_the_generator_as_it_was(training: bool) -> None:
     assert all(module.training is training for module in generator.modules())
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
     assert all(parameter.grad is None for parameter in generator.parameters())
+
+
+def white(share: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """The paper's formula, one pair of latents at a time."""
+    omega = np.arccos(np.dot(low, high) / np.linalg.norm(low) / np.linalg.norm(high))
+    result: np.ndarray = (np.sin((1 - share) * omega) * low + np.sin(share * omega) * high) / np.sin(omega)
+    return result
+
+
+def test_latents_between_two_lie_on_a_great_circle() -> None:
+    starts, ends = latents_from_seeds(torch.arange(6), 64), latents_from_seeds(100 + torch.arange(6), 64)
+    latents = great_circle(starts, ends, 5)
+    assert (latents.shape, latents.dtype) == ((6, 5, 64), torch.float32)
+    assert torch.equal(latents[:, 0], starts)
+    assert torch.equal(latents[:, -1], ends)
+    for start, end, path in zip(starts.double().numpy(), ends.double().numpy(), latents.numpy(), strict=True):
+        expected = np.stack([white(share, start, end) for share in (0, 0.25, 0.5, 0.75, 1)])
+        assert np.abs(path - expected).max() < 1e-6
+
+
+def test_unit_latents_turn_by_equal_angles_at_length_one() -> None:
+    starts, ends = (latents_from_seeds(first + torch.arange(4), 16).double() for first in (0, 50))
+    starts, ends = starts / starts.norm(dim=1, keepdim=True), ends / ends.norm(dim=1, keepdim=True)
+    latents = great_circle(starts, ends, 9)
+    assert torch.allclose(latents.norm(dim=2), torch.ones(4, 9, dtype=torch.float64), rtol=0, atol=1e-12)
+    angles = torch.acos((latents[:, 1:] * latents[:, :-1]).sum(dim=2))
+    whole = torch.acos((starts * ends).sum(dim=1, keepdim=True))
+    assert torch.allclose(angles, (whole / 8).expand(4, 8), rtol=0, atol=1e-7)
+    quarter = great_circle(torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]]), 3)[0]
+    assert torch.allclose(quarter[1], torch.tensor([2**0.5, 2**0.5]), rtol=0, atol=1e-6)
+
+
+def test_on_one_line_the_latents_follow_it() -> None:
+    start = torch.tensor([[3.0, 4.0], [1.0, -2.0], [1.0, 1.0]])
+    end = torch.tensor([[3.0, 4.0], [-1.0, 2.0], [3.0, 3.0]])
+    latents = great_circle(start, end, 3)
+    middle = torch.tensor([[3.0, 4.0], [0.0, 0.0], [2.0, 2.0]])
+    assert torch.allclose(latents, torch.stack([start, middle, end], dim=1), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_images_between_two_seeds_begin_and_end_with_theirs(family: str) -> None:
+    generator, _ = pair(family)
+    generator.train()
+    starts, ends = SEEDS, SEEDS.flip(0) // 2 + 3
+    images = interpolate(generator, LABELS, starts, ends, 4)
+    assert generator.training
+    assert (images.shape, images.dtype, images.device.type) == ((28, 1, 8, 8), torch.uint8, "cpu")
+    by_label = images.unflatten(0, (7, 4)).int()
+    for place, seeds in ((0, starts), (-1, ends)):
+        assert torch.equal(by_label[:, place], generate(generator, LABELS, seeds).int())
+    first, last = (latents_from_seeds(seeds, generator.latent_size) for seeds in (starts, ends))
+    latents = great_circle(first, last, 4)
+    with torch.no_grad():
+        between = to_uint8(generator.eval()(latents[:, 2], LABELS)).int()
+    assert (by_label[:, 2] - between).abs().max() <= 1
+    assert torch.equal(interpolate(generator, LABELS, starts, ends, 4), images)
+
+
+def test_an_interpolation_needs_two_steps_and_equal_counts() -> None:
+    generator, _ = pair()
+    for steps in (1, 0, -3):
+        with pytest.raises(ValueError, match=f"steps is {steps}"):
+            interpolate(generator, LABELS, SEEDS, SEEDS, steps)
+    for labels, starts, ends in ((LABELS[:1], SEEDS, SEEDS), (LABELS, SEEDS[:1], SEEDS), (LABELS, SEEDS, SEEDS[:1])):
+        with pytest.raises(ValueError, match=r"\(1,\)"):
+            interpolate(generator, labels, starts, ends, 2)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from src.pictures.plots import save_class_bars, save_confusion, save_history
+from src.pictures.plots import Panel, save_class_bars, save_class_panels, save_confusion, save_history
 
+BLUE, ORANGE, GREEN = (31, 119, 180), (255, 127, 14), (44, 160, 44)
 LOSSES = [
     {"kimg": float(n), "loss_discriminator": 1.0, "loss_generator": 2.0, "real_accuracy": 0.7, "fake_accuracy": 0.6}
     for n in range(1, 5)
@@ -93,3 +94,139 @@ def test_bars_show_their_heights(tmp_path: Path) -> None:
         save_class_bars({"real": [height] * 4}, list("abcd"), tmp_path / f"{name}.png", "title")
     blue = [int((pixels(tmp_path / f"{name}.png") == (31, 119, 180)).all(axis=2).sum()) for name in ("low", "high")]
     assert 4 < blue[1] / blue[0] < 12
+
+
+def extent(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
+    """How many rows there are from the first that has a colour to the last; 0 without any."""
+    rows = (picture == colour).all(axis=2).any(axis=1).nonzero()[0]
+    return int(rows[-1] - rows[0] + 1) if len(rows) else 0
+
+
+def axis_rows(picture: np.ndarray) -> list[tuple[int, int]]:
+    """First and last row of the frames around the axes, from their black lines across half of the picture and more."""
+    lines = ((picture < 60).all(axis=2).mean(axis=1) > 0.5).nonzero()[0].tolist()
+    edges = [row for row in lines if row - 1 not in lines]
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def test_error_bars_reach_from_low_to_high(tmp_path: Path) -> None:
+    values, names = {"generated": [0.4] * 3, "floor": [0.0] * 3}, list("abc")
+    save_class_bars(values, names, tmp_path / "plain.png", "title")
+    save_class_bars(values, names, tmp_path / "bars.png", "title", {"generated": [(0.2, 0.8)] * 3})
+    plain, bars = pixels(tmp_path / "plain.png"), pixels(tmp_path / "bars.png")
+    assert plain.shape == bars.shape
+    changed = (plain != bars).any(axis=(1, 2)).nonzero()[0]
+    ((top, bottom),) = axis_rows(plain)
+    height = bottom - top
+    assert abs(bottom - changed[0] - 0.8 / 1.02 * height) < 3
+    assert abs(bottom - changed[-1] - 0.2 / 1.02 * height) < 3
+    # Thin, with a cap at either end: no bar has moved.
+    assert 0 < (plain != bars).any(axis=(0, 2)).mean() < 0.1
+    save_class_bars(values, names, tmp_path / "none.png", "title", None, 1.02)
+    assert (tmp_path / "none.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+
+
+def test_an_interval_may_lie_beside_its_value_or_be_unknown(tmp_path: Path) -> None:
+    above, unknown = (0.7, 0.8), (float("nan"), float("nan"))
+    save_class_bars({"real": [0.4, 0.4]}, list("ab"), tmp_path / "bars.png", "title", {"real": [above, unknown]})
+    save_class_bars({"real": [0.4, 0.4]}, list("ab"), tmp_path / "plain.png", "title")
+    plain, bars = pixels(tmp_path / "plain.png"), pixels(tmp_path / "bars.png")
+    ((top, bottom),) = axis_rows(plain)
+    changed = (plain != bars).any(axis=(1, 2)).nonzero()[0]
+    assert abs(bottom - changed[0] - 0.8 / 1.02 * (bottom - top)) < 3
+    assert abs(bottom - changed[-1] - 0.7 / 1.02 * (bottom - top)) < 3
+    assert not (plain != bars)[:, plain.shape[1] // 2 + 20 :].any()
+
+
+def test_the_limit_is_the_top_of_the_axis(tmp_path: Path) -> None:
+    heights = {}
+    for limit in (40.0, 20.0, None):
+        save_class_bars({"real": [10.0, 10.0]}, list("ab"), tmp_path / "bars.png", "title", limit=limit)
+        picture = pixels(tmp_path / "bars.png")
+        ((top, bottom),) = axis_rows(picture)
+        # Not the legend's patch, above the axes.
+        heights[limit] = extent(picture[top : bottom + 1], BLUE) / (bottom - top)
+    assert abs(heights[40.0] - 0.25) < 0.02
+    assert abs(heights[20.0] - 0.5) < 0.02
+    assert abs(heights[None] - 1 / 1.05) < 0.02  # matplotlib's margin
+
+
+def test_a_bar_above_the_limit_has_its_value_written_on_it(tmp_path: Path) -> None:
+    pictures = []
+    for value in (1.0, 137.2, 202.4):
+        save_class_bars({"floor": [value, 0.5]}, list("ab"), tmp_path / "bars.png", "title", limit=1.0)
+        pictures.append(pixels(tmp_path / "bars.png"))
+    full, first, second = pictures
+    assert full.shape == first.shape == second.shape
+    changed = (full != first).any(axis=2)
+    assert 20 < changed.sum() < 1000
+    assert (first != second).any()
+    ((top, _),) = axis_rows(full)
+    rows = changed.any(axis=1).nonzero()[0]
+    assert top < rows[0] < top + 10
+    assert not changed[:, full.shape[1] // 2 :].any()
+
+
+PANELS = [
+    Panel("F1", {"generated": [0.5, 0.7], "floor": [0.1, 0.1]}, {"generated": [(0.4, 0.6), (0.6, 0.8)]}),
+    Panel("Distance", {"generated": [3.0, 9.0], "real (ceiling)": [1.0, 2.0], "floor": [8.0, 9.0]}, limit=None),
+    Panel("F1 (GAN-train)", {"floor": [0.5, 0.5]}),
+]
+
+
+def test_panels_stand_under_each_other_with_one_colour_a_series(tmp_path: Path) -> None:
+    save_class_panels(PANELS, ("Bag", "Coat"), tmp_path / "panels.png")
+    picture = pixels(tmp_path / "panels.png")
+    assert picture.shape == (990, 660, 3)
+    axes = axis_rows(picture)
+    assert len(axes) == 3
+    heights = [bottom - top for top, bottom in axes]
+    assert max(heights) - min(heights) <= 1
+    # Colours go by where a series is named first: generated, floor, real.
+    blues, oranges, greens = (
+        [extent(picture[top : bottom + 1], colour) / (bottom - top) for top, bottom in axes]
+        for colour in (BLUE, ORANGE, GREEN)
+    )
+    assert blues == pytest.approx([0.7 / 1.02, 1 / 1.05, 0], abs=0.02)
+    assert oranges == pytest.approx([0.1 / 1.02, 1 / 1.05, 0.5 / 1.02], abs=0.02)
+    assert greens == pytest.approx([0, 2 / 9 / 1.05, 0], abs=0.02)
+    legend = picture[: axes[0][0]]
+    assert all(extent(legend, colour) for colour in (BLUE, ORANGE, GREEN))
+    # The classes are named below the last panel only; between two, there is no more than the next one's title.
+    assert axes[1][0] - axes[0][1] == axes[2][0] - axes[1][1] < 50
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_panels_make_the_figure_higher_and_classes_wider(count: int, tmp_path: Path) -> None:
+    names = [f"class {n}" for n in range(4 * count)]
+    panels = [Panel("title", {"real": [0.5] * len(names)})] * count
+    save_class_panels(panels, names, tmp_path / "panels.png")
+    height, width, _ = pixels(tmp_path / "panels.png").shape
+    assert (height, width) == (int(110 * (1.2 + 2.6 * count) + 0.5), int(110 * max(6, 2 + 3.6 * count) + 0.5))
+
+
+def test_bars_and_panels_have_the_same_bytes_twice(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save_class_panels(PANELS, ("Bag", "Coat"), tmp_path / f"panels_{name}.png")
+        save_class_bars(
+            PANELS[0].values, ("Bag", "Coat"), tmp_path / f"bars_{name}.png", "title", PANELS[0].intervals, 2.0
+        )
+    for kind in ("panels", "bars"):
+        assert (tmp_path / f"{kind}_a.png").read_bytes() == (tmp_path / f"{kind}_b.png").read_bytes()
+
+
+def test_bars_that_do_not_fit_the_classes_are_refused(tmp_path: Path) -> None:
+    path, names = tmp_path / "bars.png", ("a", "b")
+    with pytest.raises(ValueError, match="title: real has 1 entries for 2 classes"):
+        save_class_bars({"real": [0.5]}, names, path, "title")
+    with pytest.raises(ValueError, match="title: real has 3 entries for 2 classes"):
+        save_class_bars({"real": [0.5, 0.5]}, names, path, "title", {"real": [(0, 1)] * 3})
+    with pytest.raises(ValueError, match="intervals of \\['floor'\\]"):
+        save_class_panels([Panel("F1", {"real": [0.5, 0.5]}, {"floor": [(0, 1)] * 2})], names, path)
+    with pytest.raises(ValueError, match="negative"):
+        save_class_bars({"real": [0.5, 0.5]}, names, path, "title", {"real": [(0.6, 0.4)] * 2})
+    with pytest.raises(ValueError, match="no panels"):
+        save_class_panels([], names, path)
+    with pytest.raises(ValueError, match="F1: series"):
+        save_class_panels([Panel("F1", {})], names, path)
+    assert not path.exists()
