@@ -41,12 +41,6 @@ def test_the_digits_are_caught_as_the_document_says() -> None:
     assert said == caught(found())
 
 
-def test_the_document_says_nothing_of_the_digits_that_the_larger_images_do_not_bear_out() -> None:
-    for cells in documented().values():
-        for cell in cells.values():
-            assert "**" in cell or "●" not in cell
-
-
 @pytest.mark.parametrize("cheat", CHEATS)
 def test_every_cheat_is_caught_by_some_number(cheat: str) -> None:
     assert sum(cheats[cheat] for cheats in caught(found()).values()) >= 2
