@@ -18,7 +18,7 @@ RANGE_DIFFERENCE = 26
 def need(count: int, at_least: int, what: str) -> None:
     """Raise a UserError where there are too few images for a metric."""
     if count < at_least:
-        raise UserError(f"{what}: {at_least} images or more are needed, there are {count}; raise evaluate.samples")
+        raise UserError(f"{what}: needs at least {at_least} images, there are {count}; raise evaluate.samples")
 
 
 def checked_images(generator: Generator, labels: Tensor, seeds: Tensor, real: Tensor) -> tuple[Tensor, list[str]]:

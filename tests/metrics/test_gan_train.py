@@ -71,5 +71,5 @@ def test_too_few_images_of_a_class_are_refused() -> None:
     train = digits().train
     some = train.labels != 3
     generated = as_generated(train.images[some], train.labels[some])
-    with pytest.raises(UserError, match="GAN-train accuracy, of each class: 2 images or more are needed, there are 0"):
+    with pytest.raises(UserError, match="GAN-train accuracy, of each class: needs at least 2 images, there are 0"):
         gan_train(generated, real_images().scored("test"), fit=fit)

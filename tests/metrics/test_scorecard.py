@@ -1,116 +1,109 @@
-import functools
-
 import pytest
 import torch
+from torch import Tensor
 
-from src.metrics import scorecard as scorecard_module
-from src.metrics.scorecard import ValidationJudge, scorecard
-from src.metrics.scored import score_images
-from src.networks.interface import Generator
-from src.networks.sampling import generate
-from tests.metrics.features import scored
-from tests.networks.tiny import pair
-from tests.training.digits import classifier, digits, judge
+from src.metrics.catalogue import BY_CLASS, CATALOGUE
+from src.metrics.memorisation import nearest_training
+from src.metrics.scorecard import Metric, all_metrics, quick_metrics, scorecard, values
+from src.metrics.scored import Scored, score_images
+from tests.metrics.features import resampled, scored, together
+from tests.metrics.test_judge import NAMES
+from tests.training.digits import classifier, digits, real_images
 
-NAMES = {
-    "classifier_score",
-    "frechet_classifier_distance",
-    "frechet_joint_distance",
-    "agreement",
-    "precision",
-    "recall",
-    "density",
-    "coverage",
+NEIGHBOURS = {"precision", "recall", "density", "coverage"}
+CLASSES = {
+    f"{name}_by_class"
+    for name in ("gan_test_precision", "gan_test_recall", "gan_test_f1", "frechet_classifier_distance")
 }
 
 
-def generator(seed: int = 0) -> Generator:
-    return pair("mlp", "concat", class_count=10, seed=seed)[0]
+def short(generated: Scored, real: Scored, nearest_k: int = 5) -> dict[str, float]:
+    return values(scorecard(all_metrics(nearest_k), generated, real))
 
 
 def test_the_scorecard_has_every_number_once() -> None:
-    values = scorecard(scored(seed=1), scored(seed=2))
-    assert values.keys() == NAMES
-    assert all(type(value) is float for value in values.values())
-    more = scorecard(scored(seed=1), scored(seed=2), nearest_k=20)
-    assert {name for name in NAMES if more[name] != values[name]} <= {"precision", "recall", "density", "coverage"}
-    assert more["density"] != values["density"]
+    quick = scorecard(quick_metrics(5), scored(seed=1), scored(seed=2))
+    assert quick.keys() == NAMES | CLASSES
+    found = scorecard(all_metrics(5), scored(seed=1), scored(seed=2))
+    assert found.keys() == NAMES | CLASSES | {"kernel_classifier_distance", "class_imbalance"}
+    assert all(torch.equal(found[name], rows) for name, rows in quick.items())
+    assert all(rows.dtype == torch.float64 for rows in found.values())
+
+
+def test_the_number_of_neighbours_changes_nothing_else() -> None:
+    found, more = (short(scored(seed=1), scored(seed=2), nearest_k) for nearest_k in (5, 20))
+    assert {name for name in found if more[name] != found[name]} <= NEIGHBOURS
+    assert more["density"] != found["density"]
+
+
+def test_numbers_come_in_the_order_of_the_catalogue_whatever_that_of_the_metrics() -> None:
+    metrics: tuple[Metric, ...] = all_metrics(5)
+    found = list(scorecard(metrics, scored(seed=1), scored(seed=2)))
+    assert list(scorecard(metrics[::-1], scored(seed=1), scored(seed=2))) == found
+    order = list(CATALOGUE)
+    places = [order.index(name.removesuffix(BY_CLASS)) for name in found]
+    assert places == sorted(places)
+
+
+def test_values_are_the_first_rows_of_the_overall_numbers() -> None:
+    rows = scorecard(all_metrics(5), resampled(scored(seed=1)), resampled(scored(seed=2)))
+    assert all(some.shape[0] == 4 for some in rows.values())
+    found = values(rows)
+    assert found.keys() == rows.keys() - CLASSES
+    assert all(type(number) is float and number == float(rows[name][0]) for name, number in found.items())
+
+
+def test_resamples_do_not_change_the_value() -> None:
+    plain = scorecard(all_metrics(5), scored(200, seed=1), scored(seed=2))
+    with_rows = scorecard(all_metrics(5), resampled(scored(200, seed=1)), resampled(scored(seed=2)))
+    for name, rows in plain.items():
+        assert rows[0].tolist() == pytest.approx(with_rows[name][0].tolist(), rel=1e-12)
+
+
+def test_without_labels_there_are_no_numbers_about_them() -> None:
+    every = scorecard(all_metrics(5), scored(seed=1), scored(seed=2))
+    some = scorecard(all_metrics(5), scored(seed=1), scored(seed=2), conditional=False)
+    assert some.keys() == {name for name in NAMES if not CATALOGUE[name].labelled} | {
+        "kernel_classifier_distance",
+        "class_imbalance",
+    }
+    assert all(torch.equal(rows, every[name]) for name, rows in some.items())
+    # They do not depend on what the images were made for.
+    generated = scored(seed=1)
+    other = Scored(generated.features, generated.logits, generated.labels.flip(0), generated.train_distances)
+    again = scorecard(all_metrics(5), other, scored(seed=2), conditional=False)
+    assert all(rows.tolist() == pytest.approx(some[name].tolist(), rel=1e-9) for name, rows in again.items())
+
+
+def beside(one: Scored) -> Scored:
+    return one.beside(nearest_training(one.features, real_images().scored("train").features)[0])
 
 
 def test_real_images_score_better_than_noise() -> None:
     validation, test = digits().validation, digits().test
-    real = score_images(classifier(), test.images[:240], test.labels[:240])
-    good = scorecard(score_images(classifier(), validation.images, validation.labels), real)
+    real = beside(score_images(classifier(), test.images[:240], test.labels[:240]))
+    good = short(real_images().scored("validation"), real)
     noise = torch.randint(0, 256, (240, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    bad = scorecard(score_images(classifier(), noise, validation.labels), real)
-    # Precision alone cannot tell: a classifier that knows digits only sees noise in the midst of them.
-    for name in NAMES - {"precision"}:
-        lower = "distance" in name
+    bad = short(beside(score_images(classifier(), noise, validation.labels)), real)
+    # Precision alone cannot tell: a classifier that knows digits only sees noise in the midst of them. Nor can memorisation.
+    for name in good.keys() - {"precision", "memorisation", "copied_share"}:
+        lower = CATALOGUE[name].better == "lower"
         assert good[name] < 0.3 * bad[name] if lower else good[name] > 1.3 * bad[name], name
+    assert good["memorisation"] == pytest.approx(0.5, abs=0.08)
 
 
-def test_the_judge_scores_images_of_its_seeds_and_the_validation_labels() -> None:
-    made, validation = generator(), digits().validation
-    images = generate(made, validation.labels, torch.arange(240))
-    real = score_images(classifier(), validation.images, validation.labels)
-    expected = scorecard(score_images(classifier(), images, validation.labels), real)
-    values = judge()(made)
-    assert values == {"score": expected["frechet_joint_distance"], **expected}
-    assert values["score"] > 1
-
-
-def test_the_judge_gives_the_same_bits_each_time() -> None:
+@pytest.mark.parametrize("size", [1, 7, 100, 239])
+def test_every_number_and_resample_has_the_same_bits_whatever_chunks_the_images_are_scored_in(size: int) -> None:
     validation = digits().validation
-    first = judge()(generator())
-    torch.manual_seed(123)
-    judge()(generator(seed=1))
-    assert judge()(generator()) == first
-    again = ValidationJudge(classifier(), validation.images, validation.labels, samples=240)
-    assert again(generator()) == first
-    assert judge()(generator(seed=1)) != first
 
+    def whole_card(chunk: int) -> dict[str, Tensor]:
+        pairs = zip(validation.images.split(chunk), validation.labels.split(chunk), strict=True)
+        parts = [score_images(classifier(), *some) for some in pairs]
+        one = together(parts)
+        return scorecard(
+            all_metrics(5), resampled(beside(one), seed=1), resampled(real_images().scored("test"), seed=2)
+        )
 
-@pytest.mark.parametrize("batch_size", [1, 7, 240])
-def test_the_judge_does_not_depend_on_the_batch_size(batch_size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = judge()(generator())
-    monkeypatch.setattr(scorecard_module, "generate", functools.partial(generate, batch_size=batch_size))
-    monkeypatch.setattr(scorecard_module, "score_images", functools.partial(score_images, batch_size=batch_size))
-    assert judge()(generator()) == pytest.approx(expected, rel=1e-3, abs=1e-3)
-
-
-def test_the_judge_leaves_the_generator_as_it_was() -> None:
-    made = generator()
-    before = {name: value.clone() for name, value in made.state_dict().items()}
-    judge()(made)
-    assert made.training
-    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
-
-
-def test_the_judge_uses_at_most_so_many_images() -> None:
-    validation = digits().validation
-    short = ValidationJudge(classifier(), validation.images, validation.labels, samples=100, nearest_k=3)
-    assert len(short.real) == 100
-    assert torch.equal(short.real.labels, validation.labels[:100])
-    values = short(generator())
-    images = generate(generator(), validation.labels[:100], torch.arange(100))
-    expected = scorecard(score_images(classifier(), images, validation.labels[:100]), short.real, nearest_k=3)
-    assert values["density"] == expected["density"]
-    assert len(ValidationJudge(classifier(), validation.images, validation.labels, samples=999).real) == 240
-
-
-def test_diversity_is_about_one_for_real_images_and_zero_for_one_image_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
-    train = digits().train
-    real = [train.images[train.labels == label] for label in range(10)]
-
-    def from_data(repeated: bool) -> functools.partial[torch.Tensor]:
-        def take(network: Generator, labels: torch.Tensor, seeds: torch.Tensor) -> torch.Tensor:
-            return torch.stack([real[label][0 if repeated else index % 20] for index, label in enumerate(labels)])
-
-        return functools.partial(take)
-
-    monkeypatch.setattr(scorecard_module, "generate", from_data(repeated=False))
-    diversity = judge().diversity(generator())
-    assert diversity.shape == (10,)
-    assert ((diversity > 0.6) & (diversity < 1.5)).all(), diversity
-    monkeypatch.setattr(scorecard_module, "generate", from_data(repeated=True))
-    assert (judge().diversity(generator()) == 0).all()
+    expected = whole_card(240)
+    for name, rows in whole_card(size).items():
+        assert torch.equal(rows, expected[name]), name
