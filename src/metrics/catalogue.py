@@ -26,7 +26,6 @@ CATALOGUE = {
     "gan_train_precision": About("GAN-train precision", "higher", labelled=True),
     "gan_train_recall": About("GAN-train recall", "higher", labelled=True),
     "gan_train_f1": About("GAN-train F1", "higher", labelled=True),
-    "frechet_classifier_distance_by_class": About("Frechet classifier distance", "lower", highest=inf, labelled=True),
     "frechet_classifier_distance": About("Frechet classifier distance", "lower", highest=inf),
     "frechet_joint_distance": About("Frechet joint distance", "lower", highest=inf, labelled=True),
     "kernel_classifier_distance": About("Kernel classifier distance", "lower", lowest=-inf, highest=inf),
@@ -38,7 +37,6 @@ CATALOGUE = {
     "memorisation": About("Memorisation", "lower"),
     "copied_share": About("Copied share", "lower"),
     "class_imbalance": About("Class imbalance", "lower"),
-    "class_share_by_class": About("Share", None),
     "reconstruction_mse": About("Reconstruction MSE", "lower", highest=inf),
     "reconstruction_r2": About("Reconstruction R2", "higher", lowest=-inf),
     "frechet_inception_distance": About("FID", "lower", highest=inf),
@@ -47,8 +45,13 @@ CATALOGUE = {
 }
 BY_CLASS = "_by_class"
 """ends the name of a number that there is for each class"""
+CLASSES_ALONE = {
+    "frechet_classifier_distance_by_class": About("Frechet classifier distance", "lower", highest=inf, labelled=True),
+    "class_share_by_class": About("Share", None),
+}
+"""numbers by class that differ from those over all classes in more than that"""
 
 
 def about(name: str) -> About:
     """The entry of a number; one by class that has none of its own has that of the number over all classes."""
-    return CATALOGUE.get(name) or CATALOGUE[name.removesuffix(BY_CLASS)]
+    return CLASSES_ALONE.get(name) or CATALOGUE[name.removesuffix(BY_CLASS)]

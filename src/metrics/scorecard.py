@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor
 
-from src.metrics.catalogue import CATALOGUE, about
+from src.metrics.catalogue import BY_CLASS, CATALOGUE, CLASSES_ALONE, about
 from src.metrics.class_balance import class_balance
 from src.metrics.classifier_score import classifier_score
 from src.metrics.frechet import frechet_distances
@@ -35,8 +35,8 @@ def all_metrics(nearest_k: int) -> tuple[Metric, ...]:
 def scorecard(metrics: Iterable[Metric], generated: Scored, real: Scored, *, conditional: bool = True) -> Rows:
     """The rows of every number, in the catalogue's order; those about labels only for a ``conditional`` generator."""
     found = {name: rows for metric in metrics for name, rows in metric(generated, real).items()}
-    order = list(CATALOGUE.values())
-    names = sorted(found, key=lambda name: order.index(about(name)))
+    order = [*CATALOGUE, *CLASSES_ALONE]
+    names = sorted(found, key=lambda name: order.index(name if name in order else name.removesuffix(BY_CLASS)))
     return {name: found[name] for name in names if conditional or not about(name).labelled}
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 from src.metrics.bootstrap import resamples
 from src.metrics.scored import Scored
 
-
 NAMES = ("features", "logits", "labels")
 
 

@@ -88,7 +88,5 @@ def test_the_range_leaves_out_the_rarest_pixels() -> None:
 
 def test_too_few_images_name_the_metric_and_the_parameter() -> None:
     need(6, 6, "anything")
-    with pytest.raises(
-        UserError, match=r"precision: needs at least 6 images, there are 5; raise evaluate\.samples"
-    ):
+    with pytest.raises(UserError, match=r"precision: needs at least 6 images, there are 5; raise evaluate\.samples"):
         need(5, 6, "precision")
