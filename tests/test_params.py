@@ -66,7 +66,8 @@ def test_a_whole_number_is_a_float_where_a_float_is_due(tmp_path: Path) -> None:
         ("register_: {}", "register_: unknown parameter; did you mean register?"),
         (
             "evaluate: {zzz: 1}",
-            "evaluate.zzz: unknown parameter; allowed are samples, nearest_k, seed, ",
+            "evaluate.zzz: unknown parameter; allowed are samples, nearest_k, seed, resamples, gan_train, "
+            "reconstructions, inception_weights",
         ),
         (
             "3: 4",
