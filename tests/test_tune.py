@@ -65,7 +65,11 @@ def digits_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         fetch("digits", None, paths.RAW)
         store.split_and_save(read_raw("digits", paths.RAW), params.data, paths.PREPARED)
         data = store.load(paths.PREPARED)
-        save_network(fit_classifier(params.classifier, data, data.train.images.device), paths.CLASSIFIER, "classifier")
+        save_network(
+            fit_classifier(params.classifier, data.train, len(data.class_names), data.train.images.device),
+            paths.CLASSIFIER,
+            "classifier",
+        )
         connect()
     return folder
 

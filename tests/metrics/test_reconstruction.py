@@ -73,7 +73,9 @@ def test_the_search_finds_images_that_the_generator_made(family: str) -> None:
     found = latent_search(generator, made, labels)
     others = generate(generator, labels, 2000 + torch.arange(12))
     error, by_chance = ((one.float() - made.float()).square().mean() for one in (found, others))
-    assert error < max(0.1, 0.02 * by_chance)  # an untrained generator varies little; rounding leaves 1 / 12
+    assert float(error) < max(
+        0.1, 0.02 * float(by_chance)
+    )  # an untrained generator varies little; rounding leaves 1 / 12
     assert torch.equal(latent_search(generator, made, labels), found)
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
     assert all(parameter.grad is None for parameter in generator.parameters())
