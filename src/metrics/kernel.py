@@ -16,8 +16,9 @@ def kernel_classifier_distance(generated: Scored, real: Scored) -> dict[str, Ten
     """The squared maximum mean discrepancy under the kernel (x.y / D + 1)^3; 0 for equal distributions, lower is better.
 
     The unbiased estimator (Binkowski et al. 2018), over all images at once and not in random subsets: it may be a little
-    below 0, and its expectation does not depend on the number of samples. In a resample, an image is not compared with its
-    own copies.
+    below 0, and its expectation does not depend on the number of samples. Where classes have a fixed size, it is lower by
+    2 / N of what two images of one class are more alike than any two. In a resample, an image is not compared with its own
+    copies.
     """
     need(min(len(generated), len(real)), 2, "the kernel classifier distance")
     ours, theirs = generated.features.double(), real.features.double()

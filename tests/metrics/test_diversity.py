@@ -25,3 +25,9 @@ def test_one_image_repeated_has_none_and_a_single_image_is_unknown() -> None:
     spread = class_spread(scored(torch.ones(6, 4), [0, 0, 0, 0, 0, 1]), 3)
     assert spread[0] == 0
     assert spread[1:].isnan().all()
+
+
+def test_two_images_have_their_distance() -> None:
+    spread = class_spread(scored(torch.tensor([[0.0, 0], [3, 4], [7, 7]]), [2, 2, 0]), 3)
+    assert float(spread[2]) == 5
+    assert spread[:2].isnan().all()
