@@ -1,7 +1,8 @@
 """Frechet distances in the auxiliary classifier's features: overall, of each class, and with the label joined."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from src.metrics.validity import need
 
 CHUNK_ELEMENTS = 2**23
 """of the second moments held at once: 64 MB in float64"""
+KEPT_ELEMENTS = 2**26
+"""of the roots of the real images that are kept for the next set of generated ones: 512 MB"""
 
 
 def frechet_distances(generated: Scored, real: Scored) -> dict[str, Tensor]:
@@ -26,9 +29,11 @@ def frechet_distances(generated: Scored, real: Scored) -> dict[str, Tensor]:
     need(min(len(generated), len(real)), 2, "the Frechet distances")
     centre = real.features.double().mean(dim=0)
     label_scale = float(real.features.double().norm(dim=1).mean())
-    theirs = real.keep(
-        "frechet", lambda: [[one.rooted() for one in some] for some in _gaussians(real, centre, label_scale)]
+    theirs: Iterable[Sequence[_Rooted]] = (
+        [one.rooted() for one in some] for some in _gaussians(real, centre, label_scale)
     )
+    if len(real.weights) * real.class_count * real.features.shape[1] ** 2 <= KEPT_ELEMENTS:
+        theirs = real.keep("frechet", partial(list, theirs))
     ours = _gaussians(generated, centre, label_scale)
     chunks = [
         [one.distance(other) for one, other in zip(*pair, strict=True)] for pair in zip(ours, theirs, strict=True)

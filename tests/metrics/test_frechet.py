@@ -246,3 +246,11 @@ def test_a_generator_that_ignores_its_label_is_caught_by_the_joint_distance_alon
     half[::2] = test.labels[::2]
     partly = joint(Scored(real.features, real.logits, half), real)
     assert 0.1 * ignored < partly < 0.7 * ignored
+
+
+def test_what_is_not_kept_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    generated, real = resampled(scored(seed=1, shift=0.3)), resampled(scored(seed=2))
+    kept = frechet_distances(generated, real)
+    monkeypatch.setattr(frechet, "KEPT_ELEMENTS", 0)
+    again = frechet_distances(generated, resampled(scored(seed=2)))
+    assert all(torch.equal(again[name], rows) for name, rows in kept.items())
