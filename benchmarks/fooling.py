@@ -8,7 +8,6 @@ by this, and a test holds it against the digits.
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -21,16 +20,16 @@ from src.device import pick_device
 from src.errors import run_command
 from src.metrics.bootstrap import Estimate, estimate, resamples
 from src.metrics.catalogue import BY_CLASS, CATALOGUE
-from src.metrics.gan_train import gan_train
+from src.metrics.evaluation import chosen_metrics
 from src.metrics.judge import ValidationJudge
 from src.metrics.memorisation import nearest_training
 from src.metrics.real_images import RealImages
-from src.metrics.reconstruction import nearest_image, reconstruction
-from src.metrics.scorecard import Metric, all_metrics, scorecard
+from src.metrics.reconstruction import nearest_image
+from src.metrics.scorecard import scorecard
 from src.metrics.scored import Scored, score_images
 from src.networks.description import load_classifier
 from src.networks.interface import Classifier
-from src.params import load_params
+from src.params import Evaluate, load_params
 from src.training.classifier import fit_classifier
 
 SMOOTH = 10
@@ -114,10 +113,12 @@ def estimates(
         scored = score_images(real_images.classifier, images, real.labels)
         sources[name] = scored.beside(nearest_training(scored.features, train)[0])
     real = real.resampled(resamples(real.labels, rows, 1))
-    found = {}
+    settings, found = Evaluate(nearest_k=nearest_k), {}
     for name, one in sources.items():
         scored = one.resampled(resamples(one.labels, rows, 0))
-        numbers = scorecard(_metrics(scored, fit, nearest_k), scored, real)
+        assert scored.images is not None
+        chosen = chosen_metrics(settings, nearest_image(scored.images, scored.labels), fit)
+        numbers = scorecard(chosen, scored, real)
         found[name] = {
             number: estimate(some, CATALOGUE[number].lowest, CATALOGUE[number].highest)
             for number, some in numbers.items()
@@ -132,12 +133,6 @@ def _shown(train: Split, held_out: Scored) -> Real:
     confidence = held_out.logits.softmax(dim=1)
     mine = F.one_hot(held_out.labels, held_out.class_count).bool()
     return Real(train, Split(held_out.images, held_out.labels), confidence.where(mine, 0).argmax(dim=0))
-
-
-def _metrics(scored: Scored, fit: Callable[[Split, Split], Classifier], nearest_k: int) -> Sequence[Metric]:
-    assert scored.images is not None
-    rebuild = nearest_image(scored.images, scored.labels)
-    return *all_metrics(nearest_k), partial(reconstruction, rebuild=rebuild, count=100), partial(gan_train, fit=fit)
 
 
 def caught(found: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, bool]]:

@@ -96,7 +96,7 @@ def evaluate(
         rebuild = partial(latent_search, generator) if source == "generated" else _nearest(one, conditional=conditional)
         began = time.perf_counter()
         chosen = [
-            *_metrics(settings, rebuild, fit if conditional else None),
+            *chosen_metrics(settings, rebuild, fit if conditional else None),
             *([inception_metric] if inception else []),
         ]
         rows[source] = scorecard(_interruptible(chosen), scored[source], real, conditional=conditional)
@@ -126,8 +126,10 @@ def _nearest(scored: Scored, *, conditional: bool) -> Rebuild:
     return nearest_image(scored.images, scored.labels if conditional else None)
 
 
-def _metrics(settings: Evaluate, rebuild: Rebuild, fit: Callable[[Split, Split], Classifier] | None) -> list[Metric]:
-    """Every metric that the settings ask for, but for those of the Inception network."""
+def chosen_metrics(
+    settings: Evaluate, rebuild: Rebuild, fit: Callable[[Split, Split], Classifier] | None
+) -> list[Metric]:
+    """Every metric that the settings ask for, but those of the Inception network; GAN-train only with a ``fit``."""
     chosen = [*all_metrics(settings.nearest_k)]
     if settings.reconstructions:
         chosen.append(partial(reconstruction, rebuild=rebuild, count=settings.reconstructions))

@@ -48,12 +48,8 @@ def frechet_distances(generated: Scored, real: Scored) -> dict[str, Tensor]:
 
 def frechet_distance(generated: Tensor, real: Tensor) -> float:
     """The Frechet distance between features (N, D) and (M, D), labels aside."""
-    centre = real.double().mean(dim=0)
-    ours, theirs = (
-        _fit(*_moments(features.double() - centre, features.new_ones(1, len(features), dtype=torch.float64)))
-        for features in (generated, real)
-    )
-    return float(ours.distance(theirs.rooted()))
+    once = (features.new_ones(1, len(features), dtype=torch.float64) for features in (generated, real))
+    return float(next(frechet_rows(generated, real, *once)))
 
 
 def frechet_rows(generated: Tensor, real: Tensor, weights: Tensor, real_weights: Tensor) -> Iterator[Tensor]:

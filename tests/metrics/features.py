@@ -9,6 +9,17 @@ from src.metrics.bootstrap import resamples
 from src.metrics.scored import Scored
 
 NAMES = ("features", "logits", "labels")
+UNLABELLED = {
+    "frechet_classifier_distance",
+    "classifier_score",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "memorisation",
+    "copied_share",
+}
+"""The judge's numbers that are not about labels."""
 
 
 def scored(count: int = 300, size: int = 6, classes: int = 4, seed: int = 0, shift: float = 0.0) -> Scored:

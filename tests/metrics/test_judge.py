@@ -13,7 +13,7 @@ from src.metrics.scorecard import quick_metrics, scorecard, values
 from src.metrics.scored import Scored, score_images
 from src.networks.interface import Classifier, Generator
 from src.networks.sampling import generate
-from tests.metrics.features import together
+from tests.metrics.features import UNLABELLED, together
 from tests.networks.tiny import pair
 from tests.training.digits import classifier, digits, judge, real_images
 
@@ -22,15 +22,8 @@ NAMES = {
     "gan_test_precision",
     "gan_test_recall",
     "gan_test_f1",
-    "frechet_classifier_distance",
     "frechet_joint_distance",
-    "classifier_score",
-    "precision",
-    "recall",
-    "density",
-    "coverage",
-    "memorisation",
-    "copied_share",
+    *UNLABELLED,
 }
 
 
