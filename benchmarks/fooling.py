@@ -1,4 +1,4 @@
-"""Which metric catches which way of cheating? ``python -m benchmarks.fooling [--samples N] [--markdown]``
+"""Which metric catches which way of cheating? ``python -m benchmarks.fooling [--samples N]``
 
 Sets of images that a bad generator could give are scored like a generator's, beside real held-out images. A metric catches a
 cheat where its 95 % interval lies wholly on the worse side of that of the real images. The table in docs/scorecard.md is made

@@ -104,7 +104,8 @@ def _gaussians(scored: Scored, centre: Tensor, label_scale: float) -> Iterator[t
     members = [(scored.labels == label).nonzero()[:, 0] for label in range(classes)]
     for weights in scored.weights.split(max(1, CHUNK_ELEMENTS // (classes * features.shape[1] ** 2))):
         by_class = (_moments(features[places], weights[:, places]) for places in members)
-        counts, sums, products = (torch.stack(moments, dim=1) for moments in zip(*by_class, strict=True))
+        # On the CPU: a GPU takes the eigenvalues of so many small matrices one after another, and slower.
+        counts, sums, products = (torch.stack(moments, dim=1).cpu() for moments in zip(*by_class, strict=True))
         across, labels = label_scale * sums, label_scale**2 * torch.diag_embed(counts)
         joint = torch.cat([torch.cat([products.sum(1), across.mT], dim=2), torch.cat([across, labels], dim=2)], dim=1)
         joint_sums = torch.cat([sums.sum(1), label_scale * counts], dim=1)

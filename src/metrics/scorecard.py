@@ -33,7 +33,13 @@ def all_metrics(nearest_k: int) -> tuple[Metric, ...]:
 
 
 def scorecard(metrics: Iterable[Metric], generated: Scored, real: Scored, *, conditional: bool = True) -> Rows:
-    """The rows of every number, in the catalogue's order; those about labels only for a ``conditional`` generator."""
+    """The rows of every number, in the catalogue's order; those about labels only for a ``conditional`` generator.
+
+    Raises ValueError when the two have not the same number of resamples.
+    """
+    if len(generated.weights) != len(real.weights):
+        ours, theirs = (len(one.weights) - 1 for one in (generated, real))
+        raise ValueError(f"{ours} resamples of the generated images, {theirs} of the real ones")
     found = {name: rows for metric in metrics for name, rows in metric(generated, real).items()}
     order = [*CATALOGUE, *CLASSES_ALONE]
     names = sorted(found, key=lambda name: order.index(name if name in order else name.removesuffix(BY_CLASS)))

@@ -73,23 +73,6 @@ class Panel:
     """the top of the y axis, or None to fit the bars; a higher bar is cut off, and its value written on it"""
 
 
-def save_class_bars(
-    values: Mapping[str, Sequence[float]],
-    class_names: Sequence[str],
-    path: Path,
-    title: str,
-    intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None,
-    limit: float | None = 1.02,
-) -> None:
-    """Grouped bars, as :class:`Panel` says. Raises ValueError unless a series has one value and interval a class."""
-    figure = Figure(figsize=(2 + 0.9 * len(class_names), 3.8), layout="constrained")
-    axes = figure.subplots()
-    _bars(axes, Panel(title, values, intervals, limit), class_names, _colours([*values]))
-    axes.set_xticks(range(len(class_names)), class_names, rotation=30, ha="right")
-    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=len(values), fontsize=9, frameon=False)
-    figure.savefig(path, dpi=110)
-
-
 def save_class_panels(panels: Sequence[Panel], class_names: Sequence[str], path: Path) -> None:
     """Bar charts under each other, with the classes named once below and one legend: a series has one colour in all.
 

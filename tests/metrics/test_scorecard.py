@@ -59,6 +59,14 @@ def test_resamples_do_not_change_the_value() -> None:
         assert rows[0].tolist() == pytest.approx(with_rows[name][0].tolist(), rel=1e-12)
 
 
+def test_resamples_of_one_side_alone_are_refused() -> None:
+    generated, real = scored(seed=1), scored(seed=2)
+    drawn = resampled(generated)
+    count = len(drawn.weights) - 1
+    with pytest.raises(ValueError, match=f"{count} resamples of the generated images, 0 of the real ones"):
+        short(drawn, real)
+
+
 def test_without_labels_there_are_no_numbers_about_them() -> None:
     every = scorecard(all_metrics(5), scored(seed=1), scored(seed=2))
     some = scorecard(all_metrics(5), scored(seed=1), scored(seed=2), conditional=False)
