@@ -10,7 +10,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-LIBRARIES = ("torch", "torchvision", "torchmetrics", "numpy", "scikit-learn", "mlflow", "dvc", "optuna")
+LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy", "scikit-learn", "mlflow", "dvc", "optuna")
 NOT_SOURCE = (":(exclude)dvc.lock",)
 """DVC writes dvc.lock while the pipeline runs; its hashes are recorded on their own."""
 
