@@ -132,7 +132,7 @@ def share_of_gap(name: str, value: float, ceiling: float, floor: float) -> str:
 
 
 def table(card: Mapping[str, Any]) -> str:
-    """The scorecard for a terminal."""
+    """The scorecard for a terminal, and its warnings."""
     from rich.console import Console
     from rich.table import Table
 
@@ -146,4 +146,5 @@ def table(card: Mapping[str, Any]) -> str:
     console = Console(width=110)
     with console.capture() as captured:
         console.print(grid)
-    return captured.get().rstrip()
+    warnings = [f"warning: {warning}" for warning in card["warnings"]]
+    return "\n".join([captured.get().rstrip(), *warnings])

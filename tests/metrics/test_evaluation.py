@@ -10,6 +10,7 @@ import torch
 
 from src.datasets.store import Split
 from src.metrics.evaluation import Evaluation, evaluate
+from src.metrics.inception import Inception, inception_scores
 from src.metrics.report import class_table, document, headline, markdown, resample_table, share_of_gap, table
 from src.metrics.scored import score_images
 from src.metrics.trivial import trivial_images
@@ -19,9 +20,11 @@ from src.networks.sampling import generate
 from src.params import Evaluate
 from src.training.classifier import fit_classifier
 from tests.metrics.features import UNLABELLED
+from tests.metrics.test_inception import NAMES, weights
 from tests.networks.tiny import pair
 from tests.training.digits import CLASSIFIER, CPU, classifier, digits, real_images
 
+__all__ = ["weights"]
 SETTINGS = Evaluate(samples=200, resamples=40, reconstructions=10, seed=3)
 LABELLED = {"gan_test_accuracy", "gan_train_accuracy", "frechet_joint_distance"}
 OTHERS = {
@@ -132,6 +135,26 @@ def test_what_is_costly_can_be_left_out() -> None:
     assert not any(name.startswith(("gan_train", "reconstruction")) for name in card["generated"])
 
 
+@pytest.mark.slow
+def test_with_inception_weights_there_are_three_numbers_more(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("src.metrics.inception.INCEPTION_RESAMPLES", 1)
+    changes = {"inception_weights": str(weights), "samples": 12, "gan_train": False, "reconstructions": 0}
+    generator = pair("mlp", "concat", class_count=10)[0]
+    found = evaluate(SETTINGS.model_copy(update=changes), generator, real_images(), fit, CPU)
+    card = found.card
+    for source in ("generated", "real", "floor"):
+        assert [*card[source]][-3:] == NAMES
+        assert all(
+            card[source][name]["low"] <= card[source][name]["value"] <= card[source][name]["high"] for name in NAMES
+        )
+    assert found.generated.images is not None
+    seen = Inception(weights, CPU).scored(found.generated.images, found.generated.labels)
+    test = Inception(weights, CPU).scored(digits().test.images[:12], digits().test.labels[:12])
+    for name, rows in inception_scores(seen, test).items():
+        assert card["generated"][name]["value"] == float(rows[0])
+    assert "| ↓ FID | " in markdown(card)
+
+
 def test_the_markdown_has_a_row_a_number_and_a_class() -> None:
     card = evaluation().card
     lines = markdown(card).splitlines()
@@ -146,7 +169,9 @@ def test_the_markdown_has_a_row_a_number_and_a_class() -> None:
     assert card["classifier_hash"][:12] in markdown(card)
     shown = table(card)
     assert "Coverage" in shown
-    assert max(map(len, shown.splitlines())) <= 110
+    *lines, warning = shown.splitlines()
+    assert max(map(len, lines)) <= 110
+    assert warning == f"warning: {card['warnings'][0]}"
 
 
 def test_the_tables() -> None:
