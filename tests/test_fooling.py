@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.fooling import CHEATS, caught, estimates, objectives
+from benchmarks.fooling import CHEATS, caught, estimates, main, objectives
 from src.datasets.store import Split
 from src.metrics.bootstrap import Estimate
 from src.metrics.catalogue import CATALOGUE
 from src.networks.interface import Classifier
 from src.training.classifier import fit_classifier
+from tests.conftest import Project
 from tests.training.digits import CLASSIFIER, CPU, judge, real_images
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "scorecard.md"
@@ -65,3 +66,17 @@ def test_cheats_are_images_of_the_right_kind() -> None:
         assert numbers.keys() == found()["real"].keys(), name
         assert all(one.low <= one.value <= one.high for one in numbers.values()), name
     assert torch.tensor([len(cells) for cells in documented().values()]).eq(len(CHEATS)).all()
+
+
+def test_the_command_prints_both_tables(in_project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--samples", "100"])
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.strip("|").split("|")[0].strip(): line for line in lines if line.startswith("|")}
+    assert rows.keys() == {
+        "",
+        "---",
+        "objective, on the validation split",
+        *(CATALOGUE[name].title for name in found()["real"]),
+    }
+    assert all(row.count("|") == 3 + len(CHEATS) for row in rows.values())
+    assert "**" in rows["Recall"]
