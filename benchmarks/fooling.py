@@ -19,7 +19,7 @@ from src.datasets.store import Split
 from src.device import pick_device
 from src.errors import run_command
 from src.metrics.bootstrap import Estimate, estimate, resamples
-from src.metrics.catalogue import BY_CLASS, CATALOGUE
+from src.metrics.catalogue import BY_CLASS, CATALOGUE, clearly_better
 from src.metrics.evaluation import chosen_metrics
 from src.metrics.judge import ValidationJudge
 from src.metrics.memorisation import nearest_training
@@ -138,12 +138,7 @@ def _shown(train: Split, held_out: Scored) -> Real:
 def caught(found: Mapping[str, Mapping[str, Estimate]]) -> dict[str, dict[str, bool]]:
     """For each number, which cheats it catches."""
     return {
-        name: {
-            cheat: found[cheat][name].low > real.high
-            if CATALOGUE[name].better == "lower"
-            else found[cheat][name].high < real.low
-            for cheat in CHEATS
-        }
+        name: {cheat: clearly_better(name, real, found[cheat][name]) for cheat in CHEATS}
         for name, real in found["real"].items()
     }
 

@@ -22,7 +22,13 @@ from src.metrics.comparison import MUST_AGREE, Comparison, StoredScorecard, comp
 from src.tracking.scorecards import find_scorecard
 
 WIDTH = 100
-VERDICTS = {"better": "B better", "worse": "A better", "within noise": "within noise", "same": "same"}
+VERDICTS = {
+    "better": "B better",
+    "worse": "A better",
+    "beyond real": "both beyond real",
+    "within noise": "within noise",
+    "same": "same",
+}
 """of B against A, for the reader"""
 
 
@@ -79,9 +85,10 @@ def sentences(found: Comparison, first: StoredScorecard, second: StoredScorecard
         said = ["A and B are the same generator."]
     else:
         winners = [f"B is better in {better}"] * bool(better) + [f"A is better in {worse}"] * bool(worse)
-        count = len(found.rows)
+        count, beyond = len(found.rows), found.titles("beyond real")
         said = [
             f"Beyond noise: {'; '.join(winners) or 'nothing'}; within noise: {noise or 'nothing'}.",
+            *([f"Better than real images in both, so neither wins by it: {', '.join(beyond)}."] if beyond else []),
             "At 95 % one number in twenty is beyond noise by chance where two generators are equally good: "
             f"of these {count}, about {max(1, round(count / 20))}.",
             "The noise is that of drawing images. Training again with another seed may change more than that.",

@@ -52,6 +52,16 @@ def test_the_table(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Warning in the scorecard of B: few samples" in text
 
 
+def test_beyond_real_images_neither_wins(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed, (name, value) in enumerate({"c": 1.2, "d": 1.3}.items()):
+        save(evaluation(changes={"gan_test_accuracy": value}, seed=seed), folders / name)
+    compare.main(["c", "d"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Better than real images in both, so neither wins by it: GAN-test accuracy (label agreement)." in text
+    assert "Beyond noise: nothing" in text
+    assert "both beyond real" in text
+
+
 def test_json(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     compare.main(["a", "b", "--json"])
     found = json.loads(capsys.readouterr().out)

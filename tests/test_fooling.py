@@ -10,7 +10,7 @@ import torch
 from benchmarks.fooling import CHEATS, caught, estimates, main, objectives
 from src.datasets.store import Split
 from src.metrics.bootstrap import Estimate
-from src.metrics.catalogue import CATALOGUE
+from src.metrics.catalogue import CATALOGUE, clearly_better
 from src.networks.interface import Classifier
 from src.training.classifier import fit_classifier
 from tests.conftest import Project
@@ -53,6 +53,13 @@ def test_no_number_but_those_of_copies_catches_a_copier_and_the_usual_ones_miss_
     for name in ("frechet_classifier_distance", "kernel_classifier_distance", "precision", "recall", "coverage"):
         assert not catches[name]["ignores its label"]
     assert catches["frechet_joint_distance"]["ignores its label"]
+
+
+def test_a_collapsed_generator_is_better_than_real_images_in_what_the_scorecard_warns_of() -> None:
+    both = [{name: found()[one][name] for name in CATALOGUE if name in found()[one]} for one in ("collapsed", "real")]
+    names = {name for name in both[0] if clearly_better(name, both[0][name], both[1][name])}
+    assert {"gan_test_accuracy", "classifier_score"} <= names
+    assert CATALOGUE["gan_test_accuracy"].beyond_real == CATALOGUE["classifier_score"].beyond_real == "suspect"
 
 
 def test_real_images_score_better_than_every_cheat_in_the_objective() -> None:

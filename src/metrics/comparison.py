@@ -9,10 +9,10 @@ from torch import Tensor
 
 from src.errors import UserError
 from src.metrics.bootstrap import Estimate, estimate
-from src.metrics.catalogue import CATALOGUE
+from src.metrics.catalogue import CATALOGUE, clearly_better
 
-Verdict = Literal["better", "worse", "within noise", "same"]
-"""what the second is against the first"""
+Verdict = Literal["better", "worse", "beyond real", "within noise", "same"]
+"""what the second is against the first; *beyond real*: both beat real images, where that tells nothing good of either"""
 
 MUST_AGREE = {
     "classifier_hash": "scores of different classifiers do not compare",
@@ -137,7 +137,18 @@ def _difference(name: str, first: StoredScorecard, second: StoredScorecard) -> D
     change = estimate(torch.cat([difference, second.rows[name] - first.rows[name]]))
     same = first.card.generator_hash == second.card.generator_hash
     verdict = "same" if same else _verdict(change, about.better)
+    if (
+        verdict in ("better", "worse")
+        and about.beyond_real != "gain"
+        and all(_beyond(name, one.card) for one in (first, second))
+    ):
+        verdict = "beyond real"
     return Difference(name, about.title, about.better, first.card.real.get(name), ours, theirs, change, verdict)
+
+
+def _beyond(name: str, card: Card) -> bool:
+    real = card.real.get(name)
+    return real is not None and clearly_better(name, card.generated[name], real)
 
 
 def _verdict(change: Estimate, direction: Literal["higher", "lower"] | None) -> Verdict:

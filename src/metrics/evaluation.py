@@ -116,7 +116,7 @@ def evaluate(
         "classifier_hash": content_hash(classifier),
         "data_hash": data.content_hash,
         "generator_hash": content_hash(generator),
-        "warnings": warnings,
+        "warnings": [*warnings, *report.too_good(rows["generated"], rows["real"])],
     }
     return Evaluation(report.document(rows, about), rows["generated"], scored["generated"], nearest["generated"])
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 import pandas as pd
 from torch import Tensor
 
 from src.metrics.bootstrap import Estimate, estimate
-from src.metrics.catalogue import BY_CLASS, about
+from src.metrics.catalogue import BY_CLASS, about, clearly_better
 
 Rows = Mapping[str, Tensor]
 SOURCES = {"generated": "generated", "real": "real images (ceiling)", "floor": "class mean + noise (floor)"}
@@ -44,6 +45,22 @@ def _estimate(name: str, rows: Tensor) -> Estimate:
     return estimate(rows, bounds.lowest, bounds.highest)
 
 
+def too_good(generated: Rows, real: Rows) -> list[str]:
+    """A warning that names the numbers at which generated images clearly beat real ones, where that is no progress."""
+    ours, theirs = _overall(generated), _overall(real)
+    names = [
+        name
+        for name, one in ours.items()
+        if about(name).beyond_real == "suspect" and clearly_better(name, one, theirs[name])
+    ]
+    if not names:
+        return []
+    return [
+        f"better than real images in {', '.join(about(name).title for name in names)}: that is no progress, the generator "
+        "pleases the classifier or repeats a few good images; look at recall, coverage and GAN-train"
+    ]
+
+
 def resample_table(rows: Rows) -> pd.DataFrame:
     """A row a bootstrap resample, a column a number: what comparing two scorecards needs.
 
@@ -76,16 +93,17 @@ def markdown(card: Mapping[str, Any]) -> str:
         "",
         f"{card['samples']:,} generated images against {card['samples']:,} test images, judged by classifier "
         f"{card['classifier_hash'][:12]}, which has {100 * card['classifier_accuracy']:.1f} % of the test images right.",
-        f"In brackets: 95 % bootstrap intervals ({card['resamples']} resamples). *Of the gap*: where the value lies between "
-        "the floor (0 %) and the ceiling (100 %).",
-        "",
-        "| ↑ higher, ↓ lower is better | generated | real images (ceiling) | class mean + noise (floor) | of the gap |",
-        "|---|---:|---:|---:|---:|",
+        "*Ceiling*: held-out real images. *Floor*: the mean image of the class plus noise. *Of the gap*: where the value lies "
+        "between floor (0 %) and ceiling (100 %).",
+        f"↑ higher is better, ↓ lower is better; in brackets: 95 % bootstrap intervals ({card['resamples']} resamples).",
     ]
-    for name in card["generated"]:
-        cells = [_cell(card[source][name]) for source in SOURCES]
-        gap = share_of_gap(name, *(card[source][name]["value"] for source in SOURCES))
-        lines.append(f"| {ARROWS[about(name).better]} {about(name).title} | {' | '.join(cells)} | {gap} |")
+    # MLflow's UI shows ten rows of a table and makes the reader scroll for the others.
+    for group, names in groupby(card["generated"], key=lambda name: about(name).group):
+        lines += ["", f"| {group} | generated | ceiling | floor | of the gap |", "|---|---:|---:|---:|---:|"]
+        for name in names:
+            cells = [_cell(card[source][name]) for source in SOURCES]
+            gap = share_of_gap(name, *(card[source][name]["value"] for source in SOURCES))
+            lines.append(f"| {ARROWS[about(name).better]} {about(name).title} | {' | '.join(cells)} | {gap} |")
     if card["by_class"]["generated"]:
         lines += ["", *_class_lines(card)]
     lines += ["", "| p-value | if |", "|---:|---|"]
@@ -110,19 +128,19 @@ def _class_lines(card: Mapping[str, Any]) -> list[str]:
     ]
     for place, class_name in enumerate(card["class_names"]):
         pairs = ((card["by_class"][source][name][place]["value"] for source in ("generated", "real")) for name in names)
-        cells = " | ".join("{:.3g} ({:.3g})".format(*pair) for pair in pairs)
+        cells = " | ".join("{} ({})".format(*short(*pair)) for pair in pairs)
         lines.append(f"| {class_name} | {cells} |")
     return lines
 
 
 def _cell(one: Mapping[str, float]) -> str:
     low, high = short(one["low"], one["high"])
-    return f"{one['value']:.3g} [{low}, {high}]"
+    return f"{short(one['value'])[0]} [{low}, {high}]"
 
 
 def short(*numbers: float) -> tuple[str, ...]:
     """Numbers in three digits."""
-    return tuple(f"{number:.3g}" for number in numbers)
+    return tuple(f"{number:#.3g}".rstrip(".") for number in numbers)
 
 
 def share_of_gap(name: str, value: float, ceiling: float, floor: float) -> str:
@@ -140,7 +158,7 @@ def table(card: Mapping[str, Any]) -> str:
     for title in ("", "generated", "ceiling", "floor", "of the gap"):
         grid.add_column(title, justify="right" if title else "left", no_wrap=True)
     for name, one in card["generated"].items():
-        cells = [_cell(one), *(f"{card[source][name]['value']:.3g}" for source in ("real", "floor"))]
+        cells = [_cell(one), *short(*(card[source][name]["value"] for source in ("real", "floor")))]
         gap = share_of_gap(name, *(card[source][name]["value"] for source in SOURCES))
         grid.add_row(f"{ARROWS[about(name).better]} {about(name).title}", *cells, gap)
     console = Console(width=110)

@@ -11,7 +11,17 @@ import torch
 from src.datasets.store import Split
 from src.metrics.evaluation import Evaluation, evaluate
 from src.metrics.inception import Inception, inception_scores
-from src.metrics.report import class_table, document, headline, markdown, resample_table, share_of_gap, table
+from src.metrics.report import (
+    class_table,
+    document,
+    headline,
+    markdown,
+    resample_table,
+    share_of_gap,
+    short,
+    table,
+    too_good,
+)
 from src.metrics.scored import score_images
 from src.metrics.trivial import trivial_images
 from src.networks.description import content_hash
@@ -162,8 +172,10 @@ def test_the_markdown_has_a_row_a_number_and_a_class() -> None:
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     one = card["generated"]["coverage"]
     assert cells[0] == "↑ Coverage"
-    assert cells[1] == f"{one['value']:.3g} [{one['low']:.3g}, {one['high']:.3g}]"
-    assert sum(line.startswith(("| ↑", "| ↓")) for line in lines) == 1 + len(card["generated"])
+    assert cells[1] == "{} [{}, {}]".format(*short(one["value"], one["low"], one["high"]))
+    assert sum(line.startswith(("| ↑", "| ↓")) for line in lines) == len(card["generated"])
+    heads = [line.split("|")[1].strip() for line in lines if line.endswith("| of the gap |")]
+    assert heads == ["Labels", "Quality and variety", "Copies, balance, reconstruction"]
     assert any(line.startswith("| 7 |") for line in lines)
     assert "**Warning**: the pixels" in markdown(card)
     assert card["classifier_hash"][:12] in markdown(card)
@@ -194,6 +206,22 @@ def test_the_share_of_the_gap() -> None:
     assert share_of_gap("frechet_joint_distance", 2.0, 1.0, 11.0) == "90 %"
     assert share_of_gap("coverage", 1.0, 1.0, 1.0) == ""
     assert share_of_gap("copied_share", 0.5, 0.01, 0.0) == "", "noise copies nothing: that is no merit"
+
+
+def test_better_than_real_images_is_a_warning_where_it_is_no_progress() -> None:
+    def rows(value: float) -> dict[str, torch.Tensor]:
+        names = ("gan_test_accuracy", "gan_train_accuracy", "frechet_joint_distance", "copied_share")
+        return {name: value + 0.01 * torch.linspace(-1, 1, 40, dtype=torch.float64) for name in names}
+
+    assert too_good(rows(0.5), rows(0.5)) == []
+    (higher,) = too_good(rows(0.6), rows(0.5))
+    assert higher.startswith("better than real images in GAN-test accuracy (label agreement): that is no progress")
+    (lower,) = too_good(rows(0.4), rows(0.5))
+    assert lower.startswith("better than real images in Frechet joint distance: ")
+
+
+def test_three_digits_and_no_more() -> None:
+    assert short(0.87, 0, 51, 100, 12345, 3e-5) == ("0.870", "0.00", "51.0", "100", "1.23e+04", "3.00e-05")
 
 
 def test_numbers_with_fewer_resamples_stay_out_of_the_table_of_resamples() -> None:
