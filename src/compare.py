@@ -18,7 +18,7 @@ from rich.table import Table
 from src.errors import run_command
 from src.metrics.bootstrap import Estimate
 from src.metrics.catalogue import CATALOGUE
-from src.metrics.comparison import MUST_AGREE, Comparison, StoredScorecard, compare
+from src.metrics.comparison import MUST_AGREE, Comparison, StoredScorecard, Verdict, compare
 from src.tracking.scorecards import find_scorecard
 
 WIDTH = 100
@@ -80,15 +80,16 @@ def table(found: Comparison, signs: dict[str, str], whole: bool) -> Table:
 
 def sentences(found: Comparison, first: StoredScorecard, second: StoredScorecard) -> list[str]:
     """What the table says, what it leaves out, and what it cannot say."""
-    better, worse, noise = (", ".join(found.titles(verdict)) for verdict in ("better", "worse", "within noise"))
+    verdicts: tuple[Verdict, ...] = ("better", "worse", "within noise", "beyond real")
+    better, worse, noise, beyond = (", ".join(found.titles(verdict)) for verdict in verdicts)
     if found.titles("same"):
         said = ["A and B are the same generator."]
     else:
         winners = [f"B is better in {better}"] * bool(better) + [f"A is better in {worse}"] * bool(worse)
-        count, beyond = len(found.rows), found.titles("beyond real")
+        count = len(found.rows)
         said = [
             f"Beyond noise: {'; '.join(winners) or 'nothing'}; within noise: {noise or 'nothing'}.",
-            *([f"Better than real images in both, so neither wins by it: {', '.join(beyond)}."] if beyond else []),
+            *[f"Better than real images in both, so neither wins by it: {beyond}."] * bool(beyond),
             "At 95 % one number in twenty is beyond noise by chance where two generators are equally good: "
             f"of these {count}, about {max(1, round(count / 20))}.",
             "The noise is that of drawing images. Training again with another seed may change more than that.",

@@ -56,8 +56,8 @@ def test_no_number_but_those_of_copies_catches_a_copier_and_the_usual_ones_miss_
 
 
 def test_a_collapsed_generator_is_better_than_real_images_in_what_the_scorecard_warns_of() -> None:
-    both = [{name: found()[one][name] for name in CATALOGUE if name in found()[one]} for one in ("collapsed", "real")]
-    names = {name for name in both[0] if clearly_better(name, both[0][name], both[1][name])}
+    real = found()["real"]
+    names = {name for name, one in found()["collapsed"].items() if clearly_better(name, one, real[name])}
     assert {"gan_test_accuracy", "classifier_score"} <= names
     assert CATALOGUE["gan_test_accuracy"].beyond_real == CATALOGUE["classifier_score"].beyond_real == "suspect"
 
