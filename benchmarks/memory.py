@@ -5,7 +5,6 @@ stage does, and prints its peaks (JSON) as its last line.
 """
 
 import json
-import resource
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ from pathlib import Path
 
 import torch
 
+from src.device import MIB, peak_resident
 from src.errors import UserError, run_command
 from src.params import Params, parse_params
 
 ROOT = Path(__file__).parent.parent
 TRAIN_IMAGES, VALIDATION_IMAGES = 50_000, 10_000
 """As many as Fashion-MNIST has."""
-MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -53,20 +52,6 @@ def peak_memory(params: Params, kimg: float) -> Peak:
             f"the training whose memory is measured ended with status {child.returncode}; its words are above"
         )
     return Peak(**json.loads(child.stdout.splitlines()[-1]))
-
-
-def peak_resident() -> float:
-    """The peak resident memory of this process so far, in MiB.
-
-    Linux hands ``ru_maxrss`` on from the process that started this one, however large that was, so VmHWM goes first.
-    """
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
-    for line in lines:
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (MIB if sys.platform == "darwin" else 1024)
 
 
 def train_once(params: Params) -> None:

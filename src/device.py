@@ -2,6 +2,10 @@
 
 import ctypes
 import os
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 
@@ -10,6 +14,7 @@ from src.errors import UserError
 M_TRIM_THRESHOLD, M_TOP_PAD = -1, -2
 """As in glibc's malloc.h."""
 KEPT_BYTES, TOP_PAD_BYTES = 2**30, 2**26
+MIB = 2**20
 
 
 def pick_device(name: str) -> torch.device:
@@ -72,3 +77,39 @@ def describe_device(device: torch.device) -> str:
     if device.type == "cuda":
         return f"cuda, {torch.cuda.get_device_name(device)}"
     return f"cpu, {torch.get_num_threads()} threads"
+
+
+def pin_gpu(index: int) -> None:
+    """Let this process see one of the visible GPUs only, in turn by index; without GPUs, nothing. Before any other use of CUDA."""
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    names = visible or [str(number) for number in range(torch.cuda.device_count())]
+    if names:
+        os.environ["CUDA_VISIBLE_DEVICES"] = names[index % len(names)]
+
+
+def forget_peak_memory(device: torch.device) -> None:
+    """Measure :func:`peak_memory` from here on, where the system can (a GPU, Linux)."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    else:
+        with suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+
+
+def peak_memory(device: torch.device) -> float:
+    """The most memory so far in MiB: on a GPU what PyTorch has allocated there, otherwise what the process had resident."""
+    return torch.cuda.max_memory_allocated(device) / MIB if device.type == "cuda" else peak_resident()
+
+
+def peak_resident() -> float:
+    """The peak resident memory of this process in MiB.
+
+    Linux hands ``ru_maxrss`` on from the process that started this one, however large that was, so VmHWM goes first.
+    """
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
+    for line in lines:
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (MIB if sys.platform == "darwin" else 1024)

@@ -20,11 +20,11 @@ _noted: list[int] = []
 
 
 class Stopped(KeyboardInterrupt):
-    """Work that was ended by a signal."""
+    """Work that was ended by a signal, or for another reason that is no fault of its own."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {describe(number)}")
-        self.number = number
+    def __init__(self, number: int, reason: str = "") -> None:
+        self.number, self.reason = number, reason or describe(number)
+        super().__init__(f"stopped by {self.reason}")
 
 
 def describe(number: int) -> str:
@@ -43,6 +43,11 @@ def check() -> None:
     """Raise Stopped, once, if a signal that ends the work was noted: to be called in each round of a long loop."""
     if (number := take()) and number != SAVE_ONLY:
         raise Stopped(number)
+
+
+def note(number: int) -> None:
+    """As if the signal had come: work that asks for signals ends, or saves itself, at the next opportunity."""
+    _noted.append(number)
 
 
 def take() -> int | None:

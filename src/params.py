@@ -136,7 +136,19 @@ class Register(Section):
     )
 
 
-class FloatRange(Section):
+Plain = bool | int | float | str
+Conditions = Annotated[dict[str, Plain | list[Plain]], Field(min_length=1)]
+"""Names of other parameters, each with the value, or a list of the values, that it must have."""
+
+
+class Conditional(Section):
+    """What every entry of the search space may have besides its values."""
+
+    when: Conditions | None = None
+    """the parameter is searched only in trials in which all of this holds"""
+
+
+class FloatRange(Conditional):
     """A float between two ends, both included."""
 
     low: float
@@ -145,7 +157,7 @@ class FloatRange(Section):
     step: float | None = Field(None, gt=0)
 
 
-class IntRange(Section):
+class IntRange(Conditional):
     """An integer between two ends, both included."""
 
     low: int
@@ -154,14 +166,14 @@ class IntRange(Section):
     step: int = Field(1, ge=1)
 
 
-class Choices(Section):
+class Choices(Conditional):
     """One of a list."""
 
-    choices: Annotated[list[bool | int | float | str], Field(min_length=1)]
+    choices: Annotated[list[Plain | list[int]], Field(min_length=1)]
 
 
 SpaceEntry = IntRange | FloatRange | Choices
-SPACE_ENTRY = "{low, high[, log, step]} with numbers, or {choices} with a list of numbers or words"
+SPACE_ENTRY = "{low, high[, log, step]} with numbers, or {choices} with a list, either of them with when: {NAME: VALUE}"
 DEFAULT_SPACE: dict[str, SpaceEntry] = {
     "train.lr_generator": FloatRange(low=3e-4, high=6e-3, log=True),
     "train.lr_discriminator": FloatRange(low=3e-4, high=6e-3, log=True),
@@ -170,15 +182,42 @@ DEFAULT_SPACE: dict[str, SpaceEntry] = {
 }
 
 
+class Limit(Section):
+    """What a trial must keep to be allowed as the best one."""
+
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.at_least is None) == (self.at_most is None):
+            raise ValueError("a constraint has either at_least or at_most")
+        return self
+
+
+LIMIT = "{at_least: NUMBER} or {at_most: NUMBER}"
+ENTRIES = {("tune", "space"): SPACE_ENTRY, ("tune", "constraints"): LIMIT}
+"""What the entries of mappings must be."""
+
+
 class Tune(Section):
     """The search for better parameters."""
 
-    study: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="name of the study")
+    study: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="name of the study")
+    objectives: Annotated[list[str], Field(min_length=1, max_length=4)] = Field(
+        ["score"],
+        description="validation numbers, seconds_per_kimg, peak_memory_mib or generator_parameters; several: Pareto front",
+    )
+    constraints: dict[str, Limit] = Field(
+        {}, description="limits of the same numbers, {at_least: c} or {at_most: c}: a trial beyond one is never the best"
+    )
+    sampler: Literal["tpe", "gp", "cmaes", "random", "qmc"] = Field("tpe", description="Optuna's sampler")
+    pruner: Literal["median", "hyperband", "none"] = Field("median", description="Optuna's pruner; none: all run to the end")
     kimg: float = Field(40, gt=0, le=1e9, description="length of a trial, in place of train.kimg")
     score_every_kimg: float = Field(
         10, gt=0, le=1e9, description="a trial's scores and chances to be pruned, this often"
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="seed of the sampler")
+    seed: int = Field(0, ge=0, lt=2**31, description="seed of the sampler")
     space: dict[str, SpaceEntry] = Field(
         DEFAULT_SPACE, description="what is searched: model.* and train.* by dotted name"
     )
@@ -273,6 +312,7 @@ def parse_text(text: str, where: str) -> Params:
 
 def check_space(params: Params, where: str) -> None:
     """Refuse a search space with a name that cannot be tuned, or a value that the parameter itself does not allow."""
+    before: list[str] = []
     for name, entry in params.tune.space.items():
         field = f"{where}: tune.space.{name}"
         if name.partition(".")[0] not in ("model", "train"):
@@ -282,12 +322,29 @@ def check_space(params: Params, where: str) -> None:
                 raise UserError(f"{field}: low {entry.low} is above high {entry.high}")
             if entry.log and (entry.low <= 0 or entry.step != type(entry).model_fields["step"].default):
                 raise UserError(f"{field}: a logarithmic range needs low above 0 and no step")
+        conditions = {other: alternatives(wanted) for other, wanted in (entry.when or {}).items()}
+        for other, values in conditions.items():
+            if other in params.tune.space and other not in before:
+                raise UserError(f"{field}: when names {other}, which must stand before it in tune.space")
+            for condition in values:
+                _check_value(params, {other: condition}, f"{field}: when: ")
+        holding = {other: values[0] for other, values in conditions.items()}
         for value in entry.choices if isinstance(entry, Choices) else (entry.low, entry.high):
-            try:
-                params.replace({name: value})
-            except UserError as error:
-                reason = str(error).removeprefix("parameters: ").removeprefix(f"{name}: ")
-                raise UserError(f"{field}: {reason}") from None
+            _check_value(params, {**holding, name: value}, f"{field}: ", name)
+        before.append(name)
+
+
+def alternatives(wanted: Plain | list[Plain]) -> list[Plain]:
+    """The values that a condition allows."""
+    return wanted if isinstance(wanted, list) else [wanted]
+
+
+def _check_value(params: Params, changes: Mapping[str, Any], field: str, name: str = "") -> None:
+    try:
+        params.replace(changes)
+    except UserError as error:
+        reason = str(error).removeprefix("parameters: ").removeprefix(f"{name}: ")
+        raise UserError(f"{field}{reason}") from None
 
 
 def _sections() -> dict[str, type[Section]]:
@@ -307,10 +364,10 @@ def _closest(name: str, names: list[str]) -> str:
 
 def _explain(problem: Any, values: Any, where: str) -> str:
     """One line for one of pydantic's errors; several about one parameter give the same line."""
-    if problem["type"] == "value_error":
-        return f"{where}: {problem['ctx']['error']}"
-    location = problem["loc"][: 3 if problem["loc"][:2] == ("tune", "space") else 2]
+    location = problem["loc"][: 3 if problem["loc"][:2] in ENTRIES else 2]
     at = ": ".join(filter(None, (where, ".".join(map(str, location)))))
+    if problem["type"] == "value_error":
+        return f"{at}: {problem['ctx']['error']}"
     if problem["type"] in ("extra_forbidden", "invalid_key") and len(location) < 3:
         model = _sections()[location[0]] if len(location) > 1 else Params
         names = [field.alias or name for name, field in model.model_fields.items()]
@@ -318,8 +375,8 @@ def _explain(problem: Any, values: Any, where: str) -> str:
     match location:
         case (section, name):
             allowed = _allowed(_sections()[section].model_json_schema()["properties"][name])
-        case ("tune", "space", _):
-            allowed = SPACE_ENTRY
+        case (section, name, _):
+            allowed = ENTRIES[section, name]
         case _:
             allowed = "a mapping of names to values" if location else "a mapping of sections to parameters"
     return f"{at}: {reduce(getitem, location, values)!r:.200} is not allowed: it must be {allowed}"
@@ -334,7 +391,8 @@ def _allowed(schema: Mapping[str, Any]) -> str:
     if schema["type"] == "array":
         return f"list of {schema['minItems']} to {schema['maxItems']}, each {_allowed(schema['items'])}"
     if schema["type"] == "object":
-        return f"names, each with {SPACE_ENTRY}"
+        limits = schema["additionalProperties"].get("$ref", "").endswith("Limit")
+        return f"names, each with {LIMIT if limits else SPACE_ENTRY}"
     signs = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
     limits = [f"{sign} {schema[key]:.12g}" for key, sign in signs.items() if key in schema]
     limits += [f"matching {schema['pattern']}"] if "pattern" in schema else []

@@ -195,7 +195,7 @@ def test_a_range_has_the_kind_of_its_parameter(entry: str, expected: SpaceEntry,
 
 
 LOGARITHMIC = "a logarithmic range needs low above 0 and no step"
-ENTRY = "it must be {low, high[, log, step]} with numbers, or {choices} with a list of numbers or words"
+ENTRY = "it must be {low, high[, log, step]} with numbers, or {choices} with a list, either of them with when: {NAME: VALUE}"
 
 
 @pytest.mark.parametrize(
@@ -217,13 +217,47 @@ ENTRY = "it must be {low, high[, log, step]} with numbers, or {choices} with a l
         ("model.width: {choices: []}", ".model.width: {'choices': []} is not allowed: " + ENTRY),
         ("model.width: {low: 8, hihg: 9}", ".model.width: {'low': 8, 'hihg': 9} is not allowed: " + ENTRY),
         ("model.dropout: {low: .nan, high: 0.1}", ".model.dropout: {'low': nan, 'high': 0.1} is not allowed: " + ENTRY),
-        ("model.hidden_sizes: {choices: [[8], [9]]}", ".model.hidden_sizes: {'choices': [[8], [9]]} is not allowed: " + ENTRY),
+        ("model.hidden_sizes: {choices: [[8], [0]]}",
+         ".model.hidden_sizes: [0] is not allowed: it must be list of 1 to 16, each int >= 1 and <= 65536"),
+        ("model.width: {low: 8, high: 9, when: {model.famly: mlp}}",
+         ".model.width: when: model.famly: unknown parameter; did you mean model.family?"),
+        ("model.width: {low: 8, high: 9, when: {model.family: [mlp, vae]}}",
+         ".model.width: when: model.family: 'vae' is not allowed: it must be mlp | dcgan"),
+        ("{model.width: {low: 8, high: 9, when: {model.family: mlp}}, model.family: {choices: [mlp]}}",
+         ".model.width: when names model.family, which must stand before it in tune.space"),
+        ("model.width: {low: 8, high: 9, when: {}}",
+         ".model.width: {'low': 8, 'high': 9, 'when': {}} is not allowed: " + ENTRY),
         ("model.width: 3", ".model.width: 3 is not allowed: " + ENTRY),
         ("", ": None is not allowed: it must be names, each with " + ENTRY.removeprefix("it must be ")),
     ],
 )  # fmt: skip
 def test_a_wrong_search_space_is_one_sentence(entry: str, message: str, tmp_path: Path) -> None:
     assert refusal(f"tune:\n  space:\n    {entry}\n", tmp_path) == f"params.yaml: tune.space{message}"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("coverage: {at_least: 0.5, at_most: 1}", ".coverage: a constraint has either at_least or at_most"),
+        ("coverage: {}", ".coverage: a constraint has either at_least or at_most"),
+        ("coverage: 0.5", ".coverage: 0.5 is not allowed: it must be {at_least: NUMBER} or {at_most: NUMBER}"),
+        ("", ": None is not allowed: it must be names, each with {at_least: NUMBER} or {at_most: NUMBER}"),
+    ],
+)
+def test_a_wrong_constraint_is_one_sentence(entry: str, message: str, tmp_path: Path) -> None:
+    assert refusal(f"tune:\n  constraints:\n    {entry}\n", tmp_path) == f"params.yaml: tune.constraints{message}"
+
+
+def test_a_space_may_have_conditions_and_lists(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(
+        "tune:\n  space:\n    model.family: {choices: [mlp, dcgan]}\n"
+        "    model.width: {low: 16, high: 64, step: 16, when: {model.family: dcgan}}\n"
+        "    model.hidden_sizes: {choices: [[256, 512, 1024], [128, 256]], when: {model.family: [mlp]}}\n"
+    )
+    space = load_params(file).tune.space
+    assert space["model.width"] == IntRange(low=16, high=64, step=16, when={"model.family": "dcgan"})
+    assert space["model.hidden_sizes"] == Choices(choices=[[256, 512, 1024], [128, 256]], when={"model.family": ["mlp"]})
 
 
 def test_the_table_names_type_default_and_help_of_every_parameter() -> None:

@@ -44,7 +44,7 @@ class _Ending:
     def interrupted(self, error: BaseException) -> None:
         """End the run for an exception that nobody has expected: killed for a signal, failed for any other."""
         if isinstance(error, KeyboardInterrupt):
-            self.kill(interrupts.describe(error.number) if isinstance(error, interrupts.Stopped) else "Ctrl-C")
+            self.kill(error.reason if isinstance(error, interrupts.Stopped) else "Ctrl-C")
         else:
             self.fail(f"{type(error).__name__}: {error}")
 

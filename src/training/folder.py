@@ -23,8 +23,8 @@ class TrainingFolder:
     process at a time may have it; a process that dies lets go of it.
     """
 
-    def __init__(self, root: Path, identity: Mapping[str, str]) -> None:
-        """Take the folder. Raises UserError when another process has it."""
+    def __init__(self, root: Path, identity: Mapping[str, str], patience: float = 0) -> None:
+        """Take the folder. Raises UserError when another process has it, and does not let go of it for ``patience`` seconds."""
         self.root, self.identity = root, dict(identity)
         text = json.dumps(self.identity, sort_keys=True)
         self.path = root / hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -32,7 +32,7 @@ class TrainingFolder:
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.path.with_suffix(".lock"))
         try:
-            self._lock.acquire(timeout=0)
+            self._lock.acquire(timeout=patience)
         except Timeout:
             raise UserError(f"another process is busy with this training; {self.path} belongs to it") from None
         write_json(self.identity, self.path / IDENTITY)
@@ -68,6 +68,10 @@ class TrainingFolder:
     def remove(self) -> None:
         """The training is done: nothing is kept."""
         shutil.rmtree(self.path)
+        self.release()
+
+    def release(self) -> None:
+        """Let another process have it."""
         self._lock.release()
 
 

@@ -1,46 +1,74 @@
-"""What a study has found, as tables and plots, on the screen and in its MLflow run."""
+"""What a study has found, as tables."""
 
-import tempfile
-import warnings
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from src.pictures.plots import label_log_axis
-from src.tracking.runs import Run
-from src.tuning.study import best_trial
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from src.tuning.retries import KILLS, REASON, WORKER, retried_as
+from src.tuning.space import decode
+from src.tuning.study import RUN_ID, all_values, best_trials, objective_names
+from src.tuning.turns import FINISHED
 
 TOP = 10
+STATES = {TrialState.FAIL: "failed"}
+
+
+def state_name(trial: FrozenTrial) -> str:
+    """``complete``, ``pruned``, ``failed``, ``running`` or ``waiting``."""
+    return STATES.get(trial.state, trial.state.name.lower())
 
 
 def trials_table(study: optuna.Study) -> pd.DataFrame:
-    """A row a trial in the order of their numbers: number, state, score, the searched values, seconds, and what else is known.
+    """A row a trial in the order of their numbers: state, objectives, searched values, seconds, and what else is known.
 
-    The score of a pruned trial is its last one.
+    The objective of a pruned trial is its last one. Seconds are those of the last attempt at the trial.
     """
-    attributes = ("number", "state", "value", "params", "duration", "user_attrs", "datetime_start")
-    table = study.trials_dataframe(attributes)
-    if table.empty:
-        return pd.DataFrame(columns=["number", "state", "score", "seconds"])
-    table["seconds"] = pd.to_timedelta(table.pop("duration")).dt.total_seconds().round(1)
-    table["state"] = table["state"].str.lower()
-    names = {name: name.removeprefix("params_").removeprefix("user_attrs_") for name in table.columns}
-    return table.rename(columns={**names, "value": "score", "datetime_start": "started"})
+    trials = study.get_trials(deepcopy=False)
+    names, values = objective_names(study), _searched(trials)
+    columns = ["number", "state", *names, *values, "seconds", "started", "feasible", REASON, "retried_as", KILLS]
+    columns += ["origin", WORKER, "host", RUN_ID]
+    return pd.DataFrame([_row(trial, trials, names) for trial in trials], columns=columns)
+
+
+def _row(trial: FrozenTrial, trials: Sequence[FrozenTrial], names: Sequence[str]) -> dict[str, Any]:
+    duration = trial.duration if trial.state in FINISHED else None
+    objectives = trial.values or [None] * len(names)
+    return {
+        "number": trial.number,
+        "state": state_name(trial),
+        **dict(zip(names, objectives, strict=False)),
+        **{name: decode(value) for name, value in trial.params.items()},
+        "seconds": None if duration is None else round(duration.total_seconds(), 1),
+        "started": trial.datetime_start,
+        "feasible": is_feasible(trial) if trial.state == TrialState.COMPLETE else None,
+        **{name: trial.user_attrs.get(name) for name in (REASON, KILLS, "origin", WORKER, "host", RUN_ID)},
+        "retried_as": retried_as(trial, trials),
+    }
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Whether a complete trial keeps within the study's constraints."""
+    return all(value <= 0 for value in trial.constraints.values())
+
+
+def _searched(trials: Sequence[FrozenTrial]) -> list[str]:
+    return list(dict.fromkeys(name for trial in trials for name in trial.params))
 
 
 def best_table(study: optuna.Study) -> pd.DataFrame:
-    """The ten best trials, the best first: number, state, score, the searched values, seconds; pruned ones come last."""
-    table = trials_table(study)
-    table = table[table["state"].isin(["complete", "pruned"])].sort_values(["state", "score"])
-    values = sorted({name for trial in study.get_trials(deepcopy=False) for name in trial.params})
-    return table[["number", "state", "score", *values, "seconds"]].head(TOP)
+    """The ten best trials, the best first, pruned ones last; with several objectives the Pareto front."""
+    table, names = trials_table(study), list(objective_names(study))
+    shown = ["number", "state", *names, *_searched(study.get_trials(deepcopy=False)), "seconds"]
+    if len(names) > 1:
+        return table[table["number"].isin([trial.number for trial in best_trials(study)])].sort_values(names[0])[shown]
+    table = table[table["state"].isin(["complete", "pruned"])]
+    falling = study.direction == optuna.study.StudyDirection.MAXIMIZE
+    beyond = (table["feasible"] == False).rename("beyond")  # noqa: E712 - None means that it is not known
+    ordered = table.assign(beyond=beyond).sort_values(["state", "beyond", names[0]], ascending=[True, True, not falling])
+    return ordered[shown if not beyond.any() else [*shown, "feasible"]].head(TOP)
 
 
 def print_best(study: optuna.Study) -> None:
@@ -49,89 +77,58 @@ def print_best(study: optuna.Study) -> None:
     if table.empty:
         print(f"study {study.study_name!r}: no trial has ended yet")
         return
-    print(f"study {study.study_name!r}, best trials of {_ended(study)}:")
-    print(table.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="-"))
+    what = "the Pareto front" if len(study.directions) > 1 else "best trials"
+    print(f"study {study.study_name!r}, {what} of {ended(study)}:")
+    print(formatted(table))
+    if not best_trials(study):
+        print("no trial keeps within tune.constraints")
 
 
-def _ended(study: optuna.Study) -> int:
-    return sum(trial.state.is_finished() for trial in study.get_trials(deepcopy=False))
+def formatted(table: pd.DataFrame) -> str:
+    """A table for the screen."""
+    return table.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="-")
 
 
-def record_trial(run: Run, study: optuna.Study, trial: FrozenTrial) -> None:
-    """Write a finished trial's score and the best score up to it into the study's run, at the trial's number."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    scores = [one.value for one in complete if one.number <= trial.number and one.value is not None]
-    values = {"best_score": min(scores)} if scores else {}
-    if trial.state == TrialState.COMPLETE and trial.value is not None:
-        values["score"] = trial.value
-    if values:
-        run.metrics(values, trial.number)
+def ended(study: optuna.Study) -> int:
+    """How many trials are complete or pruned."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))
 
 
-def record_study(run: Run, study: optuna.Study) -> None:
-    """Write the best values, the table of trials and the plots into the study's run."""
-    tags = {"trials": str(_ended(study))}
-    if best := best_trial(study):
-        # As tags: they change with the next call, and MLflow's params cannot.
-        tags |= {"best.trial": str(best.number), "best.score": str(best.value)}
-        tags |= {f"best.{name}": str(value) for name, value in best.params.items()}
-    run.tags(tags)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        trials_table(study).to_csv(folder / "trials.csv", index=False)
-        save_plots(study, folder)
-        run.artifact(folder)
-
-
-def save_plots(study: optuna.Study, folder: Path) -> None:
-    """Write history.png, and importances.png where there are two different scores to explain."""
-    scores = {trial.value for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
-    if scores:
-        _save(_history, study, folder / "history.png")
-    if len(scores) < 2:
-        print("importances need two finished trials with different scores: no plot of them yet")
-        return
-    _save(_importances, study, folder / "importances.png")
-
-
-def _history(study: optuna.Study) -> "Axes":
-    from optuna.visualization.matplotlib import plot_optimization_history
-
-    axes = plot_optimization_history(study, target_name="validation score")
+def print_status(study: optuna.Study) -> None:
+    """Print how many trials are in which state, the best so far, and what runs where."""
     trials = study.get_trials(deepcopy=False)
-    axes.set(title=f"Study {study.study_name}: finished trials", xlim=(-0.5, max(len(trials), 2) - 0.5))
-    axes.locator_params(axis="x", integer=True)
-    axes.lines[0].set(drawstyle="steps-post", label="best so far")
-    axes.legend(loc="best")
-    scores = [trial.value for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
-    if max(scores) > 10 * min(scores) > 0:  # one bad trial would press all others to the ground
-        axes.set_yscale("log")
-        label_log_axis(axes)
-    return axes
+    counts = [(name, sum(state_name(trial) == name for trial in trials)) for name in ("complete", "pruned", "failed")]
+    counts += [(name, sum(state_name(trial) == name for trial in trials)) for name in ("running", "waiting")]
+    print(f"study {study.study_name!r}: " + ", ".join(f"{count} {name}" for name, count in counts))
+    for trial in best_trials(study):
+        print(f"best: trial {trial.number}, {objectives_text(study, trial)}")
+    for trial in trials:
+        if trial.state == TrialState.RUNNING:
+            where = f"{trial.user_attrs.get(WORKER, 'unknown')} on {trial.user_attrs.get('host', 'unknown')}"
+            began = f", since {trial.datetime_start:%Y-%m-%d %H:%M:%S}" if trial.datetime_start else ""
+            scores = trial.intermediate_values
+            print(f"running: trial {trial.number}, worker {where}{began}, {len(scores)} scores")
 
 
-def _importances(study: optuna.Study) -> "Axes":
-    from optuna.importance import FanovaImportanceEvaluator
-    from optuna.visualization.matplotlib import plot_param_importances
-
-    # Optuna's default, PED-ANOVA, looks at the best tenth: with twenty trials that is two, and each new one turns it over.
-    axes = plot_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0))
-    axes.set_title(f"Study {study.study_name}: importance of the parameters", loc="left")
-    axes.set(xlabel="share", ylabel="")
-    axes.margins(x=0.12)
-    if legend := axes.get_legend():
-        legend.remove()
-    return axes
+def objectives_text(study: optuna.Study, trial: FrozenTrial) -> str:
+    """A trial's objectives in words."""
+    values = trial.values or []
+    return ", ".join(f"{name} {value:.4g}" for name, value in zip(objective_names(study), values, strict=False)) or "none"
 
 
-def _save(draw: "Callable[[optuna.Study], Axes]", study: optuna.Study, path: Path) -> None:
-    """Draw with Optuna and write the picture; neither its style nor its figure stays behind in matplotlib."""
-    import matplotlib
-    from matplotlib import pyplot
+def print_trial(study: optuna.Study, trial: FrozenTrial, length: dict[str, float]) -> None:
+    """Print all that is known of a trial, and the command that trains it again; ``length`` is that of a trial."""
+    row = trials_table(study).iloc[trial.number].dropna()
+    for name, value in row.items():
+        print(f"{name}: {value}")
+    for number, score in trial.intermediate_values.items():
+        print(f"{objective_names(study)[0]} at score {number}: {score:.6g}")
+    for name, value in trial.constraints.items():
+        print(f"constraint {name}: {'kept' if value <= 0 else f'exceeded by {value:.4g}'}")
+    values = {**all_values(study, trial), **length}
+    print("the same training as a DVC experiment:")
+    print("dvc exp run train " + " ".join(f"-S '{name}={_plain(value)}'" for name, value in values.items()))
 
-    with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the plots have been marked as experimental for years
-        pyplot.switch_backend("agg")  # no window, even where there is a display
-        figure: Any = draw(study).figure
-        figure.savefig(path, dpi=110, bbox_inches="tight")
-        pyplot.close(figure)
+
+def _plain(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")

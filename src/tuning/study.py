@@ -1,36 +1,27 @@
-"""The study: all trials of a search, in a file that outlives the process and that several processes may share."""
+"""The study: all trials of a search, which outlive the processes that make them."""
 
-import os
-import platform
-from collections.abc import Mapping
-from pathlib import Path
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
-from optuna.pruners import MedianPruner
-from optuna.samplers import TPESampler
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from src.errors import UserError
 from src.params import Params
-from src.tracking.leftovers import abandon
-from src.tracking.runs import run_exists
-from src.tracking.store import project_root
-from src.tuning.space import NOT_SEARCHED, distributions, outside, same_kind
+from src.tuning import objectives
+from src.tuning.space import NOT_SEARCHED, decoded, encode, fits, outside
+from src.tuning.storage import shown
 
-FINGERPRINT = "fingerprint"
-RUN_ID = "mlflow_run_id"
-"""User attributes of a study; a trial has the id of its own run under the same name."""
-FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+FINGERPRINT, OBJECTIVES, RUN_ID = "fingerprint", "objectives", "mlflow_run_id"
+"""User attributes of a study; a trial has the id of its own run under the same name as the study."""
 UNCOMPARED = tuple(name for name in NOT_SEARCHED if name not in ("train.score_samples", "train.seed"))
 """Parameters of train that a trial does not take from params.yaml, or that change no score."""
-
-
-def journal() -> Path:
-    """The file with all studies of the project."""
-    return project_root() / "mlruns" / "optuna.journal"
 
 
 def fingerprint(params: Params, data_hash: str, classifier_hash: str) -> dict[str, Any]:
@@ -44,37 +35,42 @@ def fingerprint(params: Params, data_hash: str, classifier_hash: str) -> dict[st
     return {**values, **budget, "data.hash": data_hash, "classifier.hash": classifier_hash}
 
 
-def open_study(params: Params, base: Mapping[str, Any], *, create: bool = True) -> optuna.Study:
+def open_study(params: Params, base: Mapping[str, Any], storage: BaseStorage) -> optuna.Study:
     """The study ``tune.study``, new or with the trials of earlier calls; ``base`` is its :func:`fingerprint`.
 
     The study keeps the first fingerprint: where a trial has no value of its own for a parameter, it had that one.
-    Raises UserError when the study does not exist and may not be created, when its trials cannot be compared with new
-    ones, or when the file is corrupt.
+    Raises UserError when its trials cannot be compared with new ones. The caller has the storage for itself.
     """
-    name, storage = params.tune.study, _storage()
-    known = any(summary.study_name == name for summary in optuna.get_all_study_summaries(storage))
-    if not known and not create:
-        raise UserError(f"there is no study {name!r} in {journal()}; make it with `python -m src.tune --trials 20`")
-    study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
-    if FINGERPRINT not in study.user_attrs:
+    name, wanted = params.tune.study, params.tune.objectives
+    if all(summary.study_name != name for summary in optuna.get_all_study_summaries(storage)):
+        directions = [objectives.direction(one) for one in wanted]
+        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(wanted)
+        study.set_user_attr(OBJECTIVES, wanted)
         study.set_user_attr(FINGERPRINT, dict(base))
+    study = existing_study(name, storage)
+    if (stored := study.user_attrs.get(OBJECTIVES)) != wanted:
+        before = ", ".join(stored or ["something else"])
+        raise UserError(
+            f"the study {name!r} compares its trials by {before}, and not by {', '.join(wanted)}; give tune.study (--study) "
+            "another name"
+        )
     _refuse_other_base(study, params, base)
     _refuse_other_kinds(study, params)
-    # Optuna does not store the sampler's random state: with the bare seed, each call would draw the first call's values.
-    study.sampler = TPESampler(seed=params.tune.seed + len(study.get_trials(deepcopy=False)))
-    # A third of the length is for warming up: who starts slowly, with low rates or strong dropout, may still win.
-    study.pruner = MedianPruner(n_startup_trials=5, n_warmup_steps=round(params.tune.kimg / 3))
     return study
 
 
-def _storage() -> JournalStorage:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    path = journal()
-    path.parent.mkdir(parents=True, exist_ok=True)
+def existing_study(name: str, storage: BaseStorage) -> optuna.Study:
+    """A study that must be there. Raises UserError where it is not."""
     try:
-        return JournalStorage(JournalFileBackend(str(path)))
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise UserError(f"{path} cannot be read ({error}); move it away to start new studies") from None
+        return optuna.load_study(study_name=name, storage=storage, sampler=RandomSampler(), pruner=NopPruner())
+    except KeyError:
+        known = ", ".join(sorted(one.study_name for one in optuna.get_all_study_summaries(storage))) or "none"
+        raise UserError(
+            f"there is no study {name!r} here (there are: {known}); make it with `python -m src.tune --study {name}`"
+        ) from None
 
 
 def _refuse_other_base(study: optuna.Study, params: Params, base: Mapping[str, Any]) -> None:
@@ -87,76 +83,114 @@ def _refuse_other_base(study: optuna.Study, params: Params, base: Mapping[str, A
     if differing:
         raise UserError(
             f"the study {study.study_name!r} was made with {', '.join(differing)}: new scores could not be compared; "
-            "change that back, or give tune.study another name"
+            "change that back, or give tune.study (--study) another name"
         )
 
 
 def _refuse_other_kinds(study: optuna.Study, params: Params) -> None:
-    wanted = distributions(params)
     for trial in study.get_trials(deepcopy=False):
         for name, old in trial.distributions.items():
-            if name in wanted and not same_kind(old, wanted[name]):
+            entry = params.tune.space.get(name)
+            if entry is not None and not fits(old, entry):
                 raise UserError(
-                    f"tune.space.{name} was {old} in the study {study.study_name!r} and is {wanted[name]} now: only the "
-                    "ends of a range can change; change it back, or give tune.study another name"
+                    f"tune.space.{name} was {old} in the study {study.study_name!r} and is {_entry(entry)} now: only the "
+                    "ends of a range can change; change it back, or give tune.study (--study) another name"
                 )
+
+
+def _entry(entry: Any) -> str:
+    return json.dumps(entry.model_dump(exclude_unset=True))
 
 
 def _short(value: Any) -> str:
     return value[:12] if isinstance(value, str) else "unknown" if value is None else str(value)
 
 
-def enqueue(study: optuna.Study, values: Mapping[str, Any], params: Params, *, again: bool = False) -> list[str]:
-    """Let the next trial take ``values``, once only unless ``again``; returns the names that lie outside the space.
+def make_sampler(study: optuna.Study, params: Params) -> BaseSampler:
+    """The sampler for the study's next trial.
+
+    Optuna does not store a sampler's random state. With a seed made from ``tune.seed`` and the trials so far, every worker
+    draws something else, and a study that was interrupted draws what it would have drawn without that.
+    """
+    begun = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
+    seed = int.from_bytes(hashlib.sha256(f"{params.tune.seed} {len(begun)}".encode()).digest()[:4], "big")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        match params.tune.sampler:
+            case "gp":
+                return GPSampler(seed=seed, warn_independent_sampling=False)
+            case "cmaes":
+                # Restarted by what it keeps in the study; what it cannot draw (words, conditions), TPE does.
+                independent = TPESampler(seed=seed)
+                return CmaEsSampler(seed=seed, independent_sampler=independent, warn_independent_sampling=False)
+            case "qmc":
+                # The sequence is one for all workers, and so is its seed; the place in it is kept in the study.
+                return QMCSampler(seed=params.tune.seed, scramble=True, warn_independent_sampling=False)
+            case "random":
+                return RandomSampler(seed=seed)
+            case _:
+                conditional = any(entry.when for entry in params.tune.space.values())
+                return TPESampler(seed=seed, group=conditional, multivariate=True)
+
+
+def make_pruner(params: Params) -> BasePruner:
+    """The pruner, which counts a trial's scores: the first is 1. None for objectives that are known at the end only."""
+    tune = params.tune
+    scores = max(1, round(tune.kimg / tune.score_every_kimg))
+    if tune.pruner == "none" or not objectives.can_prune(tune.objectives):
+        return NopPruner()
+    if tune.pruner == "hyperband":
+        return HyperbandPruner(min_resource=1, max_resource=scores)
+    # A third of the length is for warming up: who starts slowly, with low rates or strong dropout, may still win.
+    return MedianPruner(n_startup_trials=5, n_warmup_steps=1 + scores // 3)
+
+
+def enqueue(study: optuna.Study, values: Mapping[str, Any], params: Params, **attributes: Any) -> list[str]:
+    """Let the next trial take ``values``, once only; returns the names that lie outside the space.
 
     With any of those, nothing is enqueued.
     """
     beyond = outside(values, params.tune.space)
     if not beyond:
-        study.enqueue_trial({name: values[name] for name in params.tune.space}, skip_if_exists=not again)
+        stored = {name: encode(value) for name, value in values.items()}
+        study.enqueue_trial(stored, user_attrs=attributes, skip_if_exists=True)
     return beyond
 
 
-def retire_stale(study: optuna.Study, params: Params) -> list[FrozenTrial]:
-    """Mark the trials of processes of this machine that are gone as failed, and enqueue their values again.
-
-    A process that was killed leaves its trial running for ever: a journal has no heartbeat.
-    """
-    stale = [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if trial.user_attrs.get("host") == platform.node() and not _alive(trial.user_attrs["pid"])
-    ]
-    for trial in stale:
-        study.tell(trial.number, state=TrialState.FAIL)
-        enqueue(study, trial.params, params, again=True)
-        run_id = trial.user_attrs.get(RUN_ID, "")
-        if run_id and run_exists(run_id):
-            abandon(run_id, "its process is gone")
-    return stale
-
-
-def _alive(pid: int) -> bool:
-    if pid == os.getpid():  # in a container the numbers start over: it is not this process, which has not begun a trial
-        return False
+def best_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The complete trial with the best value, or the Pareto front; none beyond a constraint, none as long as there is none."""
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        return []
+    if len(study.directions) > 1:
+        return sorted(study.best_trials, key=lambda trial: trial.values[0])
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        return [study.best_trial]
+    except ValueError:  # none keeps within the constraints
+        return []
 
 
-def best_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The finished trial with the lowest score, or None as long as there is none."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return study.best_trial if complete else None
+def objective_names(study: optuna.Study) -> Sequence[str]:
+    """What the study's trials are compared by."""
+    return study.user_attrs.get(OBJECTIVES) or ["score"]
 
 
-def best_values(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+def trial_number(study: optuna.Study, number: int) -> FrozenTrial:
+    """A trial by its number. Raises UserError for one that the study does not have."""
+    trials = study.get_trials(deepcopy=False)
+    if not 0 <= number < len(trials):
+        numbers = f"0 to {len(trials) - 1}" if trials else "none yet"
+        raise UserError(f"the study {study.study_name!r} has no trial {number}; it has {numbers}")
+    return trials[number]
+
+
+def all_values(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
     """All values of model and train that the trial was made with, the length of the training aside."""
     base = {
         name: value for name, value in study.user_attrs[FINGERPRINT].items() if name.startswith(("model.", "train."))
     }
-    return {**base, **trial.params}
+    return {**base, **decoded(trial.params)}
+
+
+def described(study: optuna.Study, storage_url: str | None) -> str:
+    """The study and where it is, for people."""
+    return f"study {study.study_name!r} in {shown(storage_url)}"

@@ -1,0 +1,118 @@
+"""Where studies live: a journal beside MLflow's database, or a PostgreSQL server that many machines share."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+
+from src.errors import UserError
+from src.tracking.store import project_root
+from src.tuning.retries import retry_killed
+
+HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 30
+"""A worker tells the server so often that it lives, and is taken for dead after so long a silence."""
+ADVISORY_LOCK = 0x67616E  # any number that every process agrees on
+
+
+def journal() -> Path:
+    """The file with all studies of the project that are not on a server."""
+    return project_root() / "mlruns" / "optuna.journal"
+
+
+def open_storage(url: str | None) -> BaseStorage:
+    """The server at a PostgreSQL URL, or without one the journal; made if need be.
+
+    Raises UserError for another kind of server, one that does not answer, and a corrupt journal.
+    """
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # what a person needs to know is told by the commands
+    return _server(url) if url else _journal()
+
+
+def _journal() -> BaseStorage:
+    path = journal()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise UserError(f"{path} cannot be read ({error}); move it away to start new studies") from None
+
+
+def _server(url: str) -> BaseStorage:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
+        raise UserError(f"--storage {url} is not allowed: it must be postgresql://[USER@]HOST[:PORT]/DATABASE")
+    try:
+        return RDBStorage(
+            f"postgresql+psycopg://{rest}",
+            engine_kwargs={"pool_pre_ping": True},
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
+            heartbeat_stale_trial_callback=retry_killed,
+        )
+    except ImportError:
+        raise UserError("--storage needs the package psycopg: pip install 'psycopg[binary]'") from None
+    except (SQLAlchemyError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"the storage {shown(url)} cannot be used: {reason}") from None
+
+
+def shown(url: str | None) -> str:
+    """A storage's name for people: without a password."""
+    if not url:
+        return str(journal())
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+@contextmanager
+def exclusively(storage: BaseStorage) -> Iterator[None]:
+    """One process at a time, of all that use the storage. A process that dies lets go of it."""
+    if isinstance(storage, RDBStorage):
+        from sqlalchemy import text
+
+        with storage.engine.begin() as connection:  # the lock goes with the transaction
+            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+            yield
+    else:
+        with FileLock(journal().with_suffix(".claims")):
+            yield
+
+
+class Mark:
+    """The sign that a worker of this machine lives: a locked file, which the kernel unlocks when the process dies."""
+
+    def __init__(self) -> None:
+        self.worker = uuid.uuid4().hex[:12]
+        self._lock = FileLock(_mark(self.worker), thread_local=False)
+
+    def __enter__(self) -> Self:
+        _mark(self.worker).parent.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _mark(self.worker).unlink(missing_ok=True)
+        self._lock.release()
+
+
+def lives(worker: str) -> bool:
+    """Whether a worker of this project folder lives. What a dead one left is removed."""
+    path = _mark(worker)
+    if not path.exists():
+        return False
+    with suppress(Timeout), FileLock(path, timeout=0):
+        path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _mark(worker: str) -> Path:
+    return project_root() / "mlruns" / "workers" / f"{worker}.lock"
