@@ -80,7 +80,7 @@ def describe_device(device: torch.device) -> str:
 
 
 def pin_gpu(index: int) -> None:
-    """Let this process see one of the visible GPUs only, in turn by index; without GPUs, nothing. Before any other use of CUDA."""
+    """Let this process see one of the visible GPUs only, in turn by index; to be called before any other use of CUDA."""
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     names = visible or [str(number) for number in range(torch.cuda.device_count())]
     if names:

@@ -209,10 +209,13 @@ class Tune(Section):
         description="validation numbers, seconds_per_kimg, peak_memory_mib or generator_parameters; several: Pareto front",
     )
     constraints: dict[str, Limit] = Field(
-        {}, description="limits of the same numbers, {at_least: c} or {at_most: c}: a trial beyond one is never the best"
+        {},
+        description="limits of the same numbers, {at_least: c} or {at_most: c}: a trial beyond one is never the best",
     )
     sampler: Literal["tpe", "gp", "cmaes", "random", "qmc"] = Field("tpe", description="Optuna's sampler")
-    pruner: Literal["median", "hyperband", "none"] = Field("median", description="Optuna's pruner; none: all run to the end")
+    pruner: Literal["median", "hyperband", "none"] = Field(
+        "median", description="Optuna's pruner; none: all run to the end"
+    )
     kimg: float = Field(40, gt=0, le=1e9, description="length of a trial, in place of train.kimg")
     score_every_kimg: float = Field(
         10, gt=0, le=1e9, description="a trial's scores and chances to be pruned, this often"

@@ -1,143 +1,382 @@
 """Command tune: search for better parameters with Optuna; every trial is a short training.
 
-``python -m src.tune --trials 20 --timeout 600 [--apply]``
+``python -m src.tune --trials 20 --timeout 600 --workers 2``, ``python -m src.tune status|best|show N|prune-stale``
 """
 
 import argparse
+import difflib
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
+import pandas as pd
+import torch
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
 from src import paths
 from src.datasets import store
 from src.device import pick_device, set_up
 from src.errors import UserError, run_command
-from src.params import Params, load_params
+from src.params import Params, check_space, load_params, read_text
 from src.params_edit import write_params
-from src.train import source_tags, training_data
-from src.training.progress import ProgressLine
-from src.tuning.report import print_best, record_study, record_trial
-from src.tuning.search import search, study_run
-from src.tuning.space import current_values, distributions
-from src.tuning.study import best_trial, best_values, enqueue, fingerprint, open_study, retire_stale
-from src.tuning.trial import Setting, run_trial
+from src.tracking.runs import Run
+from src.train import identity, source_tags, training_data
+from src.training.world import World
+from src.tuning import objectives, space
+from src.tuning.board import Board
+from src.tuning.confirm import candidates, confirmed_table, confirming_params, confirming_plan, confirming_study
+from src.tuning.crew import Crew, Job, Speak, crew, how_it_ended
+from src.tuning.probe import probe
+from src.tuning.record import end_orphans, record_progress, record_study, study_run
+from src.tuning.report import ended, formatted, print_best, print_status, print_trial
+from src.tuning.storage import Mark, exclusively, open_storage
+from src.tuning.study import (
+    all_values,
+    best_trials,
+    described,
+    enqueue,
+    existing_study,
+    fingerprint,
+    open_study,
+    trial_number,
+)
+from src.tuning.trial import News, Setting, trial_length, trial_params
+from src.tuning.turns import retire_stale
+from src.tuning.worker import Goal, work
+
+CONFIRMED = "confirmed"
+"""User attribute of a study: the trial with the best mean over seeds, and how many trials had ended by then."""
+DEFAULT_TRIALS = 20
+RECORD_SECONDS = 300.0
+"""The study's table and plots are written this often while it runs, and at the end."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Add trials to the study, print the best ones, and write the best values into params.yaml if asked to."""
+    """Search, or answer a question about a study."""
     options = parse_options(arguments)
-    deadline = time.monotonic() + (options.timeout or math.inf)
-    params = load_params()
-    distributions(params)
-    set_up(pick_device(params.train.device), deterministic=params.train.deterministic)
-    data = store.load(paths.PREPARED)
-    tags = source_tags(params, data)
-    base = fingerprint(params, data.content_hash, tags["classifier.hash"])
-    study = open_study(params, base, create=options.trials > 0)
+    params = study_params(load_params(), options)
+    storage = open_storage(options.storage)
+    if options.command:
+        answer(params, storage, options)
+        return
+    if options.dry_run:
+        dry_run(params, options.workers)
+        return
     if options.trials:
-        tune(study, params, data, tags, options.trials, deadline)
-    else:
-        print_best(study)
+        tune(params, storage, options)
+    study = existing_study(params.tune.study, storage)
     if options.apply:
-        apply_best(study, params)
-    elif best_trial(study):
-        print("write the best values into params.yaml with `python -m src.tune --trials 0 --apply`")
+        apply(study, params, options.trial)
+    elif best_trials(study):
+        print("write the best values into params.yaml with `python -m src.tune --apply`")
 
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line. UserError for a number that makes no sense."""
     parser = argparse.ArgumentParser(prog="python -m src.tune", description="Search for better parameters with Optuna.")
-    parser.add_argument(
-        "--trials", type=int, default=20, help="trials to add to the study; 0 with --apply (default 20)"
-    )
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="end after this time (default: no limit)")
-    parser.add_argument("--apply", action="store_true", help="write the best trial's values into params.yaml")
+    add = parser.add_argument
+    common = argparse.ArgumentParser(add_help=False)
+    for target, default in ((parser, None), (common, argparse.SUPPRESS)):
+        target.add_argument("--study", default=default, help="name of the study (default: tune.study)")
+        target.add_argument(
+            "--storage", default=default, metavar="postgresql://...", help="a server, for many machines"
+        )
+    add("--trials", type=int, help=f"go on until the study has so many finished trials (default {DEFAULT_TRIALS})")
+    add("--timeout", type=float, metavar="SECONDS", help="end after this time (default: no limit)")
+    add("--workers", type=int, default=1, help="processes on this machine (default 1)")
+    add("--objectives", metavar="NAME[,NAME]", help="what trials are compared by; several give a Pareto front")
+    add("--sampler", help="tpe, gp, cmaes, random or qmc (default: tune.sampler)")
+    add("--pruner", help="median, hyperband or none (default: tune.pruner)")
+    add("--confirm-top", type=int, default=0, metavar="K", help="train the K best again with other seeds")
+    add("--seeds", type=int, default=3, help="seeds of a confirmation (default 3)")
+    add("--confirm-kimg", type=float, metavar="KIMG", help="length of a confirming training (default: that of a trial)")
+    add("--apply", action="store_true", help="write the best values into params.yaml; without --trials, only that")
+    add("--trial", type=int, metavar="N", help="with --apply: those of trial N")
+    add("--dry-run", action="store_true", help="show the space, and what a trial will cost")
+    commands = parser.add_subparsers(dest="command", metavar="status | best | show N | prune-stale")
+    for name, text in (("status", "how far the study is"), ("best", "the best trials")):
+        commands.add_parser(name, help=text, parents=[common])
+    commands.add_parser("show", help="all about a trial", parents=[common]).add_argument("number", type=int)
+    commands.add_parser("prune-stale", help="queue the trials of workers that are gone again", parents=[common])
     options = parser.parse_args(arguments)
-    if options.trials < (0 if options.apply else 1):
-        raise UserError(f"--trials {options.trials} is not allowed: it must be at least 1, or 0 together with --apply")
-    if options.timeout is not None and not 1 <= options.timeout < math.inf:
-        raise UserError(f"--timeout {options.timeout:g} is not allowed: it must be at least 1 second")
+    if options.trials is None:
+        options.trials = 0 if options.apply and not options.confirm_top else DEFAULT_TRIALS
+    _check_numbers(options)
     return options
 
 
-def tune(
-    study: optuna.Study, params: Params, data: store.PreparedData, tags: dict[str, str], trials: int, deadline: float
-) -> None:
-    """Run the trials with a progress line; tables and plots are made in any case, also after Ctrl-C."""
-    prepare_queue(study, params)
-    experiment, material = f"{data.name} tuning", training_data(params, data)
-    with study_run(study, params, experiment, tags) as run:
+def _check_numbers(options: argparse.Namespace) -> None:
+    if options.trials < (0 if options.apply else 1):
+        raise UserError(f"--trials {options.trials} is not allowed: it must be at least 1, or 0 together with --apply")
+    for name, least in (("workers", 1), ("seeds", 1), ("confirm_top", 0)):
+        if getattr(options, name) < least:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag} {getattr(options, name)} is not allowed: it must be at least {least}")
+    for name, least in (("timeout", 1), ("confirm_kimg", 0)):
+        value = getattr(options, name)
+        if value is not None and not (value >= least and 0 < value < math.inf):
+            limit = "at least 1 second" if least else "above 0"
+            raise UserError(f"--{name.replace('_', '-')} {value:g} is not allowed: it must be {limit}")
+    if options.trial is not None and not options.apply:
+        raise UserError("--trial says which trial to apply: it needs --apply; `show N` shows one")
+
+
+def study_params(params: Params, options: argparse.Namespace) -> Params:
+    """params.yaml with what the command line says otherwise; UserError for a search that makes no sense."""
+    given = {"study": options.study, "sampler": options.sampler, "pruner": options.pruner}
+    given["objectives"] = options.objectives.split(",") if options.objectives else None
+    params = params.replace({f"tune.{name}": value for name, value in given.items() if value is not None})
+    check_space(params, "params.yaml")
+    space.check(params)
+    objectives.check(params)
+    return params
+
+
+def answer(params: Params, storage: BaseStorage, options: argparse.Namespace) -> None:
+    """The commands that train nothing."""
+    study = existing_study(params.tune.study, storage)
+    match options.command:
+        case "status":
+            print_status(study)
+        case "best":
+            print_best(study)
+        case "show":
+            print_trial(study, trial_number(study, options.number), trial_length(params))
+        case _:
+            with exclusively(storage):
+                stale = retire_stale(study, storage)
+            numbers = ", ".join(str(trial.number) for trial in stale) or "none"
+            print(f"{described(study, options.storage)}: trials of workers that are gone: {numbers}")
+
+
+def dry_run(params: Params, workers: int) -> None:
+    """Print the space and what a trial will cost on this machine."""
+    tune = params.tune
+    print(f"study {tune.study!r}: {', '.join(tune.objectives)}, sampler {tune.sampler}, pruner {_pruner(params)}")
+    current = space.current_values(params)
+    rows = [
+        {"parameter": name, **entry.model_dump(exclude_none=True), "params.yaml": current.get(name, "-")}
+        for name, entry in tune.space.items()
+    ]
+    print(pd.DataFrame(rows).to_string(index=False, na_rep="-"))
+    threads = share_threads(workers)
+    torch.set_num_threads(threads)
+    data = store.load(paths.PREPARED)
+    set_up(pick_device(params.train.device), deterministic=params.train.deterministic)
+    cost = probe(trial_params(params, {}), training_data(params, data))
+    seconds = cost.trial_seconds(params)
+    print(f"a trial: {1000 * tune.kimg:,.0f} images, {cost.images_per_second:,.0f} images/s, about {seconds:.0f} s")
+    hours = DEFAULT_TRIALS * seconds / workers / 60
+    by = f"{workers} workers with {threads} threads each" if workers > 1 else "1 worker"
+    print(f"{DEFAULT_TRIALS} trials with {by}: at most about {hours:.1f} min; pruned trials are shorter")
+
+
+def _pruner(params: Params) -> str:
+    if objectives.can_prune(params.tune.objectives):
+        return params.tune.pruner
+    return "none, since Optuna compares trials on the way by one score only"
+
+
+def share_threads(workers: int) -> int:
+    """A worker's share of PyTorch's threads."""
+    return max(1, torch.get_num_threads() // workers)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the workers of one call have in common; it can be pickled."""
+
+    params: Params
+    storage: str | None
+    search: str
+    """name of the study whose trials are confirmed, or of the study itself"""
+    study: str
+    goal: Goal
+    experiment: str
+    parent: str
+    tags: dict[str, str]
+
+
+def worker(speak: Speak, call: Call) -> None:
+    """A worker from its start to its end, in this process or one of its own."""
+    params = call.params
+    device = pick_device(params.train.device)
+    set_up(device, deterministic=params.train.deterministic)
+    data = store.load(paths.PREPARED)
+    material = training_data(params, data)
+    storage = open_storage(call.storage)
+    study = existing_study(call.study, storage)
+    draw: Callable[[optuna.Trial], dict[str, Any]] = lambda trial: space.draw(trial, params)  # noqa: E731
+    if call.search != call.study:
+        draw = confirming_plan(existing_study(call.search, storage), params)
+    with Mark() as mark:
+        speak(mark.worker)
+        setting = Setting(
+            params,
+            lambda trial: trial_params(params, draw(trial)),
+            material,
+            lambda params: identity(params, call.tags, World()),
+            call.experiment,
+            call.parent,
+            call.tags,
+            mark.worker,
+            speak,
+            call.goal.deadline,
+        )
+        work(study, storage, setting, call.goal, speak)
+
+
+def tune(params: Params, storage: BaseStorage, options: argparse.Namespace) -> None:
+    """Run the trials, and confirm the best ones if asked to; tables and plots are made in any case, also after Ctrl-C."""
+    deadline = time.monotonic() + (options.timeout or math.inf)
+    set_up(pick_device(params.train.device), deterministic=params.train.deterministic)
+    data = store.load(paths.PREPARED)
+    tags = source_tags(params, data)
+    if options.workers > 1:
+        training_data(params, data)  # what the classifier sees in real images is kept, and the workers find it
+    with exclusively(storage):
+        study = open_study(params, fingerprint(params, data.content_hash, tags["classifier.hash"]), storage)
+        prepare_queue(study, storage, params)
+    experiment, confirmed = f"{data.name} tuning", dict[str, str]()
+    with study_run(study, storage, params, experiment, tags) as run:
+        goal = Goal(options.trials, deadline)
+        call = Call(params, options.storage, study.study_name, study.study_name, goal, experiment, run.run_id, tags)
         try:
-            with ProgressLine("tune", trials, "trials") as line:
-                progress = TrialLine(line, study)
-                setting = Setting(params, material, experiment, run.run_id, tags, deadline, progress.show)
-
-                def told(trial: FrozenTrial) -> None:
-                    record_trial(run, study, trial)
-                    progress.told(trial)
-
-                search(study, params, lambda trial: run_trial(trial, setting), trials, deadline, told)
+            if _pruner(params) != params.tune.pruner:
+                print(f"pruner: {_pruner(params)}")
+            follow(call, study, storage, options.workers, run)
+            if options.confirm_top and time.monotonic() < deadline:
+                confirmed = confirm(call, study, storage, options, run)
         finally:
             print_best(study)
-            record_study(run, study)
+            record_study(run, study, confirmed)
 
 
-def prepare_queue(study: optuna.Study, params: Params) -> None:
-    """Enqueue what the search has to try before it draws: trials of processes that were killed, and params.yaml's values."""
-    for trial in retire_stale(study, params):
-        print(
-            f"trial {trial.number} was left behind by process {trial.user_attrs['pid']}: marked as failed and tried again"
-        )
-    current = current_values(params)
-    if beyond := enqueue(study, current, params):
+def prepare_queue(study: optuna.Study, storage: BaseStorage, params: Params) -> None:
+    """Enqueue what the search has to try before it draws: trials of workers that were killed, and params.yaml's values."""
+    for trial in retire_stale(study, storage):
+        print(f"trial {trial.number} was left behind by a worker that is gone: it goes on from its checkpoint")
+    current = space.current_values(params)
+    if beyond := enqueue(study, current, params, origin="params.yaml"):
         names = ", ".join(f"{name} {current[name]}" for name in beyond)
         print(f"the values of params.yaml are not tried: outside tune.space with {names}")
 
 
-class TrialLine:
-    """The trials on a ProgressLine: a bar that moves within a trial, or a line a trial where there is no terminal."""
-
-    def __init__(self, line: ProgressLine, study: optuna.Study) -> None:
-        self.line, self.study, self.done = line, study, 0
-
-    def show(self, share: float, text: str) -> None:
-        """Move the bar within the running trial; a log only has the trials' ends."""
-        if self.line.live:
-            words = (f"trial {self.done + 1} of {self.line.total:g}", text, self._best())
-            self.line.update(self.done + share, "  ".join(filter(None, words)))
-
-    def told(self, trial: FrozenTrial) -> None:
-        """Count a trial that has ended."""
-        self.done += 1
-        reason = f" ({trial.user_attrs['reason']})" if "reason" in trial.user_attrs else ""
-        score = "-" if trial.value is None else f"{trial.value:.3f}"
-        seconds = trial.duration.total_seconds() if trial.duration else 0.0
-        ended = f"trial {trial.number} {trial.state.name.lower()}{reason}  score {score}"
-        self.line.update(self.done, f"{ended}  {self._best()}  {seconds:.0f} s", now=True)
-
-    def _best(self) -> str:
-        best = best_trial(self.study)
-        return f"best {best.value:.3f} (trial {best.number})" if best else "no best yet"
-
-
-def apply_best(study: optuna.Study, params: Params) -> None:
-    """Write what the best trial had and params.yaml has not into params.yaml. UserError when no trial has finished."""
-    best = best_trial(study)
-    if best is None:
-        raise UserError(f"the study {study.study_name!r} has no finished trial: there is nothing to apply")
-    current: dict[str, Any] = params.flat()
-    changes = {name: value for name, value in best_values(study, best).items() if value != current[name]}
-    if not changes:
-        print(f"params.yaml has the values of trial {best.number}, the best one, already")
+def follow(call: Call, study: optuna.Study, storage: BaseStorage, workers: int, run: Run) -> None:
+    """Let the workers do the trials of a study, and show and record what they say."""
+    if ended(study) >= call.goal.trials:
+        print(f"study {study.study_name!r} has {ended(study)} finished trials already; --trials is the number in all")
         return
+    recorded = time.monotonic()
+    with Board(study, call.goal.trials, workers, call.goal.deadline) as board:
+
+        def heard(index: int, word: object) -> None:
+            nonlocal recorded
+            if isinstance(word, News):
+                board.tell(index, word)
+            elif isinstance(word, FrozenTrial):
+                board.ended(index, word)
+                if call.study == call.search:
+                    record_progress(run, study, storage)
+                    if time.monotonic() - recorded > RECORD_SECONDS:
+                        record_study(run, study)
+                        recorded = time.monotonic()
+
+        try:
+            if workers == 1:
+                worker(lambda word: heard(0, word), call)
+            else:
+                lead(call, study, storage, workers, board, heard)
+        finally:
+            end_orphans(run, study, storage)
+
+
+def lead(
+    call: Call,
+    study: optuna.Study,
+    storage: BaseStorage,
+    workers: int,
+    board: Board,
+    heard: Callable[[int, object], None],
+) -> None:
+    """Run worker processes; one that dies is replaced, and its trial is tried again."""
+    with crew(Job(worker, (call,), share_threads(workers)), workers) as team:
+        while team.members:
+            for member, word in team.listen():
+                if isinstance(word, str):
+                    member.name = word
+                elif word is not None:
+                    heard(member.index, word)
+                elif member.process.exitcode:
+                    replace_worker(team, member.index, member.name, study, storage)
+                    how = how_it_ended(member.process.exitcode)
+                    board.say(f"worker {member.index + 1} ended {how}; another one takes over")
+            board.look()
+
+
+def replace_worker(team: Crew, index: int, name: str, study: optuna.Study, storage: BaseStorage) -> None:
+    """Queue what a dead worker was doing, and start another one."""
+    with exclusively(storage):
+        retire_stale(study, storage, dead=name)
+    team.hire(index)
+
+
+def confirm(
+    call: Call, study: optuna.Study, storage: BaseStorage, options: argparse.Namespace, run: Run
+) -> dict[str, str]:
+    """Train the best trials again with other seeds, and print mean and spread; returns the table as a file by name."""
+    params = confirming_params(call.params, options.confirm_kimg)
+    chosen = candidates(study, call.params, options.confirm_top)
+    if not chosen:
+        print("no trial to confirm yet")
+        return {}
+    made, target = confirming_study(study, storage, params, chosen, options.seeds)
+    print(f"confirming trials {', '.join(str(one.number) for one in chosen)} with {options.seeds} other seeds each")
+    again = replace(call, params=params, study=made.study_name, goal=replace(call.goal, trials=target))
+    follow(again, made, storage, options.workers, run)
+    table = confirmed_table(made, chosen, study)
+    print(f"over {options.seeds} seeds and {params.tune.kimg:g} thousand images, the best mean first:")
+    print(formatted(table))
+    study.set_user_attr(CONFIRMED, {"trial": int(table["trial"][0]), "ended": ended(study)})
+    return {f"{made.study_name}.csv": table.to_csv(index=False)}
+
+
+def apply(study: optuna.Study, params: Params, number: int | None) -> None:
+    """Write a trial's values into params.yaml and show the difference. UserError when there is none to take."""
+    trial, why = chosen_trial(study, number)
+    current: dict[str, Any] = params.flat()
+    changes = {name: value for name, value in all_values(study, trial).items() if value != current[name]}
+    if not changes:
+        print(f"params.yaml has the values of trial {trial.number}, {why}, already")
+        return
+    before = read_text(paths.PARAMS)
     write_params(changes)
-    print(f"params.yaml has the values of trial {best.number} now:")
-    for name, value in changes.items():
-        print(f"  {name}: {current[name]} -> {value}")
+    print(f"params.yaml has the values of trial {trial.number} now, {why}:")
+    lines = difflib.unified_diff(before.splitlines(), read_text(paths.PARAMS).splitlines(), lineterm="", n=0)
+    print("\n".join(line for line in lines if not line.startswith(("---", "+++", "@@"))))
+    print("train, score and register with them: dvc repro")
+
+
+def chosen_trial(study: optuna.Study, number: int | None) -> tuple[FrozenTrial, str]:
+    """The trial to apply, and why it is that one."""
+    if number is not None:
+        return trial_number(study, number), "as asked"
+    confirmed = study.user_attrs.get(CONFIRMED, {})
+    if confirmed.get("ended") == ended(study):
+        return trial_number(study, confirmed["trial"]), "the best one over several seeds"
+    best = best_trials(study)
+    if not best:
+        raise UserError(
+            f"the study {study.study_name!r} has no finished trial within its constraints: nothing to apply"
+        )
+    if len(best) > 1:
+        numbers = ", ".join(str(trial.number) for trial in best)
+        raise UserError(f"the Pareto front has the trials {numbers}: say which with --apply --trial N")
+    return best[0], "the best one"
 
 
 if __name__ == "__main__":

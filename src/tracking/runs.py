@@ -270,6 +270,13 @@ def run_exists(run_id: str) -> bool:
         return False
 
 
+def child_runs(client: "MlflowClient", parent: str, status: str) -> list[tuple[str, dict[str, str]]]:
+    """Ids and tags of a run's children that have a status, for example ``RUNNING``."""
+    experiment = client.get_run(parent).info.experiment_id
+    query = f"tags.mlflow.parentRunId = '{parent}' and attributes.status = '{status}'"
+    return [(run.info.run_id, dict(run.data.tags)) for run in client.search_runs([experiment], query)]
+
+
 @contextmanager
 def reopened_run(run_id: str) -> Iterator[Run]:
     """Open a run that exists; finished, failed or killed at the end."""

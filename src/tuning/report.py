@@ -67,7 +67,9 @@ def best_table(study: optuna.Study) -> pd.DataFrame:
     table = table[table["state"].isin(["complete", "pruned"])]
     falling = study.direction == optuna.study.StudyDirection.MAXIMIZE
     beyond = (table["feasible"] == False).rename("beyond")  # noqa: E712 - None means that it is not known
-    ordered = table.assign(beyond=beyond).sort_values(["state", "beyond", names[0]], ascending=[True, True, not falling])
+    ordered = table.assign(beyond=beyond).sort_values(
+        ["state", "beyond", names[0]], ascending=[True, True, not falling]
+    )
     return ordered[shown if not beyond.any() else [*shown, "feasible"]].head(TOP)
 
 
@@ -113,7 +115,9 @@ def print_status(study: optuna.Study) -> None:
 def objectives_text(study: optuna.Study, trial: FrozenTrial) -> str:
     """A trial's objectives in words."""
     values = trial.values or []
-    return ", ".join(f"{name} {value:.4g}" for name, value in zip(objective_names(study), values, strict=False)) or "none"
+    return (
+        ", ".join(f"{name} {value:.4g}" for name, value in zip(objective_names(study), values, strict=False)) or "none"
+    )
 
 
 def print_trial(study: optuna.Study, trial: FrozenTrial, length: dict[str, float]) -> None:

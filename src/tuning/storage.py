@@ -1,8 +1,10 @@
 """Where studies live: a journal beside MLflow's database, or a PostgreSQL server that many machines share."""
 
 import uuid
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -44,19 +46,28 @@ def _journal() -> BaseStorage:
 
 
 def _server(url: str) -> BaseStorage:
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
         raise UserError(f"--storage {url} is not allowed: it must be postgresql://[USER@]HOST[:PORT]/DATABASE")
+    connect = partial(
+        RDBStorage,
+        f"postgresql+psycopg://{rest}",
+        engine_kwargs={"pool_pre_ping": True},
+        heartbeat_interval=HEARTBEAT_SECONDS,
+        grace_period=GRACE_SECONDS,
+        heartbeat_stale_trial_callback=retry_killed,
+    )
     try:
-        return RDBStorage(
-            f"postgresql+psycopg://{rest}",
-            engine_kwargs={"pool_pre_ping": True},
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=retry_killed,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            try:
+                return connect()
+            except (
+                IntegrityError
+            ):  # two machines make the tables of a fresh database at once: the other one has made them
+                return connect()
     except ImportError:
         raise UserError("--storage needs the package psycopg: pip install 'psycopg[binary]'") from None
     except (SQLAlchemyError, ValueError) as error:

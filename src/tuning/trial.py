@@ -27,7 +27,7 @@ from src.tuning.objectives import COSTS, can_prune, set_constraints
 from src.tuning.retries import REASON, WORKER, first_number
 from src.tuning.study import RUN_ID
 
-PRUNED = "pruned: worse than the others at this point"
+PRUNED = "worse than the others at this point"
 TIMEOUT = "timeout"
 CHECKPOINT_MINUTES = 0.25
 """A trial is short, and what a killed one has done since its last checkpoint is done again."""
@@ -103,6 +103,7 @@ class TrialRun:
         self.folder: TrainingFolder | None = None
 
     def __call__(self, trial: optuna.Trial) -> list[float]:
+        """The trial's objectives."""
         self.number = trial.number
         try:
             trial.set_user_attr(WORKER, self.setting.worker)

@@ -99,5 +99,3 @@ def _run_one(
     if problem is not None and trial.state != TrialState.FAIL:
         raise problem
     return problem
-
-

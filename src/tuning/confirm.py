@@ -1,0 +1,114 @@
+"""The best trials again, with other seeds: was it the values, or luck?
+
+A confirmation is a study of its own, whose trials are pairs of a trial and a seed. So it is worked off like any other: by as
+many workers, and whatever is killed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from src.params import Params
+from src.tuning import objectives
+from src.tuning.space import current_values, decoded
+from src.tuning.storage import exclusively
+from src.tuning.study import FINGERPRINT, OBJECTIVES, all_values, best_trials, objective_names
+from src.tuning.turns import FINISHED
+
+TRIAL, SEED = "trial", "train.seed"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial of the search and its values."""
+
+    number: int
+    values: Mapping[str, Any]
+    current: bool
+    """whether these are params.yaml's own values"""
+
+
+def candidates(study: optuna.Study, params: Params, top: int) -> list[Candidate]:
+    """The ``top`` best trials, the best first, and the one with params.yaml's values, if it was tried."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    falling = study.directions[0] == optuna.study.StudyDirection.MINIMIZE
+    kept = [trial for trial in complete if all(value <= 0 for value in trial.constraints.values())]
+    ranked = sorted(kept, key=lambda trial: trial.values[0] if falling else -trial.values[0])
+    if len(study.directions) > 1:
+        ranked = best_trials(study)
+    current = current_values(params)
+    ours = [trial for trial in study.get_trials(deepcopy=False, states=FINISHED) if decoded(trial.params) == current]
+    chosen = {trial.number: trial for trial in (*ranked[:top], *ours[:1])}
+    return [
+        Candidate(number, all_values(study, trial), decoded(trial.params) == current)
+        for number, trial in chosen.items()
+    ]
+
+
+def confirming_params(params: Params, kimg: float | None) -> Params:
+    """The parameters for confirming trainings: as long as a trial, or ``kimg`` long and scored as in the train stage."""
+    changes: dict[str, Any] = {"tune.pruner": "none"}
+    if kimg is not None:
+        changes |= {"tune.kimg": kimg, "tune.score_every_kimg": min(kimg, params.train.score_every_kimg)}
+    return params.replace(changes)
+
+
+def confirming_study(
+    study: optuna.Study, storage: BaseStorage, params: Params, chosen: list[Candidate], seeds: int
+) -> tuple[optuna.Study, int]:
+    """The study of confirmations with a trial queued for each pair that it has not yet, and how many it has then in all."""
+    name = f"{study.study_name}.confirm-{params.tune.kimg:g}kimg"
+    names = list(objective_names(study))
+    with exclusively(storage):
+        directions = [objectives.direction(one) for one in names]
+        made = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+        made.set_user_attr(OBJECTIVES, names)
+        made.set_user_attr(FINGERPRINT, study.user_attrs[FINGERPRINT])
+        base = study.user_attrs[FINGERPRINT][SEED]
+        pairs = [(one.number, base + 1 + seed) for one in chosen for seed in range(seeds)]
+        known = {_pair(trial) for trial in made.get_trials(deepcopy=False) if trial.state != TrialState.FAIL}
+        for number, seed in pairs:
+            if (number, seed) not in known:
+                made.enqueue_trial({TRIAL: number, SEED: seed})
+        unfinished = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
+        return made, len(made.get_trials(deepcopy=False, states=unfinished))
+
+
+def _pair(trial: FrozenTrial) -> tuple[Any, Any]:
+    values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    return values.get(TRIAL), values.get(SEED)
+
+
+def confirming_plan(search: optuna.Study, params: Params) -> Callable[[optuna.Trial], dict[str, Any]]:
+    """What a confirming trial trains with: the values of the trial of ``search`` that it names, and its seed."""
+
+    def plan(trial: optuna.Trial) -> dict[str, Any]:
+        number, seed = trial.suggest_int(TRIAL, 0, 2**31 - 1), trial.suggest_int(SEED, 0, 2**32 - 1)
+        return {**all_values(search, search.get_trials(deepcopy=False)[number]), SEED: seed}
+
+    return plan
+
+
+def confirmed_table(made: optuna.Study, chosen: list[Candidate], search: optuna.Study) -> pd.DataFrame:
+    """A row a candidate, the best mean first: seeds, mean and standard deviation of the objectives, the value in the search."""
+    names, rows = objective_names(made), []
+    done = made.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    pruned = made.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    for one in chosen:
+        values = [trial.values for trial in done if trial.params[TRIAL] == one.number]
+        found = search.get_trials(deepcopy=False)[one.number].values
+        row: dict[str, Any] = {TRIAL: one.number, "values of": "params.yaml" if one.current else "search"}
+        row |= {"seeds": len(values), "diverged": sum(trial.params[TRIAL] == one.number for trial in pruned)}
+        for place, name in enumerate(names):
+            column = pd.Series([some[place] for some in values], dtype=float)
+            row |= {f"{name} mean": column.mean(), f"{name} std": column.std()}
+            row[f"{name} in search"] = found[place] if found else None
+        rows.append(row)
+    falling = objectives.direction(names[0]) == "minimize"
+    table = pd.DataFrame(rows).sort_values(["diverged", f"{names[0]} mean"], ascending=[True, falling])
+    return table.reset_index(drop=True)
