@@ -7,13 +7,16 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from optuna.storages import BaseStorage
 from torch import nn
 
 from src.params import Params, parse_params
 from src.tracking.store import connect
 from src.training.loop import TrainingData
+from src.tuning.space import draw
+from src.tuning.storage import open_storage
 from src.tuning.study import fingerprint, open_study
-from src.tuning.trial import Setting
+from src.tuning.trial import Setting, trial_params
 from tests.conftest import work_in
 
 TINY: dict[str, Any] = {
@@ -54,8 +57,20 @@ def place(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def study(place: Path, params: Params) -> optuna.Study:
-    return open_study(params, fingerprint(params, "data", "classifier"))
+def storage(place: Path) -> BaseStorage:
+    return open_storage(None)
+
+
+@pytest.fixture
+def study(storage: BaseStorage, params: Params) -> optuna.Study:
+    return open_study(params, fingerprint(params, "data", "classifier"), storage)
+
+
+def ask(study: optuna.Study, params: Params) -> optuna.Trial:
+    """A trial with its values."""
+    trial = study.ask()
+    draw(trial, params)
+    return trial
 
 
 def weight_judge(generator: nn.Module) -> Mapping[str, float]:
@@ -78,5 +93,14 @@ def training_data(judge: Callable[[Any], Mapping[str, float]]) -> TrainingData:
 def setting(params: Params, judge: Callable[[Any], Mapping[str, float]], parent: str, seconds: float = 1e6) -> Setting:
     deadline = time.monotonic() + seconds
     return Setting(
-        params, training_data(judge), "tiny tuning", parent, {"seed": "0"}, deadline, lambda share, text: None
+        params,
+        lambda trial: trial_params(params, draw(trial, params)),
+        training_data(judge),
+        lambda params: {name: str(value) for name, value in params.flat().items()},
+        "tiny tuning",
+        parent,
+        {"seed": "0"},
+        "me",
+        lambda news: None,
+        deadline,
     )

@@ -2,11 +2,11 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from src.errors import UserError
 from src.params import Params
-from src.tuning.space import NOT_SEARCHED, current_values, distributions, outside, same_kind
+from src.tuning.space import NOT_SEARCHED, check, current_values, decoded, draw, fits, outside
 
 SPACE: dict[str, Any] = {
     "train.lr_generator": {"low": 1e-4, "high": 1e-2, "log": True},
@@ -24,7 +24,7 @@ def with_space(params: Params, space: dict[str, Any]) -> Params:
 
 def test_values_stay_in_their_ranges_on_their_steps_and_among_their_choices(params: Params) -> None:
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    drawn = [study.ask(distributions(with_space(params, SPACE))).params for _ in range(200)]
+    drawn = [draw(study.ask(), with_space(params, SPACE)) for _ in range(200)]
     columns = {name: [values[name] for values in drawn] for name in SPACE}
     rates = columns["train.lr_generator"]
     assert all(1e-4 <= rate <= 1e-2 for rate in rates)
@@ -42,12 +42,12 @@ def test_values_stay_in_their_ranges_on_their_steps_and_among_their_choices(para
 def test_what_belongs_to_the_measurement_cannot_be_searched(params: Params, name: str) -> None:
     choice = "cpu" if name == "train.device" else 1000
     with pytest.raises(UserError, match=rf"tune\.space\.{name} cannot be searched: "):
-        distributions(with_space(params, {name: {"choices": [choice]}}))
+        check(with_space(params, {name: {"choices": [choice]}}))
 
 
 def test_an_empty_space_is_refused(params: Params) -> None:
     with pytest.raises(UserError, match=r"tune\.space is empty"):
-        distributions(with_space(params, {}))
+        check(with_space(params, {}))
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,37 @@ def test_current_values_are_those_of_the_space(params: Params) -> None:
 
 
 def test_the_ends_of_a_range_may_move_but_not_its_kind(params: Params) -> None:
-    def drawn_from(entry: dict[str, Any]) -> Any:
-        return distributions(with_space(params, {"train.r1_weight": entry}))["train.r1_weight"]
+    def entry(values: dict[str, Any]) -> Any:
+        return with_space(params, {"train.r1_weight": values}).tune.space["train.r1_weight"]
 
-    base = drawn_from({"low": 0.1, "high": 0.4})
-    assert same_kind(base, drawn_from({"low": 0.2, "high": 0.9}))
-    assert not same_kind(base, drawn_from({"low": 0.1, "high": 0.4, "log": True}))
-    assert not same_kind(base, IntDistribution(0, 1))
-    assert not same_kind(base, drawn_from({"choices": [0.1, 0.4]}))
-    assert same_kind(drawn_from({"choices": [0.1, 0.4]}), drawn_from({"choices": [0.1, 0.4]}))
-    assert not same_kind(drawn_from({"choices": [0.1, 0.4]}), drawn_from({"choices": [0.1, 0.5]}))
+    base, words = FloatDistribution(0.1, 0.4), CategoricalDistribution([0.1, 0.4])
+    assert fits(base, entry({"low": 0.2, "high": 0.9}))
+    assert not fits(base, entry({"low": 0.1, "high": 0.4, "log": True}))
+    assert not fits(IntDistribution(0, 1), entry({"low": 0.1, "high": 0.4}))
+    assert not fits(base, entry({"choices": [0.1, 0.4]}))
+    assert fits(words, entry({"choices": [0.1, 0.4]}))
+    assert not fits(words, entry({"choices": [0.1, 0.5]}))
+
+
+CONDITIONAL: dict[str, Any] = {
+    "model.family": {"choices": ["mlp", "dcgan"]},
+    "model.width": {"low": 8, "high": 64, "when": {"model.family": "dcgan"}},
+    "model.hidden_sizes": {"choices": [[16], [32, 64]], "when": {"model.family": ["mlp"]}},
+    "train.beta1": {"low": 0.0, "high": 0.9, "when": {"train.optimizer": ["sgd", "rmsprop"]}},
+}
+
+
+def test_a_parameter_is_drawn_only_where_its_conditions_hold(params: Params) -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    searched = with_space(params, CONDITIONAL)
+    drawn = [draw(study.ask(), searched) for _ in range(60)]
+    names = {values["model.family"]: set(values) for values in drawn}
+    assert names == {"mlp": {"model.family", "model.hidden_sizes"}, "dcgan": {"model.family", "model.width"}}
+    assert all(params.replace(values) for values in drawn)
+    lists = {tuple(values["model.hidden_sizes"]) for values in drawn if "model.hidden_sizes" in values}
+    assert lists == {(16,), (32, 64)}
+    assert [decoded(trial.params) for trial in study.trials] == drawn
+    with_sgd = searched.replace({"train.optimizer": "sgd"})
+    assert "train.beta1" in draw(study.ask(), with_sgd)
+    assert current_values(searched) == {"model.family": "mlp", "model.hidden_sizes": [16]}
+    assert outside(current_values(searched), searched.tune.space) == []

@@ -1,50 +1,94 @@
-import os
-import platform
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from src.errors import UserError
 from src.params import Params
-from src.tracking.runs import new_run
-from src.tracking.store import connect
-from src.tuning.space import current_values, distributions
-from src.tuning.study import best_trial, best_values, enqueue, fingerprint, journal, open_study, retire_stale
+from src.tuning.space import current_values, draw
+from src.tuning.storage import journal, open_storage
+from src.tuning.study import (
+    all_values,
+    best_trials,
+    enqueue,
+    existing_study,
+    fingerprint,
+    make_pruner,
+    make_sampler,
+    open_study,
+    trial_number,
+)
+from tests.tuning.conftest import ask
 
 
 def reopen(params: Params, data_hash: str = "data", **changes: Any) -> optuna.Study:
     params = params.replace({name.replace("__", "."): value for name, value in changes.items()})
-    return open_study(params, fingerprint(params, data_hash, "classifier"))
+    return open_study(params, fingerprint(params, data_hash, "classifier"), open_storage(None))
 
 
 def test_a_study_is_continued_from_its_journal(study: optuna.Study, params: Params, place: Path) -> None:
-    study.tell(study.ask(distributions(params)), 3.0)
+    study.tell(ask(study, params), 3.0)
     again = reopen(params)
     assert journal() == place / "mlruns" / "optuna.journal"
     assert [trial.value for trial in again.trials] == [3.0]
-    assert again.direction.name == "MINIMIZE"
+    assert (again.direction.name, again.metric_names) == ("MINIMIZE", ["score"])
 
 
-def test_a_continued_study_draws_new_values(study: optuna.Study, params: Params) -> None:
-    first = study.ask(distributions(params)).params
-    second = reopen(params).ask(distributions(params)).params
-    assert first != second
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp", "cmaes", "qmc"])
+def test_an_interrupted_study_draws_what_it_would_have_drawn(
+    study: optuna.Study, storage: BaseStorage, params: Params, sampler: str
+) -> None:
+    params = params.replace({"tune.sampler": sampler})
+
+    def values(name: str, interrupted: int | None) -> list[dict[str, Any]]:
+        made = reopen(params, tune__study=name)
+        for number in range(14):
+            made.sampler = make_sampler(made, params)
+            trial = made.ask()
+            values = draw(trial, params)
+            if number == interrupted:  # it is killed, and tried again
+                made.tell(trial, state=TrialState.FAIL)
+                made.enqueue_trial(values)
+                made.sampler = make_sampler(made, params)
+                trial = made.ask()
+                draw(trial, params)
+            made.tell(trial, values["train.lr_generator"] * values["model.latent_size"])
+        return [trial.params for trial in made.trials if trial.state == TrialState.COMPLETE]
+
+    if sampler in ("tpe", "random", "gp"):
+        assert values("one", 11) == values("two", None)
+    drawn = values("three", None)
+    assert len({str(one) for one in drawn}) > 10
+
+
+def test_every_sampler_and_pruner_has_a_name(study: optuna.Study, params: Params) -> None:
+    samplers = {"tpe": TPESampler, "gp": GPSampler, "cmaes": CmaEsSampler, "random": RandomSampler, "qmc": QMCSampler}
+    for name, kind in samplers.items():
+        assert type(make_sampler(study, params.replace({"tune.sampler": name}))) is kind
+    pruners = {"median": MedianPruner, "hyperband": HyperbandPruner, "none": NopPruner}
+    for name, pruner in pruners.items():
+        assert type(make_pruner(params.replace({"tune.pruner": name}))) is pruner
+    several = params.replace({"tune.objectives": ["coverage", "seconds_per_kimg"]})
+    assert type(make_pruner(several)) is type(make_pruner(params.replace({"tune.objectives": ["seconds_per_kimg"]})))
+    assert type(make_pruner(several)) is NopPruner
 
 
 def test_other_base_parameters_are_refused_by_name(study: optuna.Study, params: Params) -> None:
     wanted = (
         r"the study 'default' was made with train\.batch_size 32 \(now 64\), data\.hash data \(now 0123456789ab\): "
-        r"new scores could not be compared; change that back, or give tune\.study another name"
+        r"new scores could not be compared; change that back, or give tune\.study \(--study\) another name"
     )
     with pytest.raises(UserError, match=wanted):
         reopen(params, "0123456789abcdef", train__batch_size=64)
     with pytest.raises(UserError, match=r"tune\.kimg 0\.64 \(now 2\.0\)"):
         reopen(params, tune__kimg=2)
+    with pytest.raises(UserError, match="the study 'default' compares its trials by score, and not by coverage"):
+        reopen(params, tune__objectives=["coverage"])
     assert not reopen(params, tune__study="other", train__batch_size=64).trials
 
 
@@ -53,7 +97,7 @@ def test_searched_values_device_length_and_logging_may_change(study: optuna.Stud
 
 
 def test_the_space_may_change_its_ends_but_not_its_kind(study: optuna.Study, params: Params) -> None:
-    study.ask(distributions(params))
+    ask(study, params)
     wider = {"train.lr_generator": {"low": 1e-5, "high": 1.0, "log": True}, "train.beta1": {"low": 0.0, "high": 0.9}}
     reopen(params, tune__space=wider)
     with pytest.raises(UserError, match=r"tune\.space\.train\.lr_generator was FloatDistribution.* only the ends of"):
@@ -67,9 +111,9 @@ def test_a_parameter_that_leaves_the_space_must_have_its_first_value(study: optu
         reopen(params, tune__space=smaller, train__lr_generator=5e-3)
 
 
-def test_a_study_that_must_exist_and_does_not(place: Path, params: Params) -> None:
-    with pytest.raises(UserError, match=r"there is no study 'default' in .*optuna\.journal"):
-        open_study(params, {}, create=False)
+def test_a_study_that_must_exist_and_does_not(study: optuna.Study, storage: BaseStorage) -> None:
+    with pytest.raises(UserError, match=r"there is no study 'other' here \(there are: default\)"):
+        existing_study("other", storage)
 
 
 def test_a_corrupt_journal_is_named(study: optuna.Study, params: Params) -> None:
@@ -79,13 +123,12 @@ def test_a_corrupt_journal_is_named(study: optuna.Study, params: Params) -> None
 
 
 def test_the_first_trial_takes_the_enqueued_values_once(study: optuna.Study, params: Params) -> None:
-    assert enqueue(study, current_values(params), params) == []
-    assert study.ask(distributions(params)).params == {
-        "train.lr_generator": params.train.lr_generator,
-        "model.latent_size": 4,
-    }
+    assert enqueue(study, current_values(params), params, origin="params.yaml") == []
+    first = ask(study, params)
+    assert first.params == {"train.lr_generator": params.train.lr_generator, "model.latent_size": 4}
+    assert first.user_attrs["origin"] == "params.yaml"
     enqueue(study, current_values(params), params)
-    assert study.ask(distributions(params)).params != current_values(params)
+    assert ask(study, params).params != current_values(params)
 
 
 def test_values_outside_the_space_are_not_enqueued(study: optuna.Study, params: Params) -> None:
@@ -93,40 +136,23 @@ def test_values_outside_the_space_are_not_enqueued(study: optuna.Study, params: 
     assert not study.trials
 
 
-def abandoned(study: optuna.Study, params: Params, pid: int, host: str, run_id: str = "") -> optuna.Trial:
-    trial = study.ask(distributions(params))
-    for name, value in {"pid": pid, "host": host, "mlflow_run_id": run_id}.items():
-        trial.set_user_attr(name, value)
-    return trial
-
-
-def test_trials_of_processes_that_are_gone_are_tried_again(study: optuna.Study, params: Params) -> None:
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    with new_run("tiny tuning", "left behind", {}, {}) as run:
-        stale = abandoned(study, params, gone.pid, platform.node(), run.run_id)
-    abandoned(study, params, os.getppid(), platform.node())
-    abandoned(study, params, gone.pid, "another machine")
-    just_asked = study.ask(distributions(params))
-
-    assert [trial.number for trial in retire_stale(study, params)] == [stale.number]
-    states = [trial.state for trial in study.trials]
-    assert states == [TrialState.FAIL, *[TrialState.RUNNING] * 3, TrialState.WAITING]
-    assert just_asked.number == 3
-    assert study.ask(distributions(params)).params == stale.params
-    stored = connect().get_run(run.run_id)
-    assert (stored.info.status, stored.data.tags["stopped"]) == ("KILLED", "its process is gone")
-
-
-def test_best_values_are_the_first_base_and_the_trials_own(study: optuna.Study, params: Params) -> None:
-    assert best_trial(study) is None
+def test_all_values_are_the_first_base_and_the_trials_own(study: optuna.Study, params: Params) -> None:
+    assert best_trials(study) == []
     for score in (3.0, 1.0, 2.0):
-        trial = study.ask(distributions(params))
-        study.tell(trial, score)
-    best = best_trial(study)
-    assert best is not None
+        study.tell(ask(study, params), score)
+    (best,) = best_trials(study)
     assert best.number == 1
-    values = best_values(study, best)
+    values = all_values(study, best)
     assert values["train.lr_generator"] == best.params["train.lr_generator"]
     assert values["train.batch_size"] == 32
-    assert not {"tune.kimg", "data.hash", "train.kimg", "train.device"} & set(values)
+    assert "train.kimg" not in values
+    with pytest.raises(UserError, match="the study 'default' has no trial 3; it has 0 to 2"):
+        trial_number(study, 3)
+
+
+def test_a_trial_beyond_a_constraint_is_never_the_best(study: optuna.Study, params: Params) -> None:
+    for score, excess in ((1.0, 0.2), (3.0, -0.1), (2.0, 0.0)):
+        trial = ask(study, params)
+        trial.set_constraint("coverage", excess)
+        study.tell(trial, score)
+    assert [trial.value for trial in best_trials(study)] == [2.0]
