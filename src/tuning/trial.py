@@ -68,7 +68,10 @@ class Setting:
 
 def trial_params(params: Params, values: Mapping[str, object]) -> Params:
     """The parameters of a trial: params.yaml with the drawn values and the trial's own length. UserError for a bad mix."""
-    return params.replace({**values, **trial_length(params)})
+    # A trial that diverges says something about its values: it is pruned, and not put right.
+    minutes = min(params.train.checkpoint_minutes, CHECKPOINT_MINUTES)
+    kept = {"train.max_rollbacks": 0, "train.checkpoint_minutes": minutes}
+    return params.replace({**values, **trial_length(params), **kept})
 
 
 def trial_length(params: Params) -> dict[str, float]:

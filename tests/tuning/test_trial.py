@@ -8,14 +8,25 @@ import torch
 from mlflow.entities import Run
 from optuna.trial import TrialState
 
+from src.interrupts import Stopped
 from src.params import Params
 from src.tracking.store import connect
 from src.training.loop import fit
 from src.training.recorder import SilentRecorder
 from src.tuning import trial as trials
-from src.tuning.space import distributions
-from src.tuning.trial import run_trial, trial_params
+from src.tuning.retries import try_again
+from src.tuning.trial import Setting, TrialRun, trial_params
 from tests.tuning.conftest import scripted_judge, setting, training_data, weight_judge
+
+
+def run_trial(trial: optuna.Trial, setting: Setting) -> float:
+    """The trial alone, without Optuna's loop; its one objective."""
+    run = TrialRun(setting, lambda: None)
+    try:
+        (value,) = run(trial)
+    finally:
+        run.close(finished=False)
+    return value
 
 
 def child(trial: optuna.Trial) -> Run:
@@ -29,14 +40,14 @@ def test_a_trial_has_its_own_length_and_can_be_ended_often(params: Params) -> No
 
 
 def test_the_score_is_that_of_the_same_training_without_optuna(study: optuna.Study, params: Params) -> None:
-    trial = study.ask(distributions(params))
+    trial = study.ask()
     score = run_trial(trial, setting(params, weight_judge, "parent"))
     alone = params.replace({**trial.params, "train.kimg": 0.64, "train.score_every_kimg": 0.16})
     assert score == fit(alone, training_data(weight_judge), SilentRecorder()).best["score"]
 
 
 def test_a_finished_trial_is_a_child_run_with_its_values_scores_and_grid(study: optuna.Study, params: Params) -> None:
-    trial = study.ask(distributions(params))
+    trial = study.ask()
     assert run_trial(trial, setting(params, scripted_judge(4.0, 2.0, 3.0, 5.0), "parent")) == 2.0
     run = child(trial)
     assert run.info.status == "FINISHED"
@@ -51,35 +62,35 @@ def test_a_finished_trial_is_a_child_run_with_its_values_scores_and_grid(study: 
     assert [Path(file.path).suffix for file in connect().list_artifacts(run.info.run_id, "images")].count(".png") == 1
 
 
-def test_scores_are_reported_by_thousand_images_and_always_one_up(study: optuna.Study, params: Params) -> None:
+def test_scores_are_reported_by_their_number(study: optuna.Study, params: Params) -> None:
     params = params.replace({"tune.kimg": 3.2, "tune.score_every_kimg": 0.8})
-    trial = study.ask(distributions(params))
+    trial = study.ask()
     run_trial(trial, setting(params, scripted_judge(4.0, 3.0, 2.0, 1.0), "parent"))
     assert study.trials[0].intermediate_values == {1: 4.0, 2: 3.0, 3: 2.0, 4: 1.0}
 
 
 def test_a_trial_below_the_median_is_pruned_and_its_run_killed(study: optuna.Study, params: Params) -> None:
-    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=1)
-    good = study.ask(distributions(params))
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=2)
+    good = study.ask()
     study.tell(good, run_trial(good, setting(params, scripted_judge(5.0, 4.0, 3.0, 2.0), "parent")))
-    bad = study.ask(distributions(params))
-    with pytest.raises(optuna.TrialPruned, match="worse than the median"):
+    bad = study.ask()
+    with pytest.raises(optuna.TrialPruned, match="worse than the others"):
         run_trial(bad, setting(params, scripted_judge(9.0, 9.0), "parent"))
-    assert study.trials[1].intermediate_values == {0: 9.0, 1: 9.0}  # not at the first score: it is warming up
+    assert study.trials[1].intermediate_values == {1: 9.0, 2: 9.0}  # not at the first score: it is warming up
     assert child(bad).info.status == "KILLED"
-    assert child(bad).data.tags["stopped"] == bad.user_attrs["reason"] == "worse than the median of the earlier trials"
+    assert child(bad).data.tags["stopped"] == bad.user_attrs["reason"] == "worse than the others at this point"
 
 
 def test_a_trial_that_is_through_is_not_pruned(study: optuna.Study, params: Params) -> None:
-    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=3)
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=4)
     for scores in ((5.0, 4.0, 3.0, 2.0), (9.0, 9.0, 9.0, 9.0)):
-        trial = study.ask(distributions(params))
+        trial = study.ask()
         study.tell(trial, run_trial(trial, setting(params, scripted_judge(*scores), "parent")))
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 2
 
 
 def test_a_diverged_trial_is_pruned_with_its_reason(study: optuna.Study, params: Params) -> None:
-    trial = study.ask(distributions(params))
+    trial = study.ask()
     with pytest.raises(optuna.TrialPruned):
         run_trial(trial, setting(params, scripted_judge(9.0, float("nan")), "parent"))
     assert trial.user_attrs["reason"] == "diverged: the validation score is nan at step 10 of 20"
@@ -91,25 +102,56 @@ def test_too_little_memory_prunes_too(study: optuna.Study, params: Params, monke
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nmore")
 
     monkeypatch.setattr(trials, "fit", full)
-    trial = study.ask(distributions(params))
+    trial = study.ask()
     with pytest.raises(optuna.TrialPruned, match=r"^out of memory: CUDA out of memory\. Tried to allocate 9 GiB$"):
         run_trial(trial, setting(params, weight_judge, "parent"))
 
 
-def test_the_clock_ends_a_trial_between_two_scores(study: optuna.Study, params: Params) -> None:
-    trial = study.ask(distributions(params))
+def test_a_trial_that_is_out_of_time_goes_on_from_its_checkpoint(study: optuna.Study, params: Params) -> None:
     judged: list[float] = []
 
     def slow(generator: torch.nn.Module) -> Mapping[str, float]:
-        judged.append(1.0)
-        time.sleep(0.5)
-        return {"score": 1.0, "coverage": 0.5}
+        judged.append(weight_judge(generator)["score"])
+        time.sleep(0.3)
+        return {"score": judged[-1], "coverage": 0.5}
 
-    with pytest.raises(optuna.TrialPruned, match=r"^timeout$"):
+    trial = study.ask()
+    with pytest.raises(Stopped, match="stopped by timeout"):
         run_trial(trial, setting(params, slow, "parent", seconds=0.4))
-    assert len(judged) <= 1
+    assert 1 <= len(judged) <= 2
     assert trial.user_attrs["reason"] == "timeout"
-    assert child(trial).info.status == "KILLED"
+    assert (child(trial).info.status, child(trial).data.tags["stopped"]) == ("KILLED", "timeout")
+    study.tell(trial, state=TrialState.FAIL)
+    try_again(study, study.trials[0])
+
+    again, done = study.ask(), len(judged)
+    score = run_trial(again, setting(params, slow, "parent"))
+    assert len(judged) < done + 4  # what was done is not done again
+    assert again.user_attrs["mlflow_run_id"] == trial.user_attrs["mlflow_run_id"]
+    assert (child(again).info.status, child(again).data.tags["trial"]) == ("FINISHED", "1")
+    assert "stopped" not in child(again).data.tags
+    history = connect().get_metric_history(again.user_attrs["mlflow_run_id"], "validation.score")
+    assert [entry.step for entry in history] == [5, 10, 15, 20]
+    assert list(study.trials[1].intermediate_values) == [1, 2, 3, 4]
+    whole = fit(trial_params(params, again.params), training_data(weight_judge), SilentRecorder())
+    assert score == whole.best["score"]
+
+
+def test_costs_are_measured_and_constraints_told(study: optuna.Study, params: Params) -> None:
+    limits = {"coverage": {"at_least": 0.6}, "generator_parameters": {"at_most": 1e6}, "seconds_per_kimg": {"at_most": 1e6}}
+    params = params.replace({"tune.constraints": limits})
+    trial = study.ask()
+    run_trial(trial, setting(params, weight_judge, "parent"))
+    metrics = child(trial).data.metrics
+    latent = trial.params["model.latent_size"]
+    weights = (latent + 10) * 16 + 16 + 16 * 64 + 64
+    assert metrics["best.generator_parameters"] == weights
+    assert metrics["best.peak_memory_mib"] > 50
+    assert metrics["best.seconds_per_kimg"] > 0
+    constraints = study.trials[0].constraints
+    assert constraints["coverage"] == pytest.approx(0.1)
+    assert constraints["generator_parameters"] == weights - 1e6
+    assert constraints["seconds_per_kimg"] < 0
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "KILLED"), (RuntimeError("disk"), "FAILED")])
@@ -117,7 +159,7 @@ def test_other_ends_are_passed_on(study: optuna.Study, params: Params, error: Ba
     def broken(generator: torch.nn.Module) -> Mapping[str, float]:
         raise error
 
-    trial = study.ask(distributions(params))
+    trial = study.ask()
     with pytest.raises(type(error)):
         run_trial(trial, setting(params, broken, "parent"))
     assert child(trial).info.status == status
