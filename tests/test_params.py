@@ -257,7 +257,9 @@ def test_a_space_may_have_conditions_and_lists(tmp_path: Path) -> None:
     )
     space = load_params(file).tune.space
     assert space["model.width"] == IntRange(low=16, high=64, step=16, when={"model.family": "dcgan"})
-    assert space["model.hidden_sizes"] == Choices(choices=[[256, 512, 1024], [128, 256]], when={"model.family": ["mlp"]})
+    assert space["model.hidden_sizes"] == Choices(
+        choices=[[256, 512, 1024], [128, 256]], when={"model.family": ["mlp"]}
+    )
 
 
 def test_the_table_names_type_default_and_help_of_every_parameter() -> None:

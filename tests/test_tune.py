@@ -23,11 +23,12 @@ from src.networks.description import save_network
 from src.params import load_params
 from src.params_edit import write_params
 from src.tracking.store import connect
-from src.train import source_tags, training_data
+from src.train import training_data
 from src.training.classifier import fit_classifier
 from src.training.loop import TrainingData, fit
 from src.training.recorder import SilentRecorder
-from src.tuning.study import fingerprint, open_study
+from src.tuning.storage import journal, open_storage
+from src.tuning.study import existing_study
 from tests.conftest import start, work_in
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -77,15 +78,13 @@ def digits_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(digits_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(digits_project, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "src").symlink_to(REPOSITORY / "src")  # a checkpoint belongs to the code that made it
     work_in(tmp_path, monkeypatch)
     return tmp_path
 
 
 def study() -> Any:
-    params = load_params()
-    data = store.load(paths.PREPARED)
-    hashes = source_tags(params, data)
-    return open_study(params, fingerprint(params, data.content_hash, hashes["classifier.hash"]), create=False)
+    return existing_study(load_params().tune.study, open_storage(None))
 
 
 def stored_runs() -> tuple[Run, list[Run]]:
@@ -112,9 +111,9 @@ def test_trials_are_added_to_one_study_and_one_parent_run(project: Path, capsys:
     output = capsys.readouterr().out
     first, second = study().trials
     assert first.params == {"train.lr_generator": 0.002, "model.latent_size": 8}
-    assert "tune 1/2 trials (50%)  trial 0 complete  score" in output
+    assert "tune 1/2  trial 0 complete: score " in output
     assert "study 'default', best trials of 2:" in output
-    assert "python -m src.tune --trials 0 --apply" in output
+    assert "python -m src.tune --apply" in output
 
     params, data = load_params(), store.load(paths.PREPARED)
     length = {"train.kimg": 1.28, "train.score_every_kimg": 0.64}
@@ -127,7 +126,9 @@ def test_trials_are_added_to_one_study_and_one_parent_run(project: Path, capsys:
     assert [run.data.metrics["best.score"] for run in children] == [first.value, second.value]
     assert parent.data.metrics["best_score"] == min(first.value, second.value)
 
-    tune.main(["--trials", "1"])
+    tune.main(["--trials", "2"])
+    assert "study 'default' has 2 finished trials already; --trials is the number in all" in capsys.readouterr().out
+    tune.main(["--trials", "3"])
     again, children = stored_runs()
     assert again.info.run_id == parent.info.run_id
     assert again.data.tags["trials"] == "3"
@@ -164,12 +165,14 @@ def test_apply_changes_the_best_trials_values_and_nothing_else(
     made = study()
     made.enqueue_trial({"train.lr_generator": 3e-5, "model.latent_size": 8})
     judged_by(lambda generator: {"score": 1e-3, "coverage": 1.0}, monkeypatch)
-    tune.main(["--trials", "1"])
+    tune.main(["--trials", "2"])
     capsys.readouterr()
     judged_by(wants_slow, monkeypatch)
-    tune.main(["--trials", "0", "--apply"])
-    assert capsys.readouterr().out.endswith(
-        "params.yaml has the values of trial 1 now:\n  train.lr_generator: 0.002 -> 3e-05\n"
+    tune.main(["--apply"])
+    assert capsys.readouterr().out == (
+        "params.yaml has the values of trial 1 now, the best one:\n"
+        "-  lr_generator: 0.002  # at the rate\n+  lr_generator: 3e-05  # at the rate\n"
+        "train, score and register with them: dvc repro\n"
     )
     assert load_params().train.lr_generator == 3e-5
     changed = [
@@ -177,18 +180,18 @@ def test_apply_changes_the_best_trials_values_and_nothing_else(
         for line, before in zip(Path("params.yaml").read_text().splitlines(), PARAMS.splitlines(), strict=True)
         if line != before
     ]
-    assert len(changed) == 1
-    assert changed[0].startswith("  lr_generator: ")
-    assert changed[0].endswith("  # at the rate")
+    assert changed == ["  lr_generator: 3e-05  # at the rate"]
     tune.main(["--trials", "0", "--apply"])
     assert "already" in capsys.readouterr().out
+    tune.main(["--apply", "--trial", "0"])
+    assert Path("params.yaml").read_text() == PARAMS
 
 
 def test_apply_needs_a_study_with_a_finished_trial(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="there is no study 'default'"):
-        tune.main(["--trials", "0", "--apply"])
+        tune.main(["--apply"])
     judged_by(lambda generator: {"score": float("nan"), "coverage": 0.0}, monkeypatch)
-    with pytest.raises(UserError, match="has no finished trial: there is nothing to apply"):
+    with pytest.raises(UserError, match="has no finished trial within its constraints: nothing to apply"):
         tune.main(["--trials", "1", "--apply"])
     parent, (child,) = stored_runs()
     assert (parent.info.status, child.info.status) == ("FINISHED", "KILLED")
@@ -221,8 +224,8 @@ def test_ctrl_c_ends_the_trial_in_both_stores_and_it_is_tried_again(project: Pat
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
     running = start(command, environment)
     try:
-        journal, limit = Path("mlruns/optuna.journal"), time.monotonic() + 60
-        while not (journal.exists() and 'mlflow_run_id":' in journal.read_text().partition('"pid"')[2]):
+        limit = time.monotonic() + 60
+        while not (journal().exists() and 'mlflow_run_id":' in journal().read_text().partition('"worker"')[2]):
             assert running.poll() is None, running.communicate()[1]
             assert time.monotonic() < limit
             time.sleep(0.1)
@@ -241,30 +244,132 @@ def test_ctrl_c_ends_the_trial_in_both_stores_and_it_is_tried_again(project: Pat
     assert (parent.info.status, child.info.status) == ("KILLED", "KILLED")
 
 
-def test_a_trial_of_a_killed_process_is_marked_and_tried_again(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Killed(BaseException):
-        """Stands for a process that is gone without a word: nothing is told to Optuna."""
-
-    def gone(generator: nn.Module) -> Mapping[str, float]:
-        raise Killed
-
-    judged_by(gone, monkeypatch)
-    with monkeypatch.context() as patch:
-        patch.setattr("optuna.Study.tell", lambda *_, **__: None)
-        with pytest.raises(Killed):
-            tune.main(["--trials", "1"])
-    assert study().trials[0].state == TrialState.RUNNING
-    capsys.readouterr()
-
-    judged_by(lambda generator: {"score": 1.0, "coverage": 1.0}, monkeypatch)
-    tune.main(["--trials", "1"])
-    assert (
-        f"trial 0 was left behind by process {os.getpid()}: marked as failed and tried again" in capsys.readouterr().out
+def test_workers_share_a_study_and_one_that_is_killed_is_replaced(project: Path) -> None:
+    write_params({"tune.kimg": 12.8, "tune.score_every_kimg": 6.4})
+    command = [sys.executable, "-m", "src.tune", "--trials", "6", "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    running = start(command, environment)
+    try:
+        limit, killed = time.monotonic() + 120, 0
+        while not killed:
+            assert time.monotonic() < limit
+            assert running.poll() is None, running.communicate()
+            time.sleep(0.2)
+            if not journal().exists() or 'intermediate_value":' not in journal().read_text():
+                continue
+            under_way = [one for one in study().trials if one.state == TrialState.RUNNING and one.intermediate_values]
+            children = worker_processes(running.pid)
+            if under_way and len(children) == 2:
+                killed = children[0]
+                os.kill(killed, signal.SIGKILL)
+        output, errors = running.communicate(timeout=120)
+    finally:
+        running.kill()
+    assert running.returncode == 0, errors
+    assert "ended by SIGKILL; another one takes over" in output
+    states = [one.state for one in study().trials]
+    assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == 6
+    assert states.count(TrialState.RUNNING) == states.count(TrialState.WAITING) == 0
+    finished = [one for one in study().trials if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    parent, children_runs = stored_runs()
+    assert sorted(run.info.run_id for run in children_runs) == sorted(
+        one.user_attrs["mlflow_run_id"] for one in finished
     )
-    left, tried = study().trials
-    assert (left.state, tried.state) == (TrialState.FAIL, TrialState.COMPLETE)
-    assert left.params == tried.params
-    _, children = stored_runs()
-    assert [run.info.status for run in children] == ["KILLED", "FINISHED"]
+    assert {run.info.status for run in children_runs} <= {"FINISHED", "KILLED"}
+    assert parent.info.status == "FINISHED"
+
+
+def worker_processes(leader: int) -> list[int]:
+    """The process ids of a leader's workers."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command, stat = (path / "cmdline").read_bytes(), (path / "stat").read_text()
+        except OSError:
+            continue
+        if b"spawn_main" in command and int(stat.rpartition(")")[2].split()[1]) == leader:
+            found.append(int(path.name))
+    return found
+
+
+def test_the_commands_answer_without_training(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match=r"there is no study 'default' here \(there are: none\)"):
+        tune.main(["status"])
+    tune.main(["--trials", "2"])
+    capsys.readouterr()
+    tune.main(["status"])
+    assert capsys.readouterr().out.startswith("study 'default': 2 complete, 0 pruned, 0 failed, 0 running, 0 waiting\n")
+    tune.main(["best"])
+    assert "best trials of 2" in capsys.readouterr().out
+    tune.main(["show", "1"])
+    output = capsys.readouterr().out
+    assert output.startswith("number: 1\nstate: complete\nscore: ")
+    assert "score at score 2: " in output
+    assert f"-S 'train.lr_generator={study().trials[1].params['train.lr_generator']}'" in output
+    tune.main(["prune-stale"])
+    assert capsys.readouterr().out.endswith("trials of workers that are gone: none\n")
+    with pytest.raises(UserError, match="has no trial 7; it has 0 to 1"):
+        tune.main(["show", "7"])
+
+
+def test_a_dry_run_shows_space_and_cost(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tune.main(["--dry-run", "--workers", "2"])
+    output = capsys.readouterr().out
+    assert "train.lr_generator" in output
+    assert "a trial: 1,280 images, " in output
+    assert "20 trials with 2 workers" in output
+    assert not Path("mlruns/optuna.journal").read_text()
+
+
+def test_several_objectives_give_a_front_and_no_pruning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = "frechet_classifier_distance,seconds_per_kimg"
+    tune.main(["--study", "two", "--objectives", names, "--trials", "3"])
+    output = capsys.readouterr().out
+    assert "pruner: none, since Optuna compares trials on the way by one score only" in output
+    made = existing_study("two", open_storage(None))
+    assert [direction.name for direction in made.directions] == ["MINIMIZE", "MINIMIZE"]
+    assert [len(trial.values) for trial in made.trials] == [2, 2, 2]
+    with pytest.raises(UserError, match="say which with --apply --trial N"):
+        while True:  # with one trial on the front there is nothing to choose
+            tune.main(["--study", "two", "--objectives", names, "--trials", str(len(made.trials) + 1), "--apply"])
+
+
+def test_a_confirmation_trains_the_best_again_with_other_seeds(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune.main(["--trials", "2", "--confirm-top", "1", "--seeds", "2"])
+    output = capsys.readouterr().out
+    made = existing_study("default.confirm-1.28kimg", open_storage(None))
+    assert {(one.params["trial"], one.params["train.seed"]) for one in made.trials} >= {(0, 1), (0, 2)}
+    values = [one.value for one in made.trials if one.params["trial"] == 0]
+    assert f"{sum(values) / 2:.4g}" in output
+    params, data = load_params(), store.load(paths.PREPARED)
+    length = {"train.kimg": 1.28, "train.score_every_kimg": 0.64, "train.seed": 2, "train.log_every_kimg": 0.128}
+    alone = fit(params.replace(length), training_data(params, data), SilentRecorder())
+    (again,) = (one.value for one in made.trials if one.params == {"trial": 0, "train.seed": 2})
+    assert again == alone.best["score"]
+    tune.main(["--apply"])
+    assert "the best one over several seeds" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--workers", "0"], "--workers 0 is not allowed: it must be at least 1"),
+        (["--confirm-kimg", "0"], "--confirm-kimg 0 is not allowed: it must be above 0"),
+        (["--trial", "1"], "--trial says which trial to apply: it needs --apply; `show N` shows one"),
+        (
+            ["--sampler", "grid"],
+            "parameters: tune.sampler: 'grid' is not allowed: it must be tpe | gp | cmaes | random | qmc",
+        ),
+        (["--objectives", "beauty"], "tune.objectives: beauty is not measured in a trial; allowed are score, "),
+        (["--storage", "mysql://x/y"], "--storage mysql://x/y is not allowed: it must be postgresql://"),
+    ],
+)
+def test_wrong_options_end_with_2(
+    project: Path, arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        run_command(lambda: tune.main(arguments))
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith(f"error: {sentence}")

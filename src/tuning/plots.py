@@ -68,24 +68,43 @@ def _plots(study: optuna.Study, names: list[str]) -> Iterator[Plot]:
     if len(names) > 1:
         pair = len(names) > 3
         needed = "Optuna draws two or three objectives" if pair else _few(study, 1)
-        yield "pareto_front", "Pareto front", needed, lambda library: library.plot_pareto_front(study, target_names=names)
+        yield (
+            "pareto_front",
+            "Pareto front",
+            needed,
+            lambda library: library.plot_pareto_front(study, target_names=names),
+        )
     for place, name in enumerate(names):
         ending, of = (f"_{name}", f" of {name}") if len(names) > 1 else ("", "")
         value = partial(_value, place)
         words = {"target": value, "target_name": name}
         values = {value(trial) for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
         wide = min(values, default=0) > 0 and max(values) > WIDE * min(values)
-        logs = {"target": lambda trial, value=value: log10(value(trial)), "target_name": f"log10 {name}"} if wide else words
+        logs = (
+            {"target": lambda trial, value=value: log10(value(trial)), "target_name": f"log10 {name}"}
+            if wide
+            else words
+        )
         different = "" if len(values) > 1 else "it needs two finished trials with different values"
         yield f"history{ending}", f"History{of}", _few(study, 1), partial(_history, study, words, wide)
-        yield f"importances{ending}", f"Importance of the parameters{of}", different, partial(_importances, study, words)
+        yield (
+            f"importances{ending}",
+            f"Importance of the parameters{of}",
+            different,
+            partial(_importances, study, words),
+        )
         yield (
             f"parallel_coordinate{ending}",
             f"Parallel coordinates{of}",
             different,
             lambda library, logs=logs: library.plot_parallel_coordinate(study, **logs),
         )
-        yield f"slice{ending}", f"Slices{of}", _few(study, 1), lambda library, logs=logs: library.plot_slice(study, **logs)
+        yield (
+            f"slice{ending}",
+            f"Slices{of}",
+            _few(study, 1),
+            lambda library, logs=logs: library.plot_slice(study, **logs),
+        )
     if len(names) == 1:
         scored = any(trial.intermediate_values for trial in study.get_trials(deepcopy=False))
         needed = "" if scored else "it needs a trial with scores on the way"

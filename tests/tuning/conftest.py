@@ -73,6 +73,17 @@ def ask(study: optuna.Study, params: Params) -> optuna.Trial:
     return trial
 
 
+def fill(study: optuna.Study, params: Params, scores: list[float | None]) -> None:
+    """A trial a score; None is a pruned one, after a report of 0.5."""
+    for score in scores:
+        trial = ask(study, params)
+        if score is None:
+            trial.report(0.5, 1)
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, score)
+
+
 def weight_judge(generator: nn.Module) -> Mapping[str, float]:
     """A score that depends on the training, and costs nothing."""
     total = sum(float(parameter.abs().sum()) for parameter in generator.parameters())

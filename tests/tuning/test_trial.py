@@ -138,7 +138,11 @@ def test_a_trial_that_is_out_of_time_goes_on_from_its_checkpoint(study: optuna.S
 
 
 def test_costs_are_measured_and_constraints_told(study: optuna.Study, params: Params) -> None:
-    limits = {"coverage": {"at_least": 0.6}, "generator_parameters": {"at_most": 1e6}, "seconds_per_kimg": {"at_most": 1e6}}
+    limits = {
+        "coverage": {"at_least": 0.6},
+        "generator_parameters": {"at_most": 1e6},
+        "seconds_per_kimg": {"at_most": 1e6},
+    }
     params = params.replace({"tune.constraints": limits})
     trial = study.ask()
     run_trial(trial, setting(params, weight_judge, "parent"))
