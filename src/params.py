@@ -204,7 +204,7 @@ class Tune(Section):
     """The search for better parameters."""
 
     study: str = Field("default", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,79}$", description="name of the study")
-    objectives: Annotated[list[str], Field(min_length=1, max_length=4)] = Field(
+    objectives: Annotated[list[str], Field(min_length=1, max_length=3)] = Field(
         ["score"],
         description="validation numbers, seconds_per_kimg, peak_memory_mib or generator_parameters; several: Pareto front",
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from mlflow.entities import Run
 from optuna.trial import TrialState
@@ -329,9 +330,10 @@ def test_several_objectives_give_a_front_and_no_pruning(project: Path, capsys: p
     made = existing_study("two", open_storage(None))
     assert [direction.name for direction in made.directions] == ["MINIMIZE", "MINIMIZE"]
     assert [len(trial.values) for trial in made.trials] == [2, 2, 2]
-    with pytest.raises(UserError, match="say which with --apply --trial N"):
-        while True:  # with one trial on the front there is nothing to choose
-            tune.main(["--study", "two", "--objectives", names, "--trials", str(len(made.trials) + 1), "--apply"])
+    for values in ([0.0, 1e9], [1e9, 0.0]):
+        made.add_trial(optuna.create_trial(values=values))
+    with pytest.raises(UserError, match=r"the Pareto front has the trials .*: say which with --apply --trial N"):
+        tune.main(["--study", "two", "--objectives", names, "--apply"])
 
 
 def test_a_confirmation_trains_the_best_again_with_other_seeds(
@@ -341,7 +343,7 @@ def test_a_confirmation_trains_the_best_again_with_other_seeds(
     output = capsys.readouterr().out
     made = existing_study("default.confirm-1.28kimg", open_storage(None))
     assert {(one.params["trial"], one.params["train.seed"]) for one in made.trials} >= {(0, 1), (0, 2)}
-    values = [one.value for one in made.trials if one.params["trial"] == 0]
+    values = [one.values[0] for one in made.trials if one.params["trial"] == 0]
     assert f"{sum(values) / 2:.4g}" in output
     params, data = load_params(), store.load(paths.PREPARED)
     length = {"train.kimg": 1.28, "train.score_every_kimg": 0.64, "train.seed": 2, "train.log_every_kimg": 0.128}

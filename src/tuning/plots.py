@@ -1,10 +1,11 @@
 """Optuna's plots of a study: a PNG each, and all of them interactive on one page."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from html import escape
 from math import log10
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -65,55 +66,36 @@ Plot = tuple[str, str, str, Callable[[Any], Any]]
 
 
 def _plots(study: optuna.Study, names: list[str]) -> Iterator[Plot]:
+    none_yet = "" if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)) else "it needs a finished trial"
     if len(names) > 1:
-        pair = len(names) > 3
-        needed = "Optuna draws two or three objectives" if pair else _few(study, 1)
-        yield (
-            "pareto_front",
-            "Pareto front",
-            needed,
-            lambda library: library.plot_pareto_front(study, target_names=names),
-        )
+        yield "pareto_front", "Pareto front", none_yet, methodcaller("plot_pareto_front", study, target_names=names)
     for place, name in enumerate(names):
         ending, of = (f"_{name}", f" of {name}") if len(names) > 1 else ("", "")
         value = partial(_value, place)
-        words = {"target": value, "target_name": name}
         values = {value(trial) for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))}
-        wide = min(values, default=0) > 0 and max(values) > WIDE * min(values)
-        logs = (
-            {"target": lambda trial, value=value: log10(value(trial)), "target_name": f"log10 {name}"}
-            if wide
-            else words
-        )
         different = "" if len(values) > 1 else "it needs two finished trials with different values"
-        yield f"history{ending}", f"History{of}", _few(study, 1), partial(_history, study, words, wide)
-        yield (
-            f"importances{ending}",
-            f"Importance of the parameters{of}",
-            different,
-            partial(_importances, study, words),
-        )
-        yield (
-            f"parallel_coordinate{ending}",
-            f"Parallel coordinates{of}",
-            different,
-            lambda library, logs=logs: library.plot_parallel_coordinate(study, **logs),
-        )
-        yield (
-            f"slice{ending}",
-            f"Slices{of}",
-            _few(study, 1),
-            lambda library, logs=logs: library.plot_slice(study, **logs),
-        )
+        wide = _wide(values)
+        # With a target of its own, Optuna draws no line of the best so far.
+        plain = {"target_name": name, **({"target": value} if len(names) > 1 else {})}
+        logs = {"target": partial(_log, place), "target_name": f"log10 {name}"} if wide else plain
+        yield f"history{ending}", f"History{of}", none_yet, partial(_history, study, plain, wide)
+        title = f"Importance of the parameters{' for ' if of else ''}{name if of else ''}"
+        yield f"importances{ending}", title, different, partial(_importances, study, plain)
+        lines = methodcaller("plot_parallel_coordinate", study, **logs)
+        yield f"parallel_coordinate{ending}", f"Parallel coordinates{of}", different, lines
+        yield f"slice{ending}", f"Slices{of}", none_yet, methodcaller("plot_slice", study, **logs)
     if len(names) == 1:
         scored = any(trial.intermediate_values for trial in study.get_trials(deepcopy=False))
         needed = "" if scored else "it needs a trial with scores on the way"
         yield "intermediate_values", "Scores on the way", needed, partial(_intermediate, study, names[0])
 
 
-def _few(study: optuna.Study, least: int) -> str:
-    done = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-    return "" if done >= least else "it needs a finished trial"
+def _wide(values: Collection[float]) -> bool:
+    return min(values, default=0) > 0 and max(values) > WIDE * min(values)
+
+
+def _log(place: int, trial: FrozenTrial) -> float:
+    return log10(trial.values[place])
 
 
 def _value(place: int, trial: FrozenTrial) -> float:
@@ -158,7 +140,7 @@ def _importances(study: optuna.Study, words: dict[str, Any], library: Any) -> An
 def _intermediate(study: optuna.Study, name: str, library: Any) -> Any:
     drawn = library.plot_intermediate_values(study)
     scores = [one for trial in study.get_trials(deepcopy=False) for one in trial.intermediate_values.values()]
-    wide = min(scores) > 0 and max(scores) > WIDE * min(scores)
+    wide = _wide(scores)
     if library is optuna.visualization:
         drawn.update_layout(xaxis_title="number of the score", yaxis_title=name)
         drawn.update_yaxes(type="log" if wide else "linear")
@@ -185,7 +167,8 @@ def _save_png(plot: Callable[[], Any], title: str, path: Path) -> None:
         drawn = np.ravel(plot())  # slices are an array of axes
         figure = drawn[0].figure
         for axes in drawn:
-            axes.set_title("")
+            for place in ("left", "center"):
+                axes.set_title("", loc=place)
         figure.suptitle(title)
         figure.savefig(path, dpi=110, bbox_inches="tight")
         pyplot.close(figure)

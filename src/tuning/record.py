@@ -117,8 +117,8 @@ def record_study(run: Run, study: optuna.Study, confirmed: Mapping[str, str] | N
         for file, text in (confirmed or {}).items():
             (folder / file).write_text(text, encoding="utf-8")
         (folder / "plots").mkdir()
-        for sentence in save_plots(study, folder / "plots"):
-            print(sentence)
+        if missing := save_plots(study, folder / "plots"):
+            print("\n".join(missing))
         run.artifact(folder)
 
 
