@@ -1,6 +1,7 @@
 """The whole pipeline on the digits set, by DVC, as a user runs it."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -158,3 +159,15 @@ def test_stages_run_without_dvc(project: Project, tmp_path: Path) -> None:
     copy.module("evaluate")
     scorecards = [read_json(one.folder / "models/evaluation/scorecard.json") for one in (project, copy)]
     assert scorecards[0] == scorecards[1]
+
+
+def test_dvc_trains_a_trial_again_with_the_same_score(project: Project, tmp_path: Path) -> None:
+    copy = Project(tmp_path / "copy")
+    shutil.copytree(project.folder, copy.folder, symlinks=True, ignore=shutil.ignore_patterns("mlruns"))
+    copy.run("git", "checkout", "--", "mlruns")
+    copy.module("tune", "--trials", "2")
+    shown = copy.module("tune", "show", "1").stdout.splitlines()
+    (score,) = (line.removeprefix("score: ") for line in shown if line.startswith("score: "))
+    copy.run(*shlex.split(shown[-1]))
+    metrics = json.loads((copy.folder / "models/gan/metrics.json").read_text())
+    assert metrics["validation"]["score"] == float(score)
