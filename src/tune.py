@@ -4,55 +4,46 @@
 """
 
 import argparse
-import difflib
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import optuna
-import pandas as pd
 import torch
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial
 
 from src import paths
 from src.datasets import store
 from src.device import pick_device, set_up
 from src.errors import UserError, run_command
-from src.params import Params, check_space, load_params, read_text
-from src.params_edit import write_params
+from src.params import Params, check_space, load_params
 from src.tracking.runs import Run
 from src.train import identity, source_tags, training_data
 from src.training.world import World
 from src.tuning import objectives, space
-from src.tuning.board import Board
-from src.tuning.confirm import candidates, confirmed_table, confirming_params, confirming_plan, confirming_study
-from src.tuning.crew import Crew, Job, Speak, crew, how_it_ended
-from src.tuning.probe import probe
-from src.tuning.record import end_orphans, record_progress, record_study, study_run
-from src.tuning.report import ended, formatted, print_best, print_status, print_trial
-from src.tuning.storage import Mark, exclusively, open_storage
-from src.tuning.study import (
-    all_values,
-    best_trials,
-    described,
-    enqueue,
-    existing_study,
-    fingerprint,
-    open_study,
-    trial_number,
+from src.tuning.apply import apply
+from src.tuning.confirm import (
+    candidates,
+    confirmed_table,
+    confirming_params,
+    confirming_plan,
+    confirming_study,
+    remember,
 )
-from src.tuning.trial import News, Setting, trial_length, trial_params
+from src.tuning.crew import Speak, share_threads
+from src.tuning.leader import Call, lead
+from src.tuning.probe import probe
+from src.tuning.record import record_study, study_run
+from src.tuning.report import ended, formatted, print_best, print_status, print_trial, space_table
+from src.tuning.storage import Mark, exclusively, open_storage
+from src.tuning.study import best_trials, described, enqueue, existing_study, fingerprint, open_study, trial_number
+from src.tuning.trial import Setting, trial_length, trial_params
 from src.tuning.turns import retire_stale
 from src.tuning.worker import Goal, work
 
-CONFIRMED = "confirmed"
-"""User attribute of a study: the trial with the best mean over seeds, and how many trials had ended by then."""
 DEFAULT_TRIALS = 20
-RECORD_SECONDS = 300.0
-"""The study's table and plots are written this often while it runs, and at the end."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -64,9 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         answer(params, storage, options)
         return
     if options.dry_run:
-        dry_run(params, options.workers)
+        dry_run(params, options.workers, options.trials or DEFAULT_TRIALS)
         return
-    if options.trials:
+    if options.trials or options.confirm_top:
         tune(params, storage, options)
     study = existing_study(params.tune.study, storage)
     if options.apply:
@@ -77,7 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line. UserError for a number that makes no sense."""
-    parser = argparse.ArgumentParser(prog="python -m src.tune", description="Search for better parameters with Optuna.")
+    parser = argparse.ArgumentParser(
+        prog="python -m src.tune",
+        description="Search for better parameters with Optuna.",
+        epilog="(*) without --trials: only that, for the trials the study has",
+    )
     add = parser.add_argument
     common = argparse.ArgumentParser(add_help=False)
     for target, default in ((parser, None), (common, argparse.SUPPRESS)):
@@ -91,10 +86,10 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--objectives", metavar="NAME[,NAME]", help="what trials are compared by; several give a Pareto front")
     add("--sampler", help="tpe, gp, cmaes, random or qmc (default: tune.sampler)")
     add("--pruner", help="median, hyperband or none (default: tune.pruner)")
-    add("--confirm-top", type=int, default=0, metavar="K", help="train the K best again with other seeds")
+    add("--confirm-top", type=int, default=0, metavar="K", help="train the K best again with other seeds (*)")
     add("--seeds", type=int, default=3, help="seeds of a confirmation (default 3)")
     add("--confirm-kimg", type=float, metavar="KIMG", help="length of a confirming training (default: that of a trial)")
-    add("--apply", action="store_true", help="write the best values into params.yaml; without --trials, only that")
+    add("--apply", action="store_true", help="write the best values into params.yaml (*)")
     add("--trial", type=int, metavar="N", help="with --apply: those of trial N")
     add("--dry-run", action="store_true", help="show the space, and what a trial will cost")
     commands = parser.add_subparsers(dest="command", metavar="status | best | show N | prune-stale")
@@ -104,14 +99,15 @@ def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     commands.add_parser("prune-stale", help="queue the trials of workers that are gone again", parents=[common])
     options = parser.parse_args(arguments)
     if options.trials is None:
-        options.trials = 0 if options.apply and not options.confirm_top else DEFAULT_TRIALS
+        options.trials = 0 if options.apply or options.confirm_top else DEFAULT_TRIALS
     _check_numbers(options)
     return options
 
 
 def _check_numbers(options: argparse.Namespace) -> None:
-    if options.trials < (0 if options.apply else 1):
-        raise UserError(f"--trials {options.trials} is not allowed: it must be at least 1, or 0 together with --apply")
+    if options.trials < (0 if options.apply or options.confirm_top else 1):
+        allowed = "it must be at least 1, or 0 together with --apply or --confirm-top"
+        raise UserError(f"--trials {options.trials} is not allowed: {allowed}")
     for name, least in (("workers", 1), ("seeds", 1), ("confirm_top", 0)):
         if getattr(options, name) < least:
             flag = name.replace("_", "-")
@@ -153,52 +149,26 @@ def answer(params: Params, storage: BaseStorage, options: argparse.Namespace) ->
             print(f"{described(study, options.storage)}: trials of workers that are gone: {numbers}")
 
 
-def dry_run(params: Params, workers: int) -> None:
+def dry_run(params: Params, workers: int, trials: int) -> None:
     """Print the space and what a trial will cost on this machine."""
     tune = params.tune
     print(f"study {tune.study!r}: {', '.join(tune.objectives)}, sampler {tune.sampler}, pruner {_pruner(params)}")
-    current = space.current_values(params)
-    rows = [
-        {"parameter": name, **entry.model_dump(exclude_none=True), "params.yaml": current.get(name, "-")}
-        for name, entry in tune.space.items()
-    ]
-    print(pd.DataFrame(rows).to_string(index=False, na_rep="-"))
+    print(formatted(space_table(params)))
     threads = share_threads(workers)
     torch.set_num_threads(threads)
-    data = store.load(paths.PREPARED)
     set_up(pick_device(params.train.device), deterministic=params.train.deterministic)
-    cost = probe(trial_params(params, {}), training_data(params, data))
+    cost = probe(trial_params(params, {}), training_data(params, store.load(paths.PREPARED)))
     seconds = cost.trial_seconds(params)
     print(f"a trial: {1000 * tune.kimg:,.0f} images, {cost.images_per_second:,.0f} images/s, about {seconds:.0f} s")
-    hours = DEFAULT_TRIALS * seconds / workers / 60
     by = f"{workers} workers with {threads} threads each" if workers > 1 else "1 worker"
-    print(f"{DEFAULT_TRIALS} trials with {by}: at most about {hours:.1f} min; pruned trials are shorter")
+    minutes = trials * seconds / workers / 60
+    print(f"{trials} trials with {by}: at most about {minutes:.1f} min; pruned trials are shorter")
 
 
 def _pruner(params: Params) -> str:
     if objectives.can_prune(params.tune.objectives):
         return params.tune.pruner
     return "none, since Optuna compares trials on the way by one score only"
-
-
-def share_threads(workers: int) -> int:
-    """A worker's share of PyTorch's threads."""
-    return max(1, torch.get_num_threads() // workers)
-
-
-@dataclass(frozen=True)
-class Call:
-    """What the workers of one call have in common; it can be pickled."""
-
-    params: Params
-    storage: str | None
-    search: str
-    """name of the study whose trials are confirmed, or of the study itself"""
-    study: str
-    goal: Goal
-    experiment: str
-    parent: str
-    tags: dict[str, str]
 
 
 def worker(speak: Speak, call: Call) -> None:
@@ -238,6 +208,8 @@ def tune(params: Params, storage: BaseStorage, options: argparse.Namespace) -> N
     tags = source_tags(params, data)
     if options.workers > 1:
         training_data(params, data)  # what the classifier sees in real images is kept, and the workers find it
+    if not options.trials:
+        existing_study(params.tune.study, storage)  # there must be something to confirm
     with exclusively(storage):
         study = open_study(params, fingerprint(params, data.content_hash, tags["classifier.hash"]), storage)
         prepare_queue(study, storage, params)
@@ -248,7 +220,8 @@ def tune(params: Params, storage: BaseStorage, options: argparse.Namespace) -> N
         try:
             if _pruner(params) != params.tune.pruner:
                 print(f"pruner: {_pruner(params)}")
-            follow(call, study, storage, options.workers, run)
+            if options.trials:
+                lead(worker, call, study, storage, options.workers, run)
             if options.confirm_top and time.monotonic() < deadline:
                 confirmed = confirm(call, study, storage, options, run)
         finally:
@@ -266,65 +239,6 @@ def prepare_queue(study: optuna.Study, storage: BaseStorage, params: Params) -> 
         print(f"the values of params.yaml are not tried: outside tune.space with {names}")
 
 
-def follow(call: Call, study: optuna.Study, storage: BaseStorage, workers: int, run: Run) -> None:
-    """Let the workers do the trials of a study, and show and record what they say."""
-    if ended(study) >= call.goal.trials:
-        print(f"study {study.study_name!r} has {ended(study)} finished trials already; --trials is the number in all")
-        return
-    recorded = time.monotonic()
-    with Board(study, call.goal.trials, workers, call.goal.deadline) as board:
-
-        def heard(index: int, word: object) -> None:
-            nonlocal recorded
-            if isinstance(word, News):
-                board.tell(index, word)
-            elif isinstance(word, FrozenTrial):
-                board.ended(index, word)
-                if call.study == call.search:
-                    record_progress(run, study, storage)
-                    if time.monotonic() - recorded > RECORD_SECONDS:
-                        record_study(run, study)
-                        recorded = time.monotonic()
-
-        try:
-            if workers == 1:
-                worker(lambda word: heard(0, word), call)
-            else:
-                lead(call, study, storage, workers, board, heard)
-        finally:
-            end_orphans(run, study, storage)
-
-
-def lead(
-    call: Call,
-    study: optuna.Study,
-    storage: BaseStorage,
-    workers: int,
-    board: Board,
-    heard: Callable[[int, object], None],
-) -> None:
-    """Run worker processes; one that dies is replaced, and its trial is tried again."""
-    with crew(Job(worker, (call,), share_threads(workers)), workers) as team:
-        while team.members:
-            for member, word in team.listen():
-                if isinstance(word, str):
-                    member.name = word
-                elif word is not None:
-                    heard(member.index, word)
-                elif member.process.exitcode:
-                    replace_worker(team, member.index, member.name, study, storage)
-                    how = how_it_ended(member.process.exitcode)
-                    board.say(f"worker {member.index + 1} ended {how}; another one takes over")
-            board.look()
-
-
-def replace_worker(team: Crew, index: int, name: str, study: optuna.Study, storage: BaseStorage) -> None:
-    """Queue what a dead worker was doing, and start another one."""
-    with exclusively(storage):
-        retire_stale(study, storage, dead=name)
-    team.hire(index)
-
-
 def confirm(
     call: Call, study: optuna.Study, storage: BaseStorage, options: argparse.Namespace, run: Run
 ) -> dict[str, str]:
@@ -337,46 +251,15 @@ def confirm(
     made, target = confirming_study(study, storage, params, chosen, options.seeds)
     print(f"confirming trials {', '.join(str(one.number) for one in chosen)} with {options.seeds} other seeds each")
     again = replace(call, params=params, study=made.study_name, goal=replace(call.goal, trials=target))
-    follow(again, made, storage, options.workers, run)
+    lead(worker, again, made, storage, options.workers, run)
     table = confirmed_table(made, chosen, study)
     print(f"over {options.seeds} seeds and {params.tune.kimg:g} thousand images, the best mean first:")
     print(formatted(table))
-    study.set_user_attr(CONFIRMED, {"trial": int(table["trial"][0]), "ended": ended(study)})
+    if ended(made) < target:
+        print(f"{ended(made)} of {target} trainings have ended; the same command goes on")
+    else:
+        remember(study, table)
     return {f"{made.study_name}.csv": table.to_csv(index=False)}
-
-
-def apply(study: optuna.Study, params: Params, number: int | None) -> None:
-    """Write a trial's values into params.yaml and show the difference. UserError when there is none to take."""
-    trial, why = chosen_trial(study, number)
-    current: dict[str, Any] = params.flat()
-    changes = {name: value for name, value in all_values(study, trial).items() if value != current[name]}
-    if not changes:
-        print(f"params.yaml has the values of trial {trial.number}, {why}, already")
-        return
-    before = read_text(paths.PARAMS)
-    write_params(changes)
-    print(f"params.yaml has the values of trial {trial.number} now, {why}:")
-    lines = difflib.unified_diff(before.splitlines(), read_text(paths.PARAMS).splitlines(), lineterm="", n=0)
-    print("\n".join(line for line in lines if not line.startswith(("---", "+++", "@@"))))
-    print("train, score and register with them: dvc repro")
-
-
-def chosen_trial(study: optuna.Study, number: int | None) -> tuple[FrozenTrial, str]:
-    """The trial to apply, and why it is that one."""
-    if number is not None:
-        return trial_number(study, number), "as asked"
-    confirmed = study.user_attrs.get(CONFIRMED, {})
-    if confirmed.get("ended") == ended(study):
-        return trial_number(study, confirmed["trial"]), "the best one over several seeds"
-    best = best_trials(study)
-    if not best:
-        raise UserError(
-            f"the study {study.study_name!r} has no finished trial within its constraints: nothing to apply"
-        )
-    if len(best) > 1:
-        numbers = ", ".join(str(trial.number) for trial in best)
-        raise UserError(f"the Pareto front has the trials {numbers}: say which with --apply --trial N")
-    return best[0], "the best one"
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 import torch
 
 from src.params_edit import write_params
+from tests.tuning.postgres import Unavailable, postgres_server
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = Path(__file__).parent / "params_sample.yaml"
@@ -142,3 +144,14 @@ def in_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """The same, as the current folder of this process."""
     work_in(project.folder, monkeypatch)
     return project
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a database on a server of the tests' own."""
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(postgres_server(tmp_path_factory.mktemp("postgres")))
+        except Unavailable as reason:
+            pytest.skip(str(reason))
+        yield url

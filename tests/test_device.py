@@ -1,7 +1,9 @@
+import os
+
 import pytest
 import torch
 
-from src.device import describe_device, pick_device, set_up, use_bfloat16, use_graphs
+from src.device import describe_device, pick_device, pin_gpu, set_up, use_bfloat16, use_graphs
 from src.errors import UserError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -24,6 +26,27 @@ def test_with_gpus_each_process_takes_its_own(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(UserError, match="there are 2 GPUs here"):
         pick_device("auto")
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "pinned"),
+    [("4,7", 2, ["4", "7", "4"]), ("", 3, ["0", "1", "2"]), ("MIG-a,MIG-b", 2, ["MIG-a", "MIG-b", "MIG-a"])],
+)
+def test_workers_take_the_visible_gpus_in_turn(
+    visible: str, count: int, pinned: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    for index, name in enumerate(pinned):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        pin_gpu(index)
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == name
+
+
+def test_without_a_gpu_none_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    pin_gpu(1)
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
 @pytest.mark.parametrize(

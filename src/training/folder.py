@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -14,6 +15,7 @@ from src.training.checkpoint import Checkpoints
 
 IDENTITY = "identity.json"
 RUN = "run.json"
+LOCK = ".lock"
 
 
 class TrainingFolder:
@@ -29,12 +31,13 @@ class TrainingFolder:
         text = json.dumps(self.identity, sort_keys=True)
         self.path = root / hashlib.sha256(text.encode()).hexdigest()[:12]
         self.samples = self.path / "samples"
-        self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.path.with_suffix(".lock"))
+        root.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(self.path.with_suffix(LOCK))
         try:
             self._lock.acquire(timeout=patience)
         except Timeout:
             raise UserError(f"another process is busy with this training; {self.path} belongs to it") from None
+        self.path.mkdir(exist_ok=True)
         write_json(self.identity, self.path / IDENTITY)
 
     @property
@@ -67,12 +70,27 @@ class TrainingFolder:
 
     def remove(self) -> None:
         """The training is done: nothing is kept."""
-        shutil.rmtree(self.path)
+        _delete(self.path)
         self.release()
 
     def release(self) -> None:
         """Let another process have it."""
         self._lock.release()
+
+
+def sweep(root: Path, ended: Callable[[Mapping[str, str]], bool]) -> None:
+    """Remove the folders below ``root`` of trainings that have ended, by their identity; those in use are left alone."""
+    for lock in root.glob(f"*{LOCK}"):
+        folder = lock.with_suffix("")
+        with suppress(Timeout), FileLock(lock, timeout=0):
+            if not folder.is_dir() or ended(_read(folder / IDENTITY)):
+                _delete(folder)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder that the caller has locked, and the lock with it: who waits for the lock sees that it is gone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.with_suffix(LOCK).unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, str]:

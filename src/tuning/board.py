@@ -10,8 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
-from src.tuning.report import objectives_text, state_name
-from src.tuning.retries import REASON
+from src.tuning.report import objectives_text, state_counts, state_name
+from src.tuning.retries import REASON, next_attempts
 from src.tuning.study import best_trials
 from src.tuning.trial import News
 from src.tuning.turns import FINISHED
@@ -58,10 +58,9 @@ class Board:
         self._bar(self.tasks[worker], 0.0, "next trial")
         reason = f" ({trial.user_attrs[REASON]})" if REASON in trial.user_attrs else ""
         seconds = f", {trial.duration.total_seconds():.0f} s" if trial.duration else ""
+        state = state_name(trial, next_attempts(self.study.get_trials(deepcopy=False)))
         by = f"worker {worker + 1}  " if self.workers > 1 else ""
-        self._line(
-            f"{by}trial {trial.number} {state_name(trial)}{reason}: {objectives_text(self.study, trial)}{seconds}"
-        )
+        self._line(f"{by}trial {trial.number} {state}{reason}: {objectives_text(self.study, trial)}{seconds}")
         self.look(now=True)
 
     def say(self, text: str) -> None:
@@ -80,8 +79,8 @@ class Board:
 
     def summary(self) -> str:
         """Counts, the best so far, and the time left."""
-        counts = {name: self._count(state) for name, state in _SHOWN.items()}
-        done = ", ".join(f"{name} {count}" for name, count in counts.items())
+        counts = state_counts(self.study)
+        done = ", ".join(f"{shown} {counts[name]}" for name, shown in _SHOWN.items())
         return "  ".join(filter(None, (done, self._best(), self._left())))
 
     def _line(self, text: str) -> None:
@@ -112,9 +111,4 @@ class Board:
         return f"{int(left) // 60}:{int(left) % 60:02d} left" if 0 <= left < float("inf") else ""
 
 
-_SHOWN = {
-    "done": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-    "running": TrialState.RUNNING,
-}
+_SHOWN = {"complete": "done", "pruned": "pruned", "failed": "failed", "running": "running"}

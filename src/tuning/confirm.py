@@ -15,12 +15,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src.params import Params
 from src.tuning import objectives
+from src.tuning.report import ended
 from src.tuning.space import current_values, decoded
 from src.tuning.storage import exclusively
 from src.tuning.study import FINGERPRINT, OBJECTIVES, all_values, best_trials, objective_names
 from src.tuning.turns import FINISHED
 
 TRIAL, SEED = "trial", "train.seed"
+CONFIRMED = "confirmed"
+"""User attribute of a study: the trial with the best mean over seeds, and how many trials had ended by then."""
 
 
 @dataclass(frozen=True)
@@ -112,3 +115,14 @@ def confirmed_table(made: optuna.Study, chosen: list[Candidate], search: optuna.
     falling = objectives.direction(names[0]) == "minimize"
     table = pd.DataFrame(rows).sort_values(["diverged", f"{names[0]} mean"], ascending=[True, falling])
     return table.reset_index(drop=True)
+
+
+def remember(search: optuna.Study, table: pd.DataFrame) -> None:
+    """Keep the best of :func:`confirmed_table` with the study, for :func:`confirmed_trial`."""
+    search.set_user_attr(CONFIRMED, {TRIAL: int(table[TRIAL][0]), "ended": ended(search)})
+
+
+def confirmed_trial(search: optuna.Study) -> int | None:
+    """The trial with the best mean over seeds; None where trials have ended since then, or nothing was confirmed."""
+    confirmed = search.user_attrs.get(CONFIRMED, {})
+    return confirmed[TRIAL] if confirmed.get("ended") == ended(search) else None

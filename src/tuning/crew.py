@@ -127,6 +127,11 @@ def crew(job: Job, size: int) -> Iterator[Crew]:
         workers.dismiss()
 
 
+def share_threads(workers: int) -> int:
+    """A worker's share of PyTorch's threads."""
+    return max(1, torch.get_num_threads() // workers)
+
+
 def how_it_ended(exitcode: int | None) -> str:
     """An exit code in words."""
     if exitcode is not None and exitcode < 0:

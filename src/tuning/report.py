@@ -1,24 +1,37 @@
 """What a study has found, as tables."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from src.tuning.retries import KILLS, REASON, WORKER, retried_as
-from src.tuning.space import decode
+from src.params import Params
+from src.tuning.retries import KILLS, REASON, THREADS, WORKER, next_attempts
+from src.tuning.space import current_values, decode
 from src.tuning.study import RUN_ID, all_values, best_trials, objective_names
 from src.tuning.turns import FINISHED
 
 TOP = 10
-STATES = {TrialState.FAIL: "failed"}
+INTERRUPTED = "interrupted"
+STATES = ("complete", "pruned", "failed", INTERRUPTED, "running", "waiting")
 
 
-def state_name(trial: FrozenTrial) -> str:
-    """``complete``, ``pruned``, ``failed``, ``running`` or ``waiting``."""
-    return STATES.get(trial.state, trial.state.name.lower())
+def state_name(trial: FrozenTrial, later: Collection[int]) -> str:
+    """One of STATES; ``interrupted`` is an attempt that another one goes on with, as those in ``later``."""
+    if trial.state == TrialState.FAIL:
+        return INTERRUPTED if trial.number in later else "failed"
+    return trial.state.name.lower()
+
+
+def state_counts(study: optuna.Study) -> dict[str, int]:
+    """How many trials are in which of STATES."""
+    trials = study.get_trials(deepcopy=False)
+    later = next_attempts(trials)
+    counts = Counter(state_name(trial, later) for trial in trials)
+    return {name: counts[name] for name in STATES}
 
 
 def trials_table(study: optuna.Study) -> pd.DataFrame:
@@ -27,26 +40,36 @@ def trials_table(study: optuna.Study) -> pd.DataFrame:
     The objective of a pruned trial is its last one. Seconds are those of the last attempt at the trial.
     """
     trials = study.get_trials(deepcopy=False)
-    names, values = objective_names(study), _searched(trials)
+    names, values, later = objective_names(study), _searched(trials), next_attempts(trials)
     columns = ["number", "state", *names, *values, "seconds", "started", "feasible", REASON, "retried_as", KILLS]
-    columns += ["origin", WORKER, "host", RUN_ID]
-    return pd.DataFrame([_row(trial, trials, names) for trial in trials], columns=columns)
+    columns += ["origin", WORKER, "host", THREADS, RUN_ID]
+    return pd.DataFrame([_row(trial, later, names) for trial in trials], columns=columns)
 
 
-def _row(trial: FrozenTrial, trials: Sequence[FrozenTrial], names: Sequence[str]) -> dict[str, Any]:
+def _row(trial: FrozenTrial, later: Mapping[int, int], names: Sequence[str]) -> dict[str, Any]:
     duration = trial.duration if trial.state in FINISHED else None
     objectives = trial.values or [None] * len(names)
     return {
         "number": trial.number,
-        "state": state_name(trial),
+        "state": state_name(trial, later),
         **dict(zip(names, objectives, strict=False)),
         **{name: decode(value) for name, value in trial.params.items()},
         "seconds": None if duration is None else round(duration.total_seconds(), 1),
         "started": trial.datetime_start,
         "feasible": is_feasible(trial) if trial.state == TrialState.COMPLETE else None,
-        **{name: trial.user_attrs.get(name) for name in (REASON, KILLS, "origin", WORKER, "host", RUN_ID)},
-        "retried_as": retried_as(trial, trials),
+        **{name: trial.user_attrs.get(name) for name in (REASON, KILLS, "origin", WORKER, "host", THREADS, RUN_ID)},
+        "retried_as": later.get(trial.number),
     }
+
+
+def space_table(params: Params) -> pd.DataFrame:
+    """A row a searched parameter: its range or choices, and what params.yaml says now."""
+    current = current_values(params)
+    rows = [
+        {"parameter": name, **entry.model_dump(exclude_none=True), "params.yaml": current.get(name, "-")}
+        for name, entry in params.tune.space.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
@@ -98,13 +121,10 @@ def ended(study: optuna.Study) -> int:
 
 def print_status(study: optuna.Study) -> None:
     """Print how many trials are in which state, the best so far, and what runs where."""
-    trials = study.get_trials(deepcopy=False)
-    counts = [(name, sum(state_name(trial) == name for trial in trials)) for name in ("complete", "pruned", "failed")]
-    counts += [(name, sum(state_name(trial) == name for trial in trials)) for name in ("running", "waiting")]
-    print(f"study {study.study_name!r}: " + ", ".join(f"{count} {name}" for name, count in counts))
+    print(f"study {study.study_name!r}: " + ", ".join(f"{count} {name}" for name, count in state_counts(study).items()))
     for trial in best_trials(study):
         print(f"best: trial {trial.number}, {objectives_text(study, trial)}")
-    for trial in trials:
+    for trial in study.get_trials(deepcopy=False):
         if trial.state == TrialState.RUNNING:
             where = f"{trial.user_attrs.get(WORKER, 'unknown')} on {trial.user_attrs.get('host', 'unknown')}"
             began = f", since {trial.datetime_start:%Y-%m-%d %H:%M:%S}" if trial.datetime_start else ""

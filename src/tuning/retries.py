@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-WORKER, KILLS, REASON = "worker", "kills", "reason"
-"""User attributes of a trial: the worker that has it, how many workers died with it, and why it ended before its end."""
+WORKER, KILLS, REASON, THREADS = "worker", "kills", "reason", "threads"
+"""User attributes of a trial: the worker that has it, how many workers died with it, why it ended before its end, and
+with how many of PyTorch's threads it was trained."""
 MAX_KILLS = 3
 """A trial that was under way when so many workers died may be what kills them (memory), and is not tried again."""
 
@@ -43,7 +44,7 @@ def first_number(trial: FrozenTrial) -> int:
     return int(trial.system_attrs.get("failed_trial", trial.number))
 
 
-def retried_as(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int | None:
-    """The number of the next attempt at a failed trial."""
-    later = (one.number for one in trials if one.system_attrs.get("retry_history", [])[-1:] == [trial.number])
-    return next(later, None)
+def next_attempts(trials: Sequence[FrozenTrial]) -> dict[int, int]:
+    """The number of the next attempt by the number of the one that did not come to its end."""
+    histories = ((one.number, one.system_attrs.get("retry_history")) for one in trials)
+    return {history[-1]: number for number, history in histories if history}

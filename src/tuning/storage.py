@@ -4,9 +4,8 @@ import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import optuna
 from filelock import FileLock, Timeout
@@ -16,6 +15,9 @@ from optuna.storages.journal import JournalFileBackend
 from src.errors import UserError
 from src.tracking.store import project_root
 from src.tuning.retries import retry_killed
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 30
 """A worker tells the server so often that it lives, and is taken for dead after so long a silence."""
@@ -32,7 +34,9 @@ def open_storage(url: str | None) -> BaseStorage:
 
     Raises UserError for another kind of server, one that does not answer, and a corrupt journal.
     """
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # what a person needs to know is told by the commands
+    # What a person needs to know is told by the commands; what Optuna calls experimental has been so for years.
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     return _server(url) if url else _journal()
 
 
@@ -46,28 +50,22 @@ def _journal() -> BaseStorage:
 
 
 def _server(url: str) -> BaseStorage:
-    from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import SQLAlchemyError
 
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.partition("+")[0] not in ("postgresql", "postgres"):
         raise UserError(f"--storage {url} is not allowed: it must be postgresql://[USER@]HOST[:PORT]/DATABASE")
-    connect = partial(
-        RDBStorage,
-        f"postgresql+psycopg://{rest}",
-        engine_kwargs={"pool_pre_ping": True},
-        heartbeat_interval=HEARTBEAT_SECONDS,
-        grace_period=GRACE_SECONDS,
-        heartbeat_stale_trial_callback=retry_killed,
-    )
+    address = f"postgresql+psycopg://{rest}"
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            try:
-                return connect()
-            except (
-                IntegrityError
-            ):  # two machines make the tables of a fresh database at once: the other one has made them
-                return connect()
+        with _alone(create_engine(address)):  # machines that make a fresh database's tables at once would fail
+            return RDBStorage(
+                address,
+                engine_kwargs={"pool_pre_ping": True},
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
+                heartbeat_stale_trial_callback=retry_killed,
+            )
     except ImportError:
         raise UserError("--storage needs the package psycopg: pip install 'psycopg[binary]'") from None
     except (SQLAlchemyError, ValueError) as error:
@@ -86,15 +84,18 @@ def shown(url: str | None) -> str:
 @contextmanager
 def exclusively(storage: BaseStorage) -> Iterator[None]:
     """One process at a time, of all that use the storage. A process that dies lets go of it."""
-    if isinstance(storage, RDBStorage):
-        from sqlalchemy import text
+    with _alone(storage.engine) if isinstance(storage, RDBStorage) else FileLock(journal().with_suffix(".claims")):
+        yield
 
-        with storage.engine.begin() as connection:  # the lock goes with the transaction
-            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
-            yield
-    else:
-        with FileLock(journal().with_suffix(".claims")):
-            yield
+
+@contextmanager
+def _alone(engine: "Engine") -> Iterator[None]:
+    """Hold a lock at the server that goes with the transaction, and so with the process."""
+    from sqlalchemy import text
+
+    with engine.begin() as connection:
+        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+        yield
 
 
 class Mark:
@@ -123,6 +124,12 @@ def lives(worker: str) -> bool:
         path.unlink(missing_ok=True)
         return False
     return True
+
+
+def sweep_marks() -> None:
+    """Remove what workers of this project folder that were killed have left."""
+    for path in _mark("any").parent.glob("*.lock"):
+        lives(path.stem)
 
 
 def _mark(worker: str) -> Path:

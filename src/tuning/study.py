@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,9 +44,7 @@ def open_study(params: Params, base: Mapping[str, Any], storage: BaseStorage) ->
     if all(summary.study_name != name for summary in optuna.get_all_study_summaries(storage)):
         directions = [objectives.direction(one) for one in wanted]
         study = optuna.create_study(storage=storage, study_name=name, directions=directions)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study.set_metric_names(wanted)
+        study.set_metric_names(wanted)
         study.set_user_attr(OBJECTIVES, wanted)
         study.set_user_attr(FINGERPRINT, dict(base))
     study = existing_study(name, storage)
@@ -114,23 +111,21 @@ def make_sampler(study: optuna.Study, params: Params) -> BaseSampler:
     """
     begun = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
     seed = int.from_bytes(hashlib.sha256(f"{params.tune.seed} {len(begun)}".encode()).digest()[:4], "big")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        match params.tune.sampler:
-            case "gp":
-                return GPSampler(seed=seed, warn_independent_sampling=False)
-            case "cmaes":
-                # Restarted by what it keeps in the study; what it cannot draw (words, conditions), TPE does.
-                independent = TPESampler(seed=seed)
-                return CmaEsSampler(seed=seed, independent_sampler=independent, warn_independent_sampling=False)
-            case "qmc":
-                # The sequence is one for all workers, and so is its seed; the place in it is kept in the study.
-                return QMCSampler(seed=params.tune.seed, scramble=True, warn_independent_sampling=False)
-            case "random":
-                return RandomSampler(seed=seed)
-            case _:
-                conditional = any(entry.when for entry in params.tune.space.values())
-                return TPESampler(seed=seed, group=conditional, multivariate=True)
+    match params.tune.sampler:
+        case "gp":
+            return GPSampler(seed=seed, warn_independent_sampling=False)
+        case "cmaes":
+            # Restarted by what it keeps in the study; what it cannot draw (words, conditions), TPE does.
+            independent = TPESampler(seed=seed)
+            return CmaEsSampler(seed=seed, independent_sampler=independent, warn_independent_sampling=False)
+        case "qmc":
+            # The sequence is one for all workers, and so is its seed; the place in it is kept in the study.
+            return QMCSampler(seed=params.tune.seed, scramble=True, warn_independent_sampling=False)
+        case "random":
+            return RandomSampler(seed=seed)
+        case _:
+            conditional = any(entry.when for entry in params.tune.space.values())
+            return TPESampler(seed=seed, group=conditional, multivariate=True)
 
 
 def make_pruner(params: Params) -> BasePruner:

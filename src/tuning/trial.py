@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 import torch
+from optuna.trial import TrialState
 from torch import Tensor
 
 from src import interrupts, paths
@@ -19,12 +20,12 @@ from src.tracking.leftovers import abandon
 from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import TrainingRun, run_exists, training_run
 from src.tracking.store import project_root
-from src.training.folder import TrainingFolder
+from src.training.folder import TrainingFolder, sweep
 from src.training.health import TrainingDiverged
 from src.training.loop import GRID_COLUMNS, FitResult, TrainingData, fit
 from src.training.recorder import Progress
 from src.tuning.objectives import COSTS, can_prune, set_constraints
-from src.tuning.retries import REASON, WORKER, first_number
+from src.tuning.retries import REASON, THREADS, WORKER, first_number
 from src.tuning.study import RUN_ID
 
 PRUNED = "worse than the others at this point"
@@ -91,6 +92,13 @@ def trial_folders(study: str) -> Path:
     return project_root() / paths.CHECKPOINTS / "trials" / study
 
 
+def sweep_folders(study: optuna.Study) -> None:
+    """Remove checkpoints of trials that have ended, here or on another machine. The caller has the storage for itself."""
+    open_ones = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+    numbers = {str(first_number(trial)) for trial in open_ones}
+    sweep(trial_folders(study.study_name), lambda identity: identity.get("trial") not in numbers)
+
+
 class TrialRun:
     """One trial, as the objective function that Optuna calls: trains in an MLflow run of its own, and returns the values.
 
@@ -111,6 +119,7 @@ class TrialRun:
         try:
             trial.set_user_attr(WORKER, self.setting.worker)
             trial.set_user_attr("host", platform.node())
+            trial.set_user_attr(THREADS, torch.get_num_threads())
             params = self.setting.plan(trial)
         finally:
             self.begun()

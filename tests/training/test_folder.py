@@ -1,10 +1,11 @@
 import json
+import threading
 from pathlib import Path
 
 import pytest
 
 from src.errors import UserError
-from src.training.folder import TrainingFolder, code_hashes, differences
+from src.training.folder import TrainingFolder, code_hashes, differences, sweep
 
 ONE = {"train.lr": "0.1", "data.hash": "aa"}
 OTHER = {"train.lr": "0.2", "data.hash": "aa", "torch": "2"}
@@ -75,3 +76,29 @@ def test_a_changed_line_of_code_changes_its_hash(tmp_path: Path, monkeypatch: py
     Path("room/deep/b.py").write_text("x = 1", encoding="utf-8")
     after = code_hashes(places)
     assert {name for name in before if before[name] != after[name]} == {"room/deep/b.py"}
+
+
+def test_a_training_that_is_done_leaves_nothing_and_who_waited_has_a_lock_of_its_own(tmp_path: Path) -> None:
+    first = TrainingFolder(tmp_path, ONE)
+    later = threading.Timer(0.3, first.remove)
+    later.start()
+    second = TrainingFolder(tmp_path, ONE, patience=10)
+    later.join()
+    assert second.path.is_dir()
+    with pytest.raises(UserError, match="another process is busy"):
+        TrainingFolder(tmp_path, ONE)
+    second.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sweeping_removes_what_has_ended_and_nobody_has(tmp_path: Path) -> None:
+    used = TrainingFolder(tmp_path, {"trial": "0"})
+    left, going_on = TrainingFolder(tmp_path, {"trial": "1"}), TrainingFolder(tmp_path, {"trial": "2"})
+    for folder in (left, going_on):
+        folder.checkpoints.save({})
+        folder.release()
+    (tmp_path / "0123456789ab.lock").touch()  # of a training that has ended before locks were removed
+    sweep(tmp_path, lambda identity: identity["trial"] in ("0", "1"))
+    kept = {path for folder in (used, going_on) for path in (folder.path, folder.path.with_suffix(".lock"))}
+    assert set(tmp_path.iterdir()) == kept
+    sweep(tmp_path / "missing", lambda identity: True)

@@ -2,15 +2,13 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import ExitStack
 
 import optuna
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from .postgres import Unavailable, connect, create_database, postgres_server
+from .postgres import connect, create_database
 
 WORKER = """
 import sys
@@ -36,17 +34,6 @@ connection.execute("select pg_advisory_lock(1)")
 print("locked", flush=True)
 time.sleep(600)
 """
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a database on a server of the tests' own."""
-    with ExitStack() as stack:
-        try:
-            url = stack.enter_context(postgres_server(tmp_path_factory.mktemp("postgres")))
-        except Unavailable as reason:
-            pytest.skip(str(reason))
-        yield url
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")  # of heartbeats

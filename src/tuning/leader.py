@@ -1,0 +1,99 @@
+"""The leader of a search: lets the workers of this machine do the trials, and shows and records what they say."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
+
+from src.params import Params
+from src.tracking.runs import Run
+from src.tuning.board import Board
+from src.tuning.crew import Job, Speak, crew, how_it_ended, share_threads
+from src.tuning.record import end_orphans, record_progress, record_study
+from src.tuning.report import ended
+from src.tuning.storage import exclusively, sweep_marks
+from src.tuning.trial import News, sweep_folders
+from src.tuning.turns import retire_stale
+from src.tuning.worker import Goal
+
+RECORD_SECONDS = 300.0
+"""The study's table and plots are written this often while it runs, and at the end."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the workers of one call have in common; it can be pickled."""
+
+    params: Params
+    storage: str | None
+    search: str
+    """name of the study whose trials are confirmed, or of the study itself"""
+    study: str
+    goal: Goal
+    experiment: str
+    parent: str
+    tags: dict[str, str]
+
+
+Work = Callable[[Speak, Call], None]
+"""A worker from its start to its end, in this process or one of its own: a function of a module."""
+
+
+def lead(work: Work, call: Call, study: optuna.Study, storage: BaseStorage, workers: int, run: Run) -> None:
+    """Let ``workers`` do the trials of a study; ``run`` is the study's own, or that of the search it confirms."""
+    with exclusively(storage):
+        sweep_folders(study)
+        sweep_marks()
+    if ended(study) >= call.goal.trials:
+        print(f"study {study.study_name!r} has {ended(study)} finished trials already; --trials is the number in all")
+        return
+    recorded = time.monotonic()
+    with Board(study, call.goal.trials, workers, call.goal.deadline) as board:
+
+        def heard(index: int, word: object) -> None:
+            nonlocal recorded
+            if isinstance(word, News):
+                board.tell(index, word)
+            elif isinstance(word, FrozenTrial):
+                board.ended(index, word)
+                if call.study == call.search:
+                    record_progress(run, study, storage)
+                    if time.monotonic() - recorded > RECORD_SECONDS:
+                        record_study(run, study)
+                        recorded = time.monotonic()
+
+        try:
+            if workers == 1:
+                work(lambda word: heard(0, word), call)
+            else:
+                _lead_crew(Job(work, (call,), share_threads(workers)), study, storage, workers, board, heard)
+        finally:
+            end_orphans(run, study, storage)
+
+
+def _lead_crew(
+    job: Job,
+    study: optuna.Study,
+    storage: BaseStorage,
+    workers: int,
+    board: Board,
+    heard: Callable[[int, object], None],
+) -> None:
+    """Run worker processes; one that dies is replaced, and what it was doing is queued again."""
+    with crew(job, workers) as team:
+        while team.members:
+            for member, word in team.listen():
+                if isinstance(word, str):
+                    member.name = word
+                elif word is not None:
+                    heard(member.index, word)
+                elif member.process.exitcode:
+                    with exclusively(storage):
+                        retire_stale(study, storage, dead=member.name)
+                    team.hire(member.index)
+                    how = how_it_ended(member.process.exitcode)
+                    board.say(f"worker {member.index + 1} ended {how}; another one takes over")
+            board.look()

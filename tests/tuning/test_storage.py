@@ -1,0 +1,141 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import TrialState
+
+from src.errors import UserError
+from src.params import Params
+from src.tuning.retries import KILLS, WORKER
+from src.tuning.storage import Mark, exclusively, journal, lives, open_storage, shown, sweep_marks
+from src.tuning.study import fingerprint, open_study
+from src.tuning.turns import retire_stale
+from tests.conftest import ROOT
+from tests.tuning.conftest import ask
+from tests.tuning.postgres import connect, create_database
+
+HOLDER = """
+import sys
+import time
+from src.tuning.storage import exclusively, open_storage
+
+with exclusively(open_storage(sys.argv[1] if len(sys.argv) > 1 else None)):
+    print("mine", flush=True)
+    time.sleep(600)
+"""
+BEATER = """
+import os
+import signal
+import sys
+from src.tuning.storage import open_storage
+from src.tuning.study import existing_study
+
+def objective(trial):
+    trial.suggest_float("train.lr_generator", 1e-4, 1e-1, log=True)
+    trial.set_user_attr("worker", "of another machine")
+    trial.report(7.0, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+existing_study("default", open_storage(sys.argv[1])).optimize(objective, n_trials=1)
+"""
+
+
+def python(code: str, *arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def server_storage(postgres: str, name: str) -> tuple[str, RDBStorage]:
+    url = create_database(postgres, name).replace("+psycopg", "", 1)
+    storage = open_storage(url)
+    assert isinstance(storage, RDBStorage)
+    return url, storage
+
+
+def held_by_another_and_then_killed(storage: BaseStorage, *arguments: str) -> None:
+    with python(HOLDER, *arguments) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "mine\n"
+        began = time.monotonic()
+        killer = subprocess.Popen(["sh", "-c", f"sleep 1; kill -9 {holder.pid}"])
+        with exclusively(storage):  # as soon as the process is dead
+            waited = time.monotonic() - began
+        killer.wait()
+    assert holder.returncode == -9
+    assert 0.8 < waited < 30
+
+
+def test_one_process_at_a_time_has_a_journal(storage: BaseStorage) -> None:
+    held_by_another_and_then_killed(storage)
+
+
+def test_one_process_at_a_time_has_a_server(postgres: str, place: Path) -> None:
+    url, storage = server_storage(postgres, "exclusive")
+    held_by_another_and_then_killed(storage, url)
+
+
+def test_a_trial_whose_worker_sends_no_heartbeat_is_tried_again(postgres: str, place: Path, params: Params) -> None:
+    url, storage = server_storage(postgres, "heartbeats")
+    study = open_study(params, fingerprint(params, "data", "classifier"), storage)
+    study.enqueue_trial({"train.lr_generator": 0.003})
+    with python(BEATER, url) as killed:
+        assert killed.wait(timeout=60) == -9
+    with exclusively(storage):
+        assert retire_stale(study, storage) == []  # its last heartbeat is a moment old
+    with connect(url) as connection:
+        connection.execute("update trial_heartbeats set heartbeat = heartbeat - interval '31 seconds'")
+    with exclusively(storage):
+        assert [trial.number for trial in retire_stale(study, storage)] == [0]
+        assert retire_stale(study, storage) == []
+    failed, waiting = study.trials
+    assert (failed.state, waiting.state) == (TrialState.FAIL, TrialState.WAITING)
+    assert waiting.params == {"train.lr_generator": 0.003}
+    assert waiting.intermediate_values == {1: 7.0}
+    assert waiting.user_attrs == {KILLS: 1}
+    assert failed.user_attrs == {WORKER: "of another machine"}
+
+
+def test_two_machines_may_make_the_tables_of_a_server_at_once(postgres: str) -> None:
+    url = create_database(postgres, "at-once").replace("+psycopg", "", 1)
+    code = "import sys\nfrom src.tuning.storage import open_storage\nopen_storage(sys.argv[1])"
+    makers = [python(code, url) for _ in range(3)]
+    assert [maker.wait(timeout=120) for maker in makers] == [0, 0, 0]
+    assert optuna.get_all_study_summaries(open_storage(url)) == []
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://me@host/studies", "optuna.journal", "sqlite:///optuna.db", "://me@host/studies"]
+)
+def test_other_storages_are_refused(place: Path, url: str) -> None:
+    with pytest.raises(UserError, match=r"is not allowed: it must be postgresql://\[USER@\]HOST\[:PORT\]/DATABASE"):
+        open_storage(url)
+
+
+def test_a_server_out_of_reach_is_named_without_its_password(place: Path) -> None:
+    with pytest.raises(UserError, match=r"^the storage postgresql://127\.0\.0\.1:9/studies cannot be used: ") as caught:
+        open_storage("postgresql://me:secret@127.0.0.1:9/studies")
+    assert "secret" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_storage_is_shown_without_a_password(place: Path) -> None:
+    assert shown("postgresql://me:p@ss@host:5432/studies") == "postgresql://host:5432/studies"
+    assert shown(None) == str(journal()) == str(place / "mlruns" / "optuna.journal")
+
+
+def test_what_killed_workers_left_is_swept(storage: BaseStorage, study: optuna.Study, params: Params) -> None:
+    code = "from src.tuning.storage import Mark\nimport os\nMark().__enter__()\nos.kill(os.getpid(), 9)"
+    assert python(code).wait(timeout=60) == -9
+    with Mark() as mark:
+        sweep_marks()
+        assert [path.stem for path in Path("mlruns/workers").iterdir()] == [mark.worker]
+        assert lives(mark.worker)
+        ask(study, params).set_user_attr(WORKER, mark.worker)
+        assert retire_stale(study, storage) == []
+    assert list(Path("mlruns/workers").iterdir()) == []
