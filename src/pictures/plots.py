@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 from torch import Tensor
 
 Rows = Sequence[Mapping[str, float]]
@@ -32,6 +33,20 @@ def label_log_axis(axes: Axes) -> None:
     """Plain numbers along a logarithmic y axis; between the powers of ten too, where it spans only a few of them."""
     for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
         set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
+
+
+ROUND = (1, 2, 5, 10)
+
+
+def few_ticks(axis: Axis) -> None:
+    """Plain numbers that do not run into each other along a short axis, unless it is one of words."""
+    low, high = sorted(axis.get_view_interval())
+    if axis.get_scale() == "log":
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 4 * low else MaxNLocator(4, steps=ROUND))
+        axis.set_minor_locator(NullLocator())
+        axis.set_major_formatter("{x:g}")
+    elif isinstance(axis.get_major_formatter(), ScalarFormatter):
+        axis.set_major_locator(MaxNLocator(5, steps=ROUND))
 
 
 def _lines(axes: Axes, rows: Rows, names: Sequence[str], title: str) -> None:

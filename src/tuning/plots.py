@@ -1,7 +1,7 @@
 """Optuna's plots of a study: a PNG each, and all of them interactive on one page."""
 
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from html import escape
 from math import log10
@@ -9,10 +9,13 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+import numpy as np
 import optuna
+from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
-from src.pictures.plots import label_log_axis
+from src.pictures.plots import few_ticks, label_log_axis
 from src.tuning.study import objective_names
 from src.tuning.turns import FINISHED
 
@@ -81,9 +84,8 @@ def _plots(study: optuna.Study, names: list[str]) -> Iterator[Plot]:
         yield f"history{ending}", f"History{of}", none_yet, partial(_history, study, plain, wide)
         title = f"Importance of the parameters{' for ' if of else ''}{name if of else ''}"
         yield f"importances{ending}", title, different, partial(_importances, study, plain)
-        lines = methodcaller("plot_parallel_coordinate", study, **logs)
-        yield f"parallel_coordinate{ending}", f"Parallel coordinates{of}", different, lines
-        yield f"slice{ending}", f"Slices{of}", none_yet, methodcaller("plot_slice", study, **logs)
+        yield f"parallel_coordinate{ending}", f"Parallel coordinates{of}", different, partial(_parallel, study, logs)
+        yield f"slice{ending}", f"Slices{of}", none_yet, partial(_slices, study, logs)
     if len(names) == 1:
         scored = any(trial.intermediate_values for trial in study.get_trials(deepcopy=False))
         needed = "" if scored else "it needs a trial with scores on the way"
@@ -137,6 +139,41 @@ def _importances(study: optuna.Study, words: dict[str, Any], library: Any) -> An
     return drawn
 
 
+def _parallel(study: optuna.Study, words: dict[str, Any], library: Any) -> Any:
+    drawn = library.plot_parallel_coordinate(study, **words)
+    if library is not optuna.visualization:
+        grey = "0.9"  # the worst trials are nearly white
+        drawn.set_facecolor(grey)
+        drawn.figure.set_size_inches(2.4 * (1 + len(drawn.get_xticks())), 6)
+        for axes in drawn.figure.axes[2:]:  # after the objective and the colours
+            few_ticks(axes.yaxis)
+            axes.tick_params(length=6, labelsize=9)
+            for label in axes.get_yticklabels():  # lines run through them
+                label.set_bbox({"facecolor": grey, "alpha": 0.8, "edgecolor": "none", "pad": 1})
+        drawn.tick_params(axis="x", labelrotation=0, pad=10)
+        names = sorted({name for trial in study.get_trials(deepcopy=False) for name in trial.params})
+        drawn.set_xticklabels([_short(label.get_text(), names) for label in drawn.get_xticklabels()])
+    return drawn
+
+
+def _short(label: str, names: Sequence[str]) -> str:
+    """A parameter without its section; Optuna cuts long names off."""
+    whole = next((name for name in names if name.startswith(label.removesuffix("..."))), label)
+    return whole.partition(".")[2] or whole
+
+
+def _slices(study: optuna.Study, words: dict[str, Any], library: Any) -> Any:
+    drawn = library.plot_slice(study, **words)
+    if library is not optuna.visualization:
+        every = np.ravel(drawn)
+        figure = every[0].figure
+        figure.set_size_inches(3.2 * (1 + len(every)), 4.5)
+        for axes in every:
+            few_ticks(axes.xaxis)
+        figure.axes[-1].yaxis.set_major_locator(MaxNLocator(integer=True))  # numbers of trials
+    return drawn
+
+
 def _intermediate(study: optuna.Study, name: str, library: Any) -> Any:
     drawn = library.plot_intermediate_values(study)
     scores = [one for trial in study.get_trials(deepcopy=False) for one in trial.intermediate_values.values()]
@@ -157,8 +194,6 @@ def _intermediate(study: optuna.Study, name: str, library: Any) -> Any:
 
 def _save_png(plot: Callable[[], Any], title: str, path: Path) -> None:
     """Draw with Optuna and write the picture; neither its style nor its figure stays behind in matplotlib."""
-    import matplotlib
-    import numpy as np
     from matplotlib import pyplot
 
     with matplotlib.rc_context(), warnings.catch_warnings():
