@@ -201,7 +201,7 @@ def test_apply_needs_a_study_with_a_finished_trial(project: Path, monkeypatch: p
     assert trial.user_attrs["reason"].startswith("diverged: ")
 
 
-@pytest.mark.parametrize("arguments", [["--trials", "0"], ["--trials", "-1", "--apply"], ["--timeout", "0"]])
+@pytest.mark.parametrize("arguments", [["--trials", "0"], ["--trials", "-1", "--confirm-top", "1"], ["--timeout", "0"]])
 def test_numbers_that_make_no_sense_end_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         run_command(lambda: tune.main(arguments))
@@ -299,7 +299,9 @@ def test_the_commands_answer_without_training(project: Path, capsys: pytest.Capt
     tune.main(["--trials", "2"])
     capsys.readouterr()
     tune.main(["status"])
-    assert capsys.readouterr().out.startswith("study 'default': 2 complete, 0 pruned, 0 failed, 0 running, 0 waiting\n")
+    assert capsys.readouterr().out.startswith(
+        "study 'default': 2 complete, 0 pruned, 0 failed, 0 interrupted, 0 running, 0 waiting\n"
+    )
     tune.main(["best"])
     assert "best trials of 2" in capsys.readouterr().out
     tune.main(["show", "1"])
@@ -334,6 +336,27 @@ def test_several_objectives_give_a_front_and_no_pruning(project: Path, capsys: p
         made.add_trial(optuna.create_trial(values=values))
     with pytest.raises(UserError, match=r"the Pareto front has the trials .*: say which with --apply --trial N"):
         tune.main(["--study", "two", "--objectives", names, "--apply"])
+
+
+def test_a_confirmation_needs_trials_and_makes_none(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="there is no study 'default'"):
+        tune.main(["--confirm-top", "1"])
+    tune.main(["--trials", "1"])
+    tune.main(["--confirm-top", "1", "--seeds", "1"])
+    assert "confirming trials 0 with 1 other seeds each" in capsys.readouterr().out
+    assert len([one for one in study().trials if one.state != TrialState.WAITING]) == 1
+
+
+def test_a_confirmation_that_was_cut_short_decides_nothing(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tune.main(["--trials", "2"])
+    monkeypatch.setattr(tune, "lead", lambda *arguments: None)  # the time is up before the first training
+    tune.main(["--confirm-top", "2", "--seeds", "1"])
+    output = capsys.readouterr().out
+    assert "0 of 2 trainings have ended; the same command goes on" in output
+    tune.main(["--apply"])
+    assert "over several seeds" not in capsys.readouterr().out
 
 
 def test_a_confirmation_trains_the_best_again_with_other_seeds(

@@ -15,7 +15,7 @@ from src.params import Params
 from src.tracking.leftovers import abandon
 from src.tracking.runs import Run, child_runs, new_run, reopened_run, run_exists
 from src.tuning.plots import save_plots
-from src.tuning.report import ended, is_feasible, trials_table
+from src.tuning.report import description, ended, is_feasible, trials_table
 from src.tuning.retries import first_number
 from src.tuning.storage import exclusively
 from src.tuning.study import FINGERPRINT, RUN_ID, best_trials, objective_names
@@ -45,9 +45,9 @@ def study_run(
 
 
 def _study_params(study: optuna.Study, params: Params) -> dict[str, Any]:
-    space = {f"tune.space.{name}": entry.model_dump(exclude_unset=True) for name, entry in params.tune.space.items()}
+    space = {f"tune.space.{name}": entry.model_dump(exclude_defaults=True) for name, entry in params.tune.space.items()}
     tune = params.tune
-    constraints = {name: limit.model_dump(exclude_unset=True) for name, limit in tune.constraints.items()}
+    constraints = {name: limit.model_dump(exclude_defaults=True) for name, limit in tune.constraints.items()}
     return {
         **study.user_attrs[FINGERPRINT],
         **space,
@@ -61,7 +61,7 @@ def _study_params(study: optuna.Study, params: Params) -> dict[str, Any]:
 
 def _space_tags(study: optuna.Study, params: Params) -> dict[str, str]:
     # The ranges, sampler and pruner may change between calls, and MLflow's params may not: the tags have the last ones.
-    space = {name: entry.model_dump(exclude_unset=True) for name, entry in params.tune.space.items()}
+    space = {name: entry.model_dump(exclude_defaults=True) for name, entry in params.tune.space.items()}
     tune = params.tune
     last = {"tune.space": json.dumps(space), "tune.sampler": tune.sampler, "tune.pruner": tune.pruner}
     return {"study": study.study_name, **last}
@@ -103,7 +103,7 @@ def record_study(run: Run, study: optuna.Study, confirmed: Mapping[str, str] | N
 
     ``confirmed`` is text by file name that belongs there too.
     """
-    tags = {"trials": str(ended(study))}
+    tags = {"trials": str(ended(study)), "mlflow.note.content": description(study)}
     if best := best_trials(study):
         # As tags: they change with the next call, and MLflow's params cannot.
         tags["best.trial"] = ", ".join(str(trial.number) for trial in best)

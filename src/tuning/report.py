@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 import pandas as pd
+import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from src.params import Params
@@ -66,7 +67,7 @@ def space_table(params: Params) -> pd.DataFrame:
     """A row a searched parameter: its range or choices, and what params.yaml says now."""
     current = current_values(params)
     rows = [
-        {"parameter": name, **entry.model_dump(exclude_none=True), "params.yaml": current.get(name, "-")}
+        {"parameter": name, **entry.model_dump(exclude_defaults=True), "params.yaml": current.get(name, "-")}
         for name, entry in params.tune.space.items()
     ]
     return pd.DataFrame(rows)
@@ -96,14 +97,42 @@ def best_table(study: optuna.Study) -> pd.DataFrame:
     return ordered[shown if not beyond.any() else [*shown, "feasible"]].head(TOP)
 
 
+def description(study: optuna.Study) -> str:
+    """What a person who opens the study in MLflow reads first, as Markdown."""
+    lines = [f"{_counts(study)}.", "", _what(study) + ":", "", markdown(best_table(study)), ""]
+    if best_trials(study):
+        lines.append(f"Into params.yaml with the best: `python -m src.tune --study {study.study_name} --apply`")
+    return "\n".join(lines)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table as Markdown, with four significant digits."""
+    cells = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    lines = [list(table.columns), ["---"] * len(table.columns), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if pd.isna(value):
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _what(study: optuna.Study) -> str:
+    return f"{'the Pareto front' if len(study.directions) > 1 else 'best trials'} of {ended(study)}"
+
+
+def _counts(study: optuna.Study) -> str:
+    return ", ".join(f"{count} {name}" for name, count in state_counts(study).items())
+
+
 def print_best(study: optuna.Study) -> None:
     """Print :func:`best_table`, or that there is nothing yet."""
     table = best_table(study)
     if table.empty:
         print(f"study {study.study_name!r}: no trial has ended yet")
         return
-    what = "the Pareto front" if len(study.directions) > 1 else "best trials"
-    print(f"study {study.study_name!r}, {what} of {ended(study)}:")
+    print(f"study {study.study_name!r}, {_what(study)}:")
     print(formatted(table))
     if not best_trials(study):
         print("no trial keeps within tune.constraints")
@@ -121,7 +150,7 @@ def ended(study: optuna.Study) -> int:
 
 def print_status(study: optuna.Study) -> None:
     """Print how many trials are in which state, the best so far, and what runs where."""
-    print(f"study {study.study_name!r}: " + ", ".join(f"{count} {name}" for name, count in state_counts(study).items()))
+    print(f"study {study.study_name!r}: {_counts(study)}")
     for trial in best_trials(study):
         print(f"best: trial {trial.number}, {objectives_text(study, trial)}")
     for trial in study.get_trials(deepcopy=False):
@@ -150,8 +179,13 @@ def print_trial(study: optuna.Study, trial: FrozenTrial, length: dict[str, float
     for name, value in trial.constraints.items():
         print(f"constraint {name}: {'kept' if value <= 0 else f'exceeded by {value:.4g}'}")
     values = {**all_values(study, trial), **length}
+    threads = trial.user_attrs.get(THREADS, torch.get_num_threads())
+    # On a CPU sums are split among the threads, and each split rounds in its own way.
+    with_threads = f"OMP_NUM_THREADS={threads} " if threads != torch.get_num_threads() else ""
     print("the same training as a DVC experiment:")
-    print("dvc exp run train " + " ".join(f"-S '{name}={_plain(value)}'" for name, value in values.items()))
+    print(
+        f"{with_threads}dvc exp run train " + " ".join(f"-S '{name}={_plain(value)}'" for name, value in values.items())
+    )
 
 
 def _plain(value: Any) -> str:

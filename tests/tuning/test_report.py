@@ -1,14 +1,17 @@
+import json
 from pathlib import Path
 
 import optuna
 import pandas as pd
 import pytest
+import torch
 from optuna.storages import BaseStorage
 
 from src.params import Params
 from src.tracking.store import connect
 from src.tuning.record import record_progress, record_study, study_run
-from src.tuning.report import best_table, print_best, trials_table
+from src.tuning.report import best_table, print_best, print_trial, trials_table
+from src.tuning.retries import THREADS
 from tests.tuning.conftest import ask, fill
 
 
@@ -43,6 +46,23 @@ def test_the_best_come_first_and_pruned_ones_last(
     assert len(best_table(study)) == 10
 
 
+def test_a_trial_is_shown_with_the_command_that_trains_it_again(
+    study: optuna.Study, params: Params, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(study, params, [3.0])
+    print_trial(study, study.trials[0], {"train.kimg": 0.64})
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith("dvc exp run train -S 'model.family=mlp' -S 'model.conditioning=projection'")
+    assert "-S 'model.hidden_sizes=[16]'" in line
+    assert line.endswith("-S 'train.kimg=0.64'")
+    trial = ask(study, params)
+    trial.set_user_attr(THREADS, torch.get_num_threads() + 2)
+    study.tell(trial, 2.0)
+    print_trial(study, study.trials[1], {"train.kimg": 0.64})
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line.startswith(f"OMP_NUM_THREADS={torch.get_num_threads() + 2} dvc exp run train -S ")
+
+
 def test_the_studys_run_holds_best_values_table_and_plots(
     study: optuna.Study, storage: BaseStorage, params: Params, tmp_path: Path
 ) -> None:
@@ -64,5 +84,10 @@ def test_the_studys_run_holds_best_values_table_and_plots(
     assert (stored.tags["best.trial"], stored.tags["best.score"], stored.tags["trials"]) == ("2", "1.0", "3")
     assert float(stored.tags["best.train.lr_generator"]) == study.trials[2].params["train.lr_generator"]
     assert (stored.params["tune.sampler"], stored.params["tune.objectives"]) == ("tpe", "score")
+    note = stored.tags["mlflow.note.content"].splitlines()
+    assert note[0] == "2 complete, 1 pruned, 0 failed, 0 interrupted, 0 running, 0 waiting."
+    assert note[4].startswith("| number | state | score | train.lr_generator | model.latent_size |")
+    assert note[6].startswith("| 2 | complete | 1 | ")
+    assert json.loads(stored.tags["tune.space"])["model.latent_size"] == {"low": 2, "high": 8}
     curve = [(entry.step, entry.value) for entry in client.get_metric_history(run.run_id, "best_score")]
     assert curve == [(1, 3.0), (2, 3.0), (3, 1.0), (4, 1.0)]
