@@ -28,8 +28,11 @@ from src.train import training_data
 from src.training.classifier import fit_classifier
 from src.training.loop import TrainingData, fit
 from src.training.recorder import SilentRecorder
+from src.tuning.retries import first_number
+from src.tuning.space import decoded
 from src.tuning.storage import journal, open_storage
 from src.tuning.study import existing_study
+from src.tuning.trial import trial_params
 from tests.conftest import start, work_in
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -245,6 +248,7 @@ def test_ctrl_c_ends_the_trial_in_both_stores_and_it_is_tried_again(project: Pat
     assert (parent.info.status, child.info.status) == ("KILLED", "KILLED")
 
 
+@pytest.mark.slow
 def test_workers_share_a_study_and_one_that_is_killed_is_replaced(project: Path) -> None:
     write_params({"tune.kimg": 12.8, "tune.score_every_kimg": 6.4})
     command = [sys.executable, "-m", "src.tune", "--trials", "6", "--workers", "2"]
@@ -278,6 +282,63 @@ def test_workers_share_a_study_and_one_that_is_killed_is_replaced(project: Path)
     )
     assert {run.info.status for run in children_runs} <= {"FINISHED", "KILLED"}
     assert parent.info.status == "FINISHED"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, workers: int) -> None:
+    write_params({"tune.kimg": 25.6, "tune.score_every_kimg": 6.4})
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("train:\n", "train:\n  checkpoint_minutes: 0.005\n"))
+    command = [sys.executable, "-m", "src.tune", "--trials", "3", "--workers", str(workers)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    killed = start(command, environment)
+    try:
+        limit = time.monotonic() + 120
+        while not any(len(one.intermediate_values) >= 2 for one in trials_so_far() if one.state == TrialState.RUNNING):
+            assert time.monotonic() < limit
+            assert killed.poll() is None, killed.communicate()
+            time.sleep(0.1)
+        orphans = worker_processes(killed.pid)
+        killed.kill()
+        killed.wait()
+        while any(Path(f"/proc/{pid}").exists() for pid in orphans):  # they save themselves, and end
+            assert time.monotonic() < limit
+            time.sleep(0.1)
+    finally:
+        killed.kill()
+        killed.communicate()
+    finished = [one.number for one in study().trials if one.state.is_finished() and one.state != TrialState.FAIL]
+
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert again.returncode == 0, again.stderr
+    if workers == 1:
+        assert "was left behind by a worker that is gone: it goes on from its checkpoint" in again.stdout
+    trials = study().trials
+    done = [one for one in trials if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    assert len(done) == len({first_number(one) for one in done}) == 3
+    assert {one.number for one in done} >= set(finished)
+    assert {one.state for one in trials} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
+    retried = [one for one in done if first_number(one) != one.number]
+    _, children = stored_runs()
+    runs = {run.info.run_id: run for run in children}
+    assert sorted(runs) == sorted(one.user_attrs["mlflow_run_id"] for one in done)
+    assert retried
+    for one in retried:
+        assert any(tag.startswith("resumed.") for tag in runs[one.user_attrs["mlflow_run_id"]].data.tags)
+    params, data = load_params(), store.load(paths.PREPARED)
+    for one in (one for one in retried if one.state == TrialState.COMPLETE):  # the same as if nobody had killed it
+        alone = fit(trial_params(params, decoded(one.params)), training_data(params, data), SilentRecorder())
+        assert one.value == alone.best["score"]
+    assert list(Path("models/checkpoints/trials/default").iterdir()) == []
+    assert list(Path("mlruns/workers").iterdir()) == []
+
+
+def trials_so_far() -> list[optuna.trial.FrozenTrial]:
+    """Those of the study, if there is one yet."""
+    storage = open_storage(None)
+    names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
+    return list(study().trials) if names else []
 
 
 def worker_processes(leader: int) -> list[int]:
