@@ -220,7 +220,9 @@ def tune(params: Params, storage: BaseStorage, options: argparse.Namespace) -> N
         try:
             if _pruner(params) != params.tune.pruner:
                 print(f"pruner: {_pruner(params)}")
-            if options.trials:
+            if 0 < options.trials <= (done := ended(study)):
+                print(f"study {study.study_name!r} has {done} finished trials already; --trials is the number in all")
+            elif options.trials:
                 lead(worker, call, study, storage, options.workers, run)
             if options.confirm_top and time.monotonic() < deadline:
                 confirmed = confirm(call, study, storage, options, run)

@@ -11,6 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from src.params_edit import write_params
+from src.tracking.store import connect
 from src.tuning.retries import first_number
 from src.tuning.storage import open_storage
 from src.tuning.study import existing_study
@@ -60,3 +61,29 @@ def test_four_workers_forty_trials_and_a_kill(project: Path, postgres: str) -> N
         for status, count in (("FINISHED", counts[TrialState.COMPLETE]), ("KILLED", counts[TrialState.PRUNED]))
         if count
     }
+
+
+@pytest.mark.slow
+def test_two_leaders_share_a_study_and_its_run(project: Path, postgres: str) -> None:
+    """As two machines do: each has its own worker, and the study ends at its number of trials."""
+    url = create_database(postgres, "two-leaders").replace("+psycopg", "", 1)
+    command = [sys.executable, "-m", "src.tune", "--trials", "7", "--storage", url]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+    leaders = [start(command, environment) for _ in range(2)]
+    try:
+        ends = [leader.communicate(timeout=240) for leader in leaders]
+    finally:
+        for leader in leaders:
+            leader.kill()
+    assert [leader.returncode for leader in leaders] == [0, 0], ends
+    assert [errors for _, errors in ends] == ["", ""]
+    trials = existing_study("default", open_storage(url)).trials
+    assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
+    assert [trial.number for trial in trials] == list(range(7))
+    assert [trial.user_attrs.get("origin") for trial in trials].count("params.yaml") == 1
+    parent, children = stored_runs()
+    assert len(children) == 7
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["trials"] == "7"
+    curve = connect().get_metric_history(parent.info.run_id, "best_score")
+    assert sorted(point.step for point in curve) == list(range(1, 8))

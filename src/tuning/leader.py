@@ -48,7 +48,6 @@ def lead(work: Work, call: Call, study: optuna.Study, storage: BaseStorage, work
         sweep_folders(study)
         sweep_marks()
     if ended(study) >= call.goal.trials:
-        print(f"study {study.study_name!r} has {ended(study)} finished trials already; --trials is the number in all")
         return
     recorded = time.monotonic()
     with Board(study, call.goal.trials, workers, call.goal.deadline) as board:
