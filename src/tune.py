@@ -20,6 +20,7 @@ from src.device import pick_device, set_up
 from src.errors import UserError, run_command
 from src.params import Params, check_space, load_params
 from src.tracking.runs import Run
+from src.tracking.store import outage_is_told
 from src.train import identity, source_tags, training_data
 from src.training.world import World
 from src.tuning import objectives, space
@@ -30,6 +31,8 @@ from src.tuning.confirm import (
     confirming_params,
     confirming_plan,
     confirming_study,
+    is_confirmed,
+    refuse_confirmation,
     remember,
 )
 from src.tuning.crew import Speak, share_threads
@@ -38,8 +41,17 @@ from src.tuning.probe import probe
 from src.tuning.record import record_study, study_run
 from src.tuning.report import ended, formatted, print_best, print_status, print_trial, space_table
 from src.tuning.storage import Mark, exclusively, open_storage
-from src.tuning.study import best_trials, described, enqueue, existing_study, fingerprint, open_study, trial_number
-from src.tuning.trial import Setting, trial_length, trial_params
+from src.tuning.study import (
+    base_values,
+    best_trials,
+    described,
+    enqueue,
+    existing_study,
+    fingerprint,
+    open_study,
+    trial_number,
+)
+from src.tuning.trial import Setting, trial_params
 from src.tuning.turns import retire_stale
 from src.tuning.worker import Goal, work
 
@@ -61,6 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tune(params, storage, options)
     study = existing_study(params.tune.study, storage)
     if options.apply:
+        if options.confirm_top and options.trial is None and not is_confirmed(study):
+            raise UserError(
+                "nothing is applied, for no confirmation of the study as it is now has come to its end: go on with the same "
+                "command, or say which trial with --apply --trial N"
+            )
         apply(study, params, options.trial)
     elif best_trials(study):
         print("write the best values into params.yaml with `python -m src.tune --apply`")
@@ -141,7 +158,8 @@ def answer(params: Params, storage: BaseStorage, options: argparse.Namespace) ->
         case "best":
             print_best(study)
         case "show":
-            print_trial(study, trial_number(study, options.number), trial_length(params))
+            refuse_confirmation(study)
+            print_trial(study, trial_number(study, options.number))
         case _:
             with exclusively(storage):
                 stale = retire_stale(study, storage)
@@ -173,16 +191,16 @@ def _pruner(params: Params) -> str:
 
 def worker(speak: Speak, call: Call) -> None:
     """A worker from its start to its end, in this process or one of its own."""
-    params = call.params
+    storage = open_storage(call.storage)
+    study, search = existing_study(call.study, storage), existing_study(call.search, storage)
+    params = call.params.replace(base_values(search))  # the command may run in a project that has changed since
     device = pick_device(params.train.device)
     set_up(device, deterministic=params.train.deterministic)
     data = store.load(paths.PREPARED)
     material = training_data(params, data)
-    storage = open_storage(call.storage)
-    study = existing_study(call.study, storage)
     draw: Callable[[optuna.Trial], dict[str, Any]] = lambda trial: space.draw(trial, params)  # noqa: E731
     if call.search != call.study:
-        draw = confirming_plan(existing_study(call.search, storage), params)
+        draw = confirming_plan(search, params)
     with Mark() as mark:
         speak(mark.worker)
         setting = Setting(
@@ -215,7 +233,7 @@ def tune(params: Params, storage: BaseStorage, options: argparse.Namespace) -> N
         prepare_queue(study, storage, params)
     experiment, confirmed = f"{data.name} tuning", dict[str, str]()
     with study_run(study, storage, params, experiment, tags) as run:
-        goal = Goal(options.trials, deadline)
+        goal = Goal(options.trials, deadline, queued_only=False)
         call = Call(params, options.storage, study.study_name, study.study_name, goal, experiment, run.run_id, tags)
         try:
             if _pruner(params) != params.tune.pruner:
@@ -228,7 +246,8 @@ def tune(params: Params, storage: BaseStorage, options: argparse.Namespace) -> N
                 confirmed = confirm(call, study, storage, options, run)
         finally:
             print_best(study)
-            record_study(run, study, confirmed)
+            with outage_is_told("the study's table"):
+                record_study(run, study, confirmed)
 
 
 def prepare_queue(study: optuna.Study, storage: BaseStorage, params: Params) -> None:
@@ -252,7 +271,9 @@ def confirm(
         return {}
     made, target = confirming_study(study, storage, params, chosen, options.seeds)
     print(f"confirming trials {', '.join(str(one.number) for one in chosen)} with {options.seeds} other seeds each")
-    again = replace(call, params=params, study=made.study_name, goal=replace(call.goal, trials=target))
+    again = replace(
+        call, params=params, study=made.study_name, goal=replace(call.goal, trials=target, queued_only=True)
+    )
     lead(worker, again, made, storage, options.workers, run)
     table = confirmed_table(made, chosen, study)
     print(f"over {options.seeds} seeds and {params.tune.kimg:g} thousand images, the best mean first:")

@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 import pytest
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 from torch import nn
 
@@ -28,6 +29,7 @@ from src.train import training_data
 from src.training.classifier import fit_classifier
 from src.training.loop import TrainingData, fit
 from src.training.recorder import SilentRecorder
+from src.tuning import leader
 from src.tuning.retries import first_number
 from src.tuning.space import decoded
 from src.tuning.storage import journal, open_storage
@@ -416,8 +418,28 @@ def test_a_confirmation_that_was_cut_short_decides_nothing(
     tune.main(["--confirm-top", "2", "--seeds", "1"])
     output = capsys.readouterr().out
     assert "0 of 2 trainings have ended; the same command goes on" in output
+    with pytest.raises(
+        UserError, match="nothing is applied, for no confirmation of the study as it is now has come to its end"
+    ):
+        tune.main(["--confirm-top", "2", "--seeds", "1", "--apply"])
     tune.main(["--apply"])
     assert "over several seeds" not in capsys.readouterr().out
+
+
+def test_the_search_goes_on_without_mlflow(
+    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*arguments: object) -> None:
+        raise MlflowException("the server is away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(leader, "record_progress", away)
+        tune.main(["--trials", "2"])
+    assert capsys.readouterr().err.count("does not have the study's curve yet: the server is away") == 2
+    tune.main(["--trials", "3"])
+    parent, _ = stored_runs()
+    curve = connect().get_metric_history(parent.info.run_id, "best_score")
+    assert [point.step for point in curve] == [1, 2, 3]
 
 
 def test_a_confirmation_trains_the_best_again_with_other_seeds(

@@ -99,9 +99,17 @@ class Run(_Ending):
         log_dataset(self.client, self.run_id, name, digest, source, images.shape)
 
     def _end(self, status: str, tags: Mapping[str, str]) -> None:
-        self.tags(tags)
-        self.client.set_terminated(self.run_id, status)
+        from mlflow.exceptions import MlflowException
+
         self.ended = True
+        try:
+            self.tags(tags)
+            self.client.set_terminated(self.run_id, status)
+        except MlflowException as error:
+            raise UserError(
+                f"MLflow does not answer, and does not know that run {self.run_id} has ended as {status}: "
+                f"{str(error).partition(chr(10))[0]}"
+            ) from None
 
 
 class TrainingRun(_Ending):

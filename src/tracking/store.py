@@ -2,8 +2,10 @@
 
 import logging
 import os
+import sys
 import warnings
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,6 +82,17 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         if experiment is None or experiment.lifecycle_stage != "active":
             raise UserError(f"the MLflow experiment {name!r} cannot be used: {_first_line(error)}") from None
         return str(experiment.experiment_id)
+
+
+@contextmanager
+def outage_is_told(what: str) -> Iterator[None]:
+    """Go on where MLflow does not answer, and say on standard error that it does not know ``what``."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, OSError) as error:
+        print(f"MLflow does not answer, and does not have {what} yet: {_first_line(error)}", file=sys.stderr)
 
 
 def _first_line(error: Exception) -> str:

@@ -10,12 +10,13 @@ from src import paths
 from src.errors import UserError
 from src.params import Params, read_text
 from src.params_edit import write_params
-from src.tuning.confirm import confirmed_trial
+from src.tuning.confirm import confirmed_trial, is_confirmed, refuse_confirmation
 from src.tuning.study import all_values, best_trials, trial_number
 
 
 def apply(study: optuna.Study, params: Params, number: int | None) -> None:
     """Write a trial's values into params.yaml and show the difference. UserError when there is none to take."""
+    refuse_confirmation(study)
     trial, why = chosen_trial(study, number)
     current: dict[str, Any] = params.flat()
     changes = {name: value for name, value in all_values(study, trial).items() if value != current[name]}
@@ -37,6 +38,10 @@ def chosen_trial(study: optuna.Study, number: int | None) -> tuple[FrozenTrial, 
     if (confirmed := confirmed_trial(study)) is not None:
         return trial_number(study, confirmed), "the best one over several seeds"
     best = best_trials(study)
+    if len(best) == 1 and is_confirmed(study):
+        raise UserError(
+            "with other seeds no confirmed trial keeps within tune.constraints: say which with --apply --trial N"
+        )
     if not best:
         raise UserError(
             f"the study {study.study_name!r} has no finished trial within its constraints: nothing to apply"

@@ -13,17 +13,21 @@ import pandas as pd
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from src.errors import UserError
 from src.params import Params
 from src.tuning import objectives
-from src.tuning.report import ended
+from src.tuning.report import ended, is_feasible
 from src.tuning.space import current_values, decoded
 from src.tuning.storage import exclusively
-from src.tuning.study import FINGERPRINT, OBJECTIVES, all_values, best_trials, objective_names
-from src.tuning.turns import FINISHED
+from src.tuning.study import FINGERPRINT, IDENTITY, OBJECTIVES, all_values, best_trials, objective_names
+from src.tuning.turns import FINISHED, retire_stale
 
 TRIAL, SEED = "trial", "train.seed"
 CONFIRMED = "confirmed"
 """User attribute of a study: the trial with the best mean over seeds, and how many trials had ended by then."""
+CONFIRMS = "confirms"
+"""User attribute of a confirmation: the identity of the study whose trials it trains again."""
+FEASIBLE = "feasible"
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ def candidates(study: optuna.Study, params: Params, top: int) -> list[Candidate]
     """The ``top`` best trials, the best first, and the one with params.yaml's values, if it was tried."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     falling = study.directions[0] == optuna.study.StudyDirection.MINIMIZE
-    kept = [trial for trial in complete if all(value <= 0 for value in trial.constraints.values())]
+    kept = [trial for trial in complete if is_feasible(trial)]
     ranked = sorted(kept, key=lambda trial: trial.values[0] if falling else -trial.values[0])
     if len(study.directions) > 1:
         ranked = best_trials(study)
@@ -70,6 +74,8 @@ def confirming_study(
     with exclusively(storage):
         directions = [objectives.direction(one) for one in names]
         made = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+        _refuse_other_search(made, study)
+        retire_stale(made, storage)
         made.set_user_attr(OBJECTIVES, names)
         made.set_user_attr(FINGERPRINT, study.user_attrs[FINGERPRINT])
         base = study.user_attrs[FINGERPRINT][SEED]
@@ -80,6 +86,16 @@ def confirming_study(
                 made.enqueue_trial({TRIAL: number, SEED: seed})
         unfinished = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING, TrialState.WAITING)
         return made, len(made.get_trials(deepcopy=False, states=unfinished))
+
+
+def _refuse_other_search(made: optuna.Study, search: optuna.Study) -> None:
+    mine = search.user_attrs.get(IDENTITY, "")
+    if made.user_attrs.get(CONFIRMS, mine) != mine:
+        raise UserError(
+            f"the study {made.study_name!r} confirms an earlier study of the name {search.study_name!r}, with other trials; "
+            "delete it too, or give tune.study (--study) another name"
+        )
+    made.set_user_attr(CONFIRMS, mine)
 
 
 def _pair(trial: FrozenTrial) -> tuple[Any, Any]:
@@ -103,26 +119,43 @@ def confirmed_table(made: optuna.Study, chosen: list[Candidate], search: optuna.
     done = made.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     pruned = made.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
     for one in chosen:
-        values = [trial.values for trial in done if trial.params[TRIAL] == one.number]
-        found = search.get_trials(deepcopy=False)[one.number].values
+        again = [trial for trial in done if trial.params[TRIAL] == one.number]
+        values, first = [trial.values for trial in again], search.get_trials(deepcopy=False)[one.number]
         row: dict[str, Any] = {TRIAL: one.number, "values of": "params.yaml" if one.current else "search"}
         row |= {"seeds": len(values), "diverged": sum(trial.params[TRIAL] == one.number for trial in pruned)}
         for place, name in enumerate(names):
             column = pd.Series([some[place] for some in values], dtype=float)
             row |= {f"{name} mean": column.mean(), f"{name} std": column.std()}
-            row[f"{name} in search"] = found[place] if found else None
+            row[f"{name} in search"] = first.values[place] if first.values else None
+        row[FEASIBLE] = all(is_feasible(trial) for trial in (first, *again))
         rows.append(row)
     falling = objectives.direction(names[0]) == "minimize"
-    table = pd.DataFrame(rows).sort_values(["diverged", f"{names[0]} mean"], ascending=[True, falling])
-    return table.reset_index(drop=True)
+    table = pd.DataFrame(rows).sort_values([FEASIBLE, "diverged", f"{names[0]} mean"], ascending=[False, True, falling])
+    table = table.reset_index(drop=True)
+    return table.drop(columns=FEASIBLE) if table[FEASIBLE].all() else table
 
 
 def remember(search: optuna.Study, table: pd.DataFrame) -> None:
-    """Keep the best of :func:`confirmed_table` with the study, for :func:`confirmed_trial`."""
-    search.set_user_attr(CONFIRMED, {TRIAL: int(table[TRIAL][0]), "ended": ended(search)})
+    """Keep the best of :func:`confirmed_table` with the study, for :func:`confirmed_trial`.
+
+    There is none on a Pareto front, nor where all are beyond a constraint.
+    """
+    best = int(table[TRIAL][0]) if len(search.directions) == 1 and table.get(FEASIBLE, pd.Series([True]))[0] else None
+    search.set_user_attr(CONFIRMED, {TRIAL: best, "ended": ended(search)})
+
+
+def is_confirmed(search: optuna.Study) -> bool:
+    """Whether a confirmation has come to its end, and no trial has ended since then."""
+    return bool(search.user_attrs.get(CONFIRMED, {}).get("ended") == ended(search))
 
 
 def confirmed_trial(search: optuna.Study) -> int | None:
-    """The trial with the best mean over seeds; None where trials have ended since then, or nothing was confirmed."""
-    confirmed = search.user_attrs.get(CONFIRMED, {})
-    return confirmed[TRIAL] if confirmed.get("ended") == ended(search) else None
+    """The trial with the best mean over seeds, if :func:`is_confirmed` and there is one."""
+    trial: int | None = search.user_attrs[CONFIRMED][TRIAL] if is_confirmed(search) else None
+    return trial
+
+
+def refuse_confirmation(study: optuna.Study) -> None:
+    """Raise UserError for a confirmation where a study is needed whose trials have values of their own."""
+    if CONFIRMS in study.user_attrs:
+        raise UserError(f"{study.study_name!r} confirms trials of another study: name that one with --study")

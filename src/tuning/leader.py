@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 
 from src.params import Params
 from src.tracking.runs import Run
+from src.tracking.store import outage_is_told
 from src.tuning.board import Board
 from src.tuning.crew import Job, Speak, crew, how_it_ended, share_threads
 from src.tuning.record import end_orphans, record_progress, record_study
@@ -59,10 +60,11 @@ def lead(work: Work, call: Call, study: optuna.Study, storage: BaseStorage, work
             elif isinstance(word, FrozenTrial):
                 board.ended(index, word)
                 if call.study == call.search:
-                    record_progress(run, study, storage)
-                    if time.monotonic() - recorded > RECORD_SECONDS:
-                        record_study(run, study)
-                        recorded = time.monotonic()
+                    with outage_is_told("the study's curve"):  # the next trial that ends writes it then
+                        record_progress(run, study, storage)
+                        if time.monotonic() - recorded > RECORD_SECONDS:
+                            recorded = time.monotonic()
+                            record_study(run, study)
 
         try:
             if workers == 1:
@@ -70,7 +72,8 @@ def lead(work: Work, call: Call, study: optuna.Study, storage: BaseStorage, work
             else:
                 _lead_crew(Job(work, (call,), share_threads(workers)), study, storage, workers, board, heard)
         finally:
-            end_orphans(run, study, storage)
+            with outage_is_told("which trials were left behind"):
+                end_orphans(run, study, storage)
 
 
 def _lead_crew(

@@ -27,11 +27,19 @@ def check(params: Params) -> None:
     objectives = params.tune.objectives
     if len(set(objectives)) < len(objectives):
         raise UserError(f"tune.objectives: {', '.join(objectives)} has a name twice")
+    if len(objectives) > 1 and params.tune.sampler == "cmaes":
+        raise UserError("tune.sampler: cmaes knows one objective only; with several take tpe, gp, random or qmc")
     for place, names in (("objectives", objectives), ("constraints", params.tune.constraints)):
         for name in names:
             if name not in MEASURES:
                 raise UserError(f"tune.{place}: {name} is not measured in a trial; allowed are {', '.join(MEASURES)}")
-            unlabelled = "none" in _values(params, "model.conditioning")
+            kinds = _values(params, "model.conditioning")
+            unlabelled = "none" in kinds
+            if name == "score" and unlabelled and len(kinds) > 1:
+                raise UserError(
+                    f"tune.{place}: score is another number where model.conditioning is none, so it cannot compare none with "
+                    "others; take frechet_classifier_distance, or leave none out"
+                )
             if unlabelled and name in CATALOGUE and CATALOGUE[name].labelled:
                 raise UserError(f"tune.{place}: {name} is about labels, which model.conditioning none does not use")
 

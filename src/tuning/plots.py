@@ -45,10 +45,14 @@ def save_plots(study: optuna.Study, folder: Path) -> list[str]:
         if needed:
             missing.append(f"{title}: {needed}, no plot yet")
             continue
-        _save_png(partial(plot, _matplotlib()), title, folder / f"{name}.png")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the plots have been marked as experimental for years
-            figure = plot(optuna.visualization)
+        try:
+            _save_png(partial(plot, _matplotlib()), title, folder / f"{name}.png")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the plots have been marked as experimental for years
+                figure = plot(optuna.visualization)
+        except (RuntimeError, ValueError) as error:  # fANOVA, say, when all trials have the same values
+            missing.append(f"{title}: {error}, no plot")
+            continue
         figure.update_layout(title=None, height=max(450, figure.layout.height or 0), template="plotly_white")
         parts.append(f"<h2>{escape(title)}</h2>\n{figure.to_html(full_html=False, include_plotlyjs=False)}")
     if parts:

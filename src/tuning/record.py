@@ -47,12 +47,10 @@ def study_run(
 def _study_params(study: optuna.Study, params: Params) -> dict[str, Any]:
     space = {f"tune.space.{name}": entry.model_dump(exclude_defaults=True) for name, entry in params.tune.space.items()}
     tune = params.tune
-    constraints = {name: limit.model_dump(exclude_defaults=True) for name, limit in tune.constraints.items()}
     return {
         **study.user_attrs[FINGERPRINT],
         **space,
         "tune.objectives": ", ".join(tune.objectives),
-        "tune.constraints": constraints,
         "tune.sampler": tune.sampler,
         "tune.pruner": tune.pruner,
         "tune.seed": tune.seed,
@@ -73,7 +71,7 @@ def record_progress(run: Run, study: optuna.Study, storage: BaseStorage) -> None
     ``best_score`` (with one objective) is the best value so far of the trials within the constraints.
     """
     names = objective_names(study)
-    with exclusively(storage):
+    with exclusively(storage, "curves"):
         done = sorted(study.get_trials(deepcopy=False, states=FINISHED), key=_end)
         recorded = study.user_attrs.get(RECORDED, 0)
         for place in range(recorded, len(done)):

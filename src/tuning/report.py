@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from src.params import Params
 from src.tuning.retries import KILLS, REASON, THREADS, WORKER, next_attempts
 from src.tuning.space import current_values, decode
-from src.tuning.study import RUN_ID, all_values, best_trials, objective_names
+from src.tuning.study import RUN_ID, all_values, best_trials, length_of_trials, objective_names
 from src.tuning.turns import FINISHED
 
 TOP = 10
@@ -169,8 +169,8 @@ def objectives_text(study: optuna.Study, trial: FrozenTrial) -> str:
     )
 
 
-def print_trial(study: optuna.Study, trial: FrozenTrial, length: dict[str, float]) -> None:
-    """Print all that is known of a trial, and the command that trains it again; ``length`` is that of a trial."""
+def print_trial(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Print all that is known of a trial, and the command that trains it again."""
     row = trials_table(study).iloc[trial.number].dropna()
     for name, value in row.items():
         print(f"{name}: {value}")
@@ -178,7 +178,7 @@ def print_trial(study: optuna.Study, trial: FrozenTrial, length: dict[str, float
         print(f"{objective_names(study)[0]} at score {number}: {score:.6g}")
     for name, value in trial.constraints.items():
         print(f"constraint {name}: {'kept' if value <= 0 else f'exceeded by {value:.4g}'}")
-    values = {**all_values(study, trial), **length}
+    values = {**all_values(study, trial), **length_of_trials(study)}
     threads = trial.user_attrs.get(THREADS, torch.get_num_threads())
     # On a CPU sums are split among the threads, and each split rounds in its own way.
     with_threads = f"OMP_NUM_THREADS={threads} " if threads != torch.get_num_threads() else ""

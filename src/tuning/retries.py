@@ -8,25 +8,32 @@ from optuna.trial import FrozenTrial, TrialState
 WORKER, KILLS, REASON, THREADS = "worker", "kills", "reason", "threads"
 """User attributes of a trial: the worker that has it, how many workers died with it, why it ended before its end, and
 with how many of PyTorch's threads it was trained."""
+INTERRUPTED = "interrupted"
+"""One more: it was stopped by a signal or the clock, which is no fault of its own."""
 MAX_KILLS = 3
 """A trial that was under way when so many workers died may be what kills them (memory), and is not tried again."""
 
 
-def retry_killed(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Queue a trial whose worker died, unless it has done so too often."""
-    kills = trial.user_attrs.get(KILLS, 0) + 1
-    if kills < MAX_KILLS:
-        try_again(study, trial, kills)
+def retry_lost(study: optuna.Study, trial: FrozenTrial) -> bool:
+    """Queue a failed trial anew, if it was interrupted or its worker died, though not too often; whether it was queued.
+
+    One that failed with an error of its own is not tried again.
+    """
+    interrupted = trial.user_attrs.get(INTERRUPTED, False)
+    kills = trial.user_attrs.get(KILLS, 0) + (not interrupted)
+    if kills >= MAX_KILLS or (REASON in trial.user_attrs and not interrupted):
+        return False
+    _try_again(study, trial, kills)
+    return True
 
 
-def try_again(study: optuna.Study, trial: FrozenTrial, kills: int = 0) -> None:
+def _try_again(study: optuna.Study, trial: FrozenTrial, kills: int) -> None:
     """Queue a trial's values anew, with the scores it has reported: it goes on from its own checkpoint.
 
     As Optuna's RetryHeartbeatStaleTrialCallback does, whose attributes it uses.
     """
-    kills = kills or trial.user_attrs.get(KILLS, 0)
     history = [*trial.system_attrs.get("retry_history", []), trial.number]
-    kept = {name: value for name, value in trial.user_attrs.items() if name not in (WORKER, REASON)}
+    kept = {name: value for name, value in trial.user_attrs.items() if name not in (WORKER, REASON, INTERRUPTED)}
     study.add_trial(
         optuna.create_trial(
             state=TrialState.WAITING,

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import optuna
 from filelock import FileLock, Timeout
@@ -14,14 +14,13 @@ from optuna.storages.journal import JournalFileBackend
 
 from src.errors import UserError
 from src.tracking.store import project_root
-from src.tuning.retries import retry_killed
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 30
 """A worker tells the server so often that it lives, and is taken for dead after so long a silence."""
-ADVISORY_LOCK = 0x67616E  # any number that every process agrees on
+ADVISORY_LOCKS = {"claims": 0x67616E, "curves": 0x67616F}  # any numbers that every process agrees on
 
 
 def journal() -> Path:
@@ -64,7 +63,6 @@ def _server(url: str) -> BaseStorage:
                 engine_kwargs={"pool_pre_ping": True},
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
-                heartbeat_stale_trial_callback=retry_killed,
             )
     except ImportError:
         raise UserError("--storage needs the package psycopg: pip install 'psycopg[binary]'") from None
@@ -82,19 +80,23 @@ def shown(url: str | None) -> str:
 
 
 @contextmanager
-def exclusively(storage: BaseStorage) -> Iterator[None]:
-    """One process at a time, of all that use the storage. A process that dies lets go of it."""
-    with _alone(storage.engine) if isinstance(storage, RDBStorage) else FileLock(journal().with_suffix(".claims")):
+def exclusively(storage: BaseStorage, what: Literal["claims", "curves"] = "claims") -> Iterator[None]:
+    """One process at a time, of all that use the storage. A process that dies lets go of it.
+
+    What takes time has a lock of its own: ``curves`` for what is written to MLflow, so that no worker waits for it.
+    """
+    file = FileLock(journal().with_suffix(f".{what}"))
+    with _alone(storage.engine, what) if isinstance(storage, RDBStorage) else file:
         yield
 
 
 @contextmanager
-def _alone(engine: "Engine") -> Iterator[None]:
+def _alone(engine: "Engine", what: str = "claims") -> Iterator[None]:
     """Hold a lock at the server that goes with the transaction, and so with the process."""
     from sqlalchemy import text
 
     with engine.begin() as connection:
-        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCK})
+        connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ADVISORY_LOCKS[what]})
         yield
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,11 +15,13 @@ from optuna.trial import FrozenTrial, TrialState
 from src.errors import UserError
 from src.params import Params
 from src.tuning import objectives
+from src.tuning.retries import next_attempts
 from src.tuning.space import NOT_SEARCHED, decoded, encode, fits, outside
 from src.tuning.storage import shown
 
-FINGERPRINT, OBJECTIVES, RUN_ID = "fingerprint", "objectives", "mlflow_run_id"
-"""User attributes of a study; a trial has the id of its own run under the same name as the study."""
+FINGERPRINT, OBJECTIVES, IDENTITY, RUN_ID = "fingerprint", "objectives", "identity", "mlflow_run_id"
+"""User attributes of a study; IDENTITY tells it from an earlier one of its name, and a trial too has the id of its MLflow
+run under RUN_ID."""
 UNCOMPARED = tuple(name for name in NOT_SEARCHED if name not in ("train.score_samples", "train.seed"))
 """Parameters of train that a trial does not take from params.yaml, or that change no score."""
 
@@ -31,7 +34,13 @@ def fingerprint(params: Params, data_hash: str, classifier_hash: str) -> dict[st
         if name.startswith(("model.", "train.")) and name not in UNCOMPARED
     }
     budget = {"tune.kimg": params.tune.kimg, "tune.score_every_kimg": params.tune.score_every_kimg}
-    return {**values, **budget, "data.hash": data_hash, "classifier.hash": classifier_hash}
+    measured = {"evaluate.nearest_k": params.evaluate.nearest_k, "tune.constraints": limits(params)}
+    return {**values, **budget, **measured, "data.hash": data_hash, "classifier.hash": classifier_hash}
+
+
+def limits(params: Params) -> dict[str, dict[str, float]]:
+    """``tune.constraints`` as plain JSON values."""
+    return {name: limit.model_dump(exclude_none=True) for name, limit in params.tune.constraints.items()}
 
 
 def open_study(params: Params, base: Mapping[str, Any], storage: BaseStorage) -> optuna.Study:
@@ -46,6 +55,7 @@ def open_study(params: Params, base: Mapping[str, Any], storage: BaseStorage) ->
         study = optuna.create_study(storage=storage, study_name=name, directions=directions)
         study.set_metric_names(wanted)
         study.set_user_attr(OBJECTIVES, wanted)
+        study.set_user_attr(IDENTITY, uuid.uuid4().hex)
         study.set_user_attr(FINGERPRINT, dict(base))
     study = existing_study(name, storage)
     if (stored := study.user_attrs.get(OBJECTIVES)) != wanted:
@@ -109,8 +119,9 @@ def make_sampler(study: optuna.Study, params: Params) -> BaseSampler:
     Optuna does not store a sampler's random state. With a seed made from ``tune.seed`` and the trials so far, every worker
     draws something else, and a study that was interrupted draws what it would have drawn without that.
     """
-    begun = [trial for trial in study.get_trials(deepcopy=False) if trial.state != TrialState.FAIL]
-    seed = int.from_bytes(hashlib.sha256(f"{params.tune.seed} {len(begun)}".encode()).digest()[:4], "big")
+    trials = study.get_trials(deepcopy=False)
+    number = len(trials) - len(next_attempts(trials))
+    seed = int.from_bytes(hashlib.sha256(f"{params.tune.seed} {number}".encode()).digest()[:4], "big")
     match params.tune.sampler:
         case "gp":
             return GPSampler(seed=seed, warn_independent_sampling=False)
@@ -120,7 +131,13 @@ def make_sampler(study: optuna.Study, params: Params) -> BaseSampler:
             return CmaEsSampler(seed=seed, independent_sampler=independent, warn_independent_sampling=False)
         case "qmc":
             # The sequence is one for all workers, and so is its seed; the place in it is kept in the study.
-            return QMCSampler(seed=params.tune.seed, scramble=True, warn_independent_sampling=False)
+            independent_sampler = RandomSampler(seed=seed)
+            return QMCSampler(
+                seed=params.tune.seed,
+                scramble=True,
+                independent_sampler=independent_sampler,
+                warn_independent_sampling=False,
+            )
         case "random":
             return RandomSampler(seed=seed)
         case _:
@@ -180,10 +197,19 @@ def trial_number(study: optuna.Study, number: int) -> FrozenTrial:
 
 def all_values(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
     """All values of model and train that the trial was made with, the length of the training aside."""
-    base = {
-        name: value for name, value in study.user_attrs[FINGERPRINT].items() if name.startswith(("model.", "train."))
-    }
-    return {**base, **decoded(trial.params)}
+    return {**base_values(study), **decoded(trial.params)}
+
+
+def base_values(study: optuna.Study) -> dict[str, Any]:
+    """What a trial of the study has for the parameters of model and train that it did not draw."""
+    fingerprint = study.user_attrs[FINGERPRINT]
+    return {name: value for name, value in fingerprint.items() if name.startswith(("model.", "train."))}
+
+
+def length_of_trials(study: optuna.Study) -> dict[str, float]:
+    """``train.kimg`` and ``train.score_every_kimg`` of the study's trials."""
+    fingerprint = study.user_attrs[FINGERPRINT]
+    return {f"train.{name}": fingerprint[f"tune.{name}"] for name in ("kimg", "score_every_kimg")}
 
 
 def described(study: optuna.Study, storage_url: str | None) -> str:

@@ -25,7 +25,7 @@ from src.training.health import TrainingDiverged
 from src.training.loop import GRID_COLUMNS, FitResult, TrainingData, fit
 from src.training.recorder import Progress
 from src.tuning.objectives import COSTS, can_prune, set_constraints
-from src.tuning.retries import REASON, THREADS, WORKER, first_number
+from src.tuning.retries import INTERRUPTED, REASON, THREADS, WORKER, first_number
 from src.tuning.study import RUN_ID
 
 PRUNED = "worse than the others at this point"
@@ -117,18 +117,22 @@ class TrialRun:
         """The trial's objectives."""
         self.number = trial.number
         try:
-            trial.set_user_attr(WORKER, self.setting.worker)
-            trial.set_user_attr("host", platform.node())
-            trial.set_user_attr(THREADS, torch.get_num_threads())
-            params = self.setting.plan(trial)
-        finally:
-            self.begun()
-        try:
+            try:
+                trial.set_user_attr(WORKER, self.setting.worker)
+                trial.set_user_attr("host", platform.node())
+                trial.set_user_attr(THREADS, torch.get_num_threads())
+                params = self.setting.plan(trial)
+            finally:
+                self.begun()
             return self._train(trial, params)
         except optuna.exceptions.UpdateFinishedTrialError:
             raise Stopped(signal.SIGTERM, "taken for dead, and tried again by another worker") from None
-        except (Stopped, optuna.TrialPruned) as end:
-            trial.set_user_attr(REASON, end.reason if isinstance(end, Stopped) else str(end))
+        except Stopped as stopped:
+            trial.set_user_attr(INTERRUPTED, True)
+            trial.set_user_attr(REASON, stopped.reason)
+            raise
+        except optuna.TrialPruned as pruned:
+            trial.set_user_attr(REASON, str(pruned))
             raise
         except Exception as error:
             trial.set_user_attr(REASON, f"{type(error).__name__}: {error}")
@@ -172,7 +176,7 @@ class TrialRun:
             measured = {**result.best, **dict(zip(COSTS, _costs(result, device), strict=True))}
             run.metrics({f"best.{name}": value for name, value in measured.items()}, 0, "best")
             set_constraints(trial, setting.params, measured)
-            if recorder.pruned:
+            if result.stopped == PRUNED:  # it may have been said before the process died
                 raise _prune(run, PRUNED)
             return [measured[name] for name in setting.params.tune.objectives]
 
@@ -201,7 +205,7 @@ class TrialRecorder(MlflowRecorder):
         self.trial, self.setting, self.reported = trial, setting, set(reported)
         self.every = setting.params.tune.score_every_kimg
         self.prunes = can_prune(setting.params.tune.objectives)
-        self.pruned = self.late = False
+        self.late = False
         self.grid: tuple[Progress, Tensor] | None = None
         self.text = ""
 
@@ -229,8 +233,7 @@ class TrialRecorder(MlflowRecorder):
 
     def stop_reason(self) -> str | None:
         """Ask the pruner; the loop does not ask at the end, so a trial that has come there is never pruned."""
-        self.pruned = self.prunes and self.trial.should_prune()
-        return PRUNED if self.pruned else None
+        return PRUNED if self.prunes and self.trial.should_prune() else None
 
     def keep_grid(self) -> None:
         """Write the last grid into the run."""

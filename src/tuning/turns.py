@@ -10,7 +10,7 @@ import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from src.tuning.retries import WORKER, retry_killed
+from src.tuning.retries import WORKER, next_attempts, retry_lost
 from src.tuning.storage import lives
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -24,33 +24,34 @@ class Turn(enum.Enum):
     DONE = "the study has its trials"
 
 
-def next_turn(study: optuna.Study, target: int) -> Turn:
-    """Whether one more trial is needed until ``target`` of them have finished, complete or pruned."""
+def next_turn(study: optuna.Study, target: int, *, queued_only: bool = False) -> Turn:
+    """Whether one more trial is needed until ``target`` of them have finished, complete or pruned.
+
+    With ``queued_only`` that is one which waits in the queue, or none.
+    """
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     running = states.count(TrialState.RUNNING)
-    if sum(states.count(state) for state in FINISHED) + running < target:
+    missing = sum(states.count(state) for state in FINISHED) + running < target
+    if missing and (TrialState.WAITING in states or not queued_only):
         return Turn.GO
     return Turn.WAIT if running else Turn.DONE
 
 
 def retire_stale(study: optuna.Study, storage: BaseStorage, dead: str = "") -> list[FrozenTrial]:
-    """Mark the trials of workers that are gone as failed and put them back into the queue; returns those trials.
+    """Mark the trials of workers that are gone as failed, and queue what did not come to its end again; returns that.
 
     In a journal a worker is known by its :class:`~src.tuning.storage.Mark`, on a server by its heartbeat; ``dead`` is one that
     the caller knows to be gone. A trial without a worker was killed at its very start: the caller has the storage, so
-    nobody is just beginning one.
+    nobody is just beginning one. A worker may also have died after it marked its trial as failed, and before it queued it.
     """
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
     server = isinstance(storage, RDBStorage)
-    stale = []
-    for trial in running:
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         worker = trial.user_attrs.get(WORKER)
         if worker is None or worker == dead or not (server or lives(worker)):
             study.tell(trial.number, state=TrialState.FAIL)
-            retry_killed(study, trial)
-            stale.append(trial)
     if server:
         optuna.storages.fail_stale_trials(study)
-        left = {trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
-        stale += [trial for trial in running if trial.number not in left and trial not in stale]
-    return stale
+    trials = study.get_trials(deepcopy=False)
+    known = next_attempts(trials)
+    failed = [trial for trial in trials if trial.state == TrialState.FAIL and trial.number not in known]
+    return [trial for trial in failed if retry_lost(study, trial)]

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src import interrupts
 from src.interrupts import Stopped
-from src.tuning.retries import REASON, try_again
+from src.tuning.retries import REASON
 from src.tuning.storage import exclusively
 from src.tuning.study import make_pruner, make_sampler
 from src.tuning.trial import TIMEOUT, Setting, TrialRun
@@ -30,6 +30,8 @@ class Goal:
     """finished ones in the whole study, complete or pruned"""
     deadline: float
     """on the clock of ``time.monotonic``; no trial begins after it"""
+    queued_only: bool
+    """whether only trials that wait in the queue are made, and none is drawn"""
 
 
 def work(
@@ -50,7 +52,7 @@ def work(
         with ExitStack() as claim:
             claim.enter_context(exclusively(storage))
             retire_stale(study, storage)
-            turn = next_turn(study, goal.trials)
+            turn = next_turn(study, goal.trials, queued_only=goal.queued_only)
             if turn is Turn.DONE:
                 return
             if turn is Turn.GO:
@@ -80,8 +82,8 @@ def _run_one(
             raise
         run.close(finished=False)
         with exclusively(storage):
+            retire_stale(study, storage)
             trial = study.get_trials(deepcopy=False)[run.number]
-            try_again(study, trial)
         ended(trial)
         if stopped.reason != TIMEOUT:
             raise

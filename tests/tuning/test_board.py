@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from src.params import Params
 from src.tuning import board as boards
 from src.tuning.board import Board
-from src.tuning.retries import REASON, try_again
+from src.tuning.retries import INTERRUPTED, REASON, retry_lost
 from src.tuning.trial import News
 from tests.tuning.conftest import ask, fill
 
@@ -44,8 +44,9 @@ def test_what_is_tried_again_is_interrupted_and_not_failed(
         for reason in ("Ctrl-C", "RuntimeError: disk"):
             trial = ask(study, params)
             trial.set_user_attr(REASON, reason)
+            trial.set_user_attr(INTERRUPTED, reason == "Ctrl-C")
             study.tell(trial, state=TrialState.FAIL)
-        try_again(study, study.trials[0])
+        assert [retry_lost(study, trial) for trial in study.trials] == [True, False]
         board.ended(0, study.trials[0])
         board.ended(0, study.trials[1])
     first, second = capsys.readouterr().out.splitlines()

@@ -53,6 +53,18 @@ def test_equal_scores_have_no_importances(study: optuna.Study, params: Params, t
     assert pictures(tmp_path) == {"history", "slice"}
 
 
+def test_a_plot_that_cannot_be_drawn_is_told_and_the_others_are_made(
+    study: optuna.Study, params: Params, tmp_path: Path
+) -> None:
+    for score in (1.0, 2.0, 3.0):  # the same values with other scores, as a GPU gives
+        study.enqueue_trial({"train.lr_generator": 0.01, "model.latent_size": 4})
+        study.tell(ask(study, params), score)
+    (missing,) = [one for one in save_plots(study, tmp_path) if not one.startswith("Scores on the way")]
+    assert missing.startswith("Importance of the parameters: ")
+    assert missing.endswith(", no plot")
+    assert pictures(tmp_path) == {"history", "parallel_coordinate", "slice"}
+
+
 def test_trials_from_different_spaces_can_be_plotted(study: optuna.Study, params: Params, tmp_path: Path) -> None:
     fill(study, params, [1.0, 2.0])
     other = params.replace({"tune.space": {"model.dropout": {"low": 0.0, "high": 0.5}}})

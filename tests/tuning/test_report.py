@@ -50,15 +50,15 @@ def test_a_trial_is_shown_with_the_command_that_trains_it_again(
     study: optuna.Study, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(study, params, [3.0])
-    print_trial(study, study.trials[0], {"train.kimg": 0.64})
+    print_trial(study, study.trials[0])
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("dvc exp run train -S 'model.family=mlp' -S 'model.conditioning=projection'")
     assert "-S 'model.hidden_sizes=[16]'" in line
-    assert line.endswith("-S 'train.kimg=0.64'")
+    assert line.endswith("-S 'train.kimg=0.64' -S 'train.score_every_kimg=0.16'")
     trial = ask(study, params)
     trial.set_user_attr(THREADS, torch.get_num_threads() + 2)
     study.tell(trial, 2.0)
-    print_trial(study, study.trials[1], {"train.kimg": 0.64})
+    print_trial(study, study.trials[1])
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith(f"OMP_NUM_THREADS={torch.get_num_threads() + 2} dvc exp run train -S ")
 

@@ -10,14 +10,17 @@ from optuna.trial import TrialState
 
 from src.errors import UserError
 from src.params import Params
+from src.tuning.retries import REASON, retry_lost
 from src.tuning.space import current_values, draw
 from src.tuning.storage import journal, open_storage
 from src.tuning.study import (
     all_values,
+    base_values,
     best_trials,
     enqueue,
     existing_study,
     fingerprint,
+    length_of_trials,
     make_pruner,
     make_sampler,
     open_study,
@@ -53,7 +56,7 @@ def test_an_interrupted_study_draws_what_it_would_have_drawn(
             values = draw(trial, params)
             if number == interrupted:  # it is killed, and tried again
                 made.tell(trial, state=TrialState.FAIL)
-                made.enqueue_trial(values)
+                assert retry_lost(made, made.trials[number])
                 made.sampler = make_sampler(made, params)
                 trial = made.ask()
                 draw(trial, params)
@@ -156,3 +159,42 @@ def test_a_trial_beyond_a_constraint_is_never_the_best(study: optuna.Study, para
         trial.set_constraint("coverage", excess)
         study.tell(trial, score)
     assert [trial.value for trial in best_trials(study)] == [2.0]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
+def test_after_a_trial_that_failed_for_good_something_else_is_drawn(
+    study: optuna.Study, params: Params, sampler: str
+) -> None:
+    params = params.replace({"tune.sampler": sampler})
+    for _ in range(3):
+        study.sampler = make_sampler(study, params)
+        trial = ask(study, params)
+        trial.set_user_attr(REASON, "RuntimeError: it cannot be")
+        study.tell(trial, state=TrialState.FAIL)
+        assert not retry_lost(study, study.trials[trial.number])
+    assert len({str(trial.params) for trial in study.trials}) == 3
+
+
+def test_qmc_draws_other_values_of_conditional_parameters_too(study: optuna.Study, params: Params) -> None:
+    space = {
+        "model.family": {"choices": ["mlp", "dcgan"]},
+        "model.dropout": {"low": 0.0, "high": 0.5, "when": {"model.family": "mlp"}},
+    }
+    params = params.replace({"tune.sampler": "qmc", "tune.space": space})
+    for _ in range(12):
+        study.sampler = make_sampler(study, params)
+        study.tell(ask(study, params), 1.0)
+    drawn = [trial.params["model.dropout"] for trial in study.trials if "model.dropout" in trial.params]
+    assert len(drawn) == len(set(drawn)) > 2
+
+
+def test_other_constraints_or_metrics_are_refused(study: optuna.Study, params: Params) -> None:
+    with pytest.raises(UserError, match=r"made with tune\.constraints {} \(now {'coverage': {'at_least': 0\.6}}\)"):
+        reopen(params, tune__constraints={"coverage": {"at_least": 0.6}})
+    with pytest.raises(UserError, match=r"made with evaluate\.nearest_k 5 \(now 3\)"):
+        reopen(params, evaluate__nearest_k=3)
+
+
+def test_a_study_keeps_its_first_values_and_length(study: optuna.Study, params: Params) -> None:
+    assert base_values(study)["train.batch_size"] == 32
+    assert length_of_trials(study) == {"train.kimg": 0.64, "train.score_every_kimg": 0.16}

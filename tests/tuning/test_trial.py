@@ -14,7 +14,7 @@ from src.tracking.store import connect
 from src.training.loop import fit
 from src.training.recorder import SilentRecorder
 from src.tuning import trial as trials
-from src.tuning.retries import try_again
+from src.tuning.retries import retry_lost
 from src.tuning.trial import Setting, TrialRun, trial_params
 from tests.tuning.conftest import scripted_judge, setting, training_data, weight_judge
 
@@ -81,6 +81,27 @@ def test_a_trial_below_the_median_is_pruned_and_its_run_killed(study: optuna.Stu
     assert child(bad).data.tags["stopped"] == bad.user_attrs["reason"] == "worse than the others at this point"
 
 
+def test_a_trial_that_was_killed_when_it_was_pruned_is_pruned(
+    study: optuna.Study, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study.pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=2)
+    good = study.ask()
+    study.tell(good, run_trial(good, setting(params, scripted_judge(5.0, 4.0, 3.0, 2.0), "parent")))
+    bad = study.ask()
+    with monkeypatch.context() as patch:
+        patch.setattr(trials, "_costs", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_trial(bad, setting(params, scripted_judge(9.0, 9.0), "parent"))
+    study.tell(bad, state=TrialState.FAIL)
+    assert retry_lost(study, study.trials[1])
+    with pytest.raises(optuna.TrialPruned, match="worse than the others"):
+        run_trial(study.ask(), setting(params, scripted_judge(), "parent"))
+
+
+def killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_trial_that_is_through_is_not_pruned(study: optuna.Study, params: Params) -> None:
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=4)
     for scores in ((5.0, 4.0, 3.0, 2.0), (9.0, 9.0, 9.0, 9.0)):
@@ -122,7 +143,7 @@ def test_a_trial_that_is_out_of_time_goes_on_from_its_checkpoint(study: optuna.S
     assert trial.user_attrs["reason"] == "timeout"
     assert (child(trial).info.status, child(trial).data.tags["stopped"]) == ("KILLED", "timeout")
     study.tell(trial, state=TrialState.FAIL)
-    try_again(study, study.trials[0])
+    assert retry_lost(study, study.trials[0])
 
     again, done = study.ask(), len(judged)
     score = run_trial(again, setting(params, slow, "parent"))

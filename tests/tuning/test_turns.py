@@ -6,7 +6,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from src.params import Params
-from src.tuning.retries import KILLS, MAX_KILLS, WORKER, first_number, next_attempts
+from src.tuning.retries import INTERRUPTED, KILLS, MAX_KILLS, REASON, WORKER, first_number, next_attempts
 from src.tuning.storage import Mark, exclusively, lives
 from src.tuning.turns import Turn, next_turn, retire_stale
 from tests.tuning.conftest import ask
@@ -75,3 +75,28 @@ def test_what_kills_its_workers_is_not_tried_for_ever(
     assert numbers == [0, 1, 2]
     assert [trial.state for trial in study.trials] == [TrialState.FAIL] * 3
     assert {first_number(trial) for trial in study.trials} == {0}
+
+
+def test_what_a_worker_left_between_its_end_and_the_queue_is_queued(
+    study: optuna.Study, storage: BaseStorage, params: Params
+) -> None:
+    for attributes in ({REASON: "Ctrl-C", INTERRUPTED: True}, {}, {REASON: "RuntimeError: disk"}):
+        trial = ask(study, params)
+        for name, value in attributes.items():
+            trial.set_user_attr(name, value)
+        study.tell(trial, state=TrialState.FAIL)
+    assert [trial.number for trial in retire_stale(study, storage)] == [0, 1]
+    assert retire_stale(study, storage) == []
+    interrupted, killed = study.trials[3:]
+    assert (interrupted.params, interrupted.user_attrs) == (study.trials[0].params, {KILLS: 0})
+    assert (killed.params, killed.user_attrs) == (study.trials[1].params, {KILLS: 1})
+
+
+def test_where_only_the_queue_is_worked_off_nothing_is_drawn(study: optuna.Study, params: Params) -> None:
+    study.enqueue_trial({"train.lr_generator": 0.01, "model.latent_size": 3})
+    assert next_turn(study, 2, queued_only=True) is Turn.GO
+    trial = ask(study, params)
+    assert next_turn(study, 2, queued_only=True) is Turn.WAIT
+    study.tell(trial, state=TrialState.FAIL)
+    assert next_turn(study, 2, queued_only=True) is Turn.DONE
+    assert next_turn(study, 2) is Turn.GO
