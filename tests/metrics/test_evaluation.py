@@ -161,7 +161,8 @@ def test_with_inception_weights_there_are_three_numbers_more(weights: Path, monk
     seen = Inception(weights, CPU).scored(found.generated.images, found.generated.labels)
     test = Inception(weights, CPU).scored(digits().test.images[:12], digits().test.labels[:12])
     for name, rows in inception_scores(seen, test).items():
-        assert card["generated"][name]["value"] == float(rows[0])
+        # Not to the last bit: where a sum lies in memory can decide how it is split among a processor's registers.
+        assert card["generated"][name]["value"] == pytest.approx(float(rows[0]), rel=1e-12)
     assert "| ↓ FID | " in markdown(card)
 
 
