@@ -200,7 +200,7 @@ def worker(speak: Speak, call: Call) -> None:
     material = training_data(params, data)
     draw: Callable[[optuna.Trial], dict[str, Any]] = lambda trial: space.draw(trial, params)  # noqa: E731
     if call.search != call.study:
-        draw = confirming_plan(search, params)
+        draw = confirming_plan(search)
     with Mark() as mark:
         speak(mark.worker)
         setting = Setting(

@@ -24,7 +24,7 @@ __all__ = ["digits_project", "project"]
 
 @pytest.mark.slow
 def test_four_workers_forty_trials_and_a_kill(project: Path, postgres: str) -> None:
-    url = create_database(postgres, "forty-trials").replace("+psycopg", "", 1)
+    url = create_database(postgres, "forty-trials")
     write_params({"tune.kimg": 2.56})
     command = [sys.executable, "-m", "src.tune", "--trials", "40", "--workers", "4", "--storage", url]
     running = start(command, {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"})
@@ -66,7 +66,7 @@ def test_four_workers_forty_trials_and_a_kill(project: Path, postgres: str) -> N
 @pytest.mark.slow
 def test_two_leaders_share_a_study_and_its_run(project: Path, postgres: str) -> None:
     """As two machines do: each has its own worker, and the study ends at its number of trials."""
-    url = create_database(postgres, "two-leaders").replace("+psycopg", "", 1)
+    url = create_database(postgres, "two-leaders")
     command = [sys.executable, "-m", "src.tune", "--trials", "7", "--storage", url]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     leaders = [start(command, environment) for _ in range(2)]

@@ -108,7 +108,7 @@ class Run(_Ending):
         except MlflowException as error:
             raise UserError(
                 f"MLflow does not answer, and does not know that run {self.run_id} has ended as {status}: "
-                f"{str(error).partition(chr(10))[0]}"
+                f"{store.first_line(error)}"
             ) from None
 
 

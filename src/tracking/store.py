@@ -53,7 +53,7 @@ def connect() -> "MlflowClient":
             client = mlflow.MlflowClient(uri, uri)
             client.search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
-        raise UserError(f"the MLflow store {uri} cannot be reached: {_first_line(error)}") from None
+        raise UserError(f"the MLflow store {uri} cannot be reached: {first_line(error)}") from None
     return client
 
 
@@ -80,7 +80,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
     except MlflowException as error:
         experiment = client.get_experiment_by_name(name)  # another process may have been a moment faster
         if experiment is None or experiment.lifecycle_stage != "active":
-            raise UserError(f"the MLflow experiment {name!r} cannot be used: {_first_line(error)}") from None
+            raise UserError(f"the MLflow experiment {name!r} cannot be used: {first_line(error)}") from None
         return str(experiment.experiment_id)
 
 
@@ -92,8 +92,9 @@ def outage_is_told(what: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        print(f"MLflow does not answer, and does not have {what} yet: {_first_line(error)}", file=sys.stderr)
+        print(f"MLflow does not answer, and does not have {what} yet: {first_line(error)}", file=sys.stderr)
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its kind where it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -103,7 +103,7 @@ def _pair(trial: FrozenTrial) -> tuple[Any, Any]:
     return values.get(TRIAL), values.get(SEED)
 
 
-def confirming_plan(search: optuna.Study, params: Params) -> Callable[[optuna.Trial], dict[str, Any]]:
+def confirming_plan(search: optuna.Study) -> Callable[[optuna.Trial], dict[str, Any]]:
     """What a confirming trial trains with: the values of the trial of ``search`` that it names, and its seed."""
 
     def plan(trial: optuna.Trial) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from src.errors import UserError
-from src.tracking.store import project_root
+from src.tracking.store import first_line, project_root
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -49,7 +49,7 @@ def _journal() -> BaseStorage:
 
 
 def _server(url: str) -> BaseStorage:
-    from sqlalchemy import create_engine
+    from sqlalchemy import NullPool, create_engine
     from sqlalchemy.exc import SQLAlchemyError
 
     scheme, separator, rest = url.partition("://")
@@ -57,7 +57,8 @@ def _server(url: str) -> BaseStorage:
         raise UserError(f"--storage {url} is not allowed: it must be postgresql://[USER@]HOST[:PORT]/DATABASE")
     address = f"postgresql+psycopg://{rest}"
     try:
-        with _alone(create_engine(address)):  # machines that make a fresh database's tables at once would fail
+        # Machines that make a fresh database's tables at once would fail. No connection stays open for this.
+        with _alone(create_engine(address, poolclass=NullPool)):
             return RDBStorage(
                 address,
                 engine_kwargs={"pool_pre_ping": True},
@@ -67,8 +68,7 @@ def _server(url: str) -> BaseStorage:
     except ImportError:
         raise UserError("--storage needs the package psycopg: pip install 'psycopg[binary]'") from None
     except (SQLAlchemyError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"the storage {shown(url)} cannot be used: {reason}") from None
+        raise UserError(f"the storage {shown(url)} cannot be used: {first_line(error)}") from None
 
 
 def shown(url: str | None) -> str:

@@ -29,7 +29,7 @@ def confirm(
     """Two other seeds for each of the best, with the given scores by trial."""
     chosen = candidates(study, params, top)
     made, target = confirming_study(study, storage, params, chosen, 2)
-    plan = confirming_plan(study, params)
+    plan = confirming_plan(study)
     for _ in range(sum(len(some) for some in scores.values())):
         trial = made.ask()
         plan(trial)
@@ -63,7 +63,7 @@ def test_a_training_has_the_trials_values_and_another_seed(
 ) -> None:
     fill(study, params, [1.0])
     made, _ = confirming_study(study, storage, params, candidates(study, params, 1), 2)
-    plan = confirming_plan(study, params)
+    plan = confirming_plan(study)
     values: list[dict[str, Any]] = [plan(made.ask()) for _ in range(2)]
     assert [one["train.seed"] for one in values] == [1, 2]
     whole = all_values(study, study.trials[0])
@@ -76,7 +76,7 @@ def test_a_pair_that_failed_is_queued_again_and_the_others_are_kept(
     fill(study, params, [1.0])
     made, chosen, _ = confirm(study, storage, params, {0: [4.0]}, top=1)
     trial = made.ask()
-    confirming_plan(study, params)(trial)
+    confirming_plan(study)(trial)
     trial.set_user_attr("reason", "RuntimeError: disk")
     made.tell(trial, state=TrialState.FAIL)
     again, target = confirming_study(study, storage, params, chosen, 2)
@@ -89,7 +89,7 @@ def test_beyond_a_constraint_nobody_wins(study: optuna.Study, storage: BaseStora
     made, target = confirming_study(study, storage, params, chosen := candidates(study, params, 2), 1)
     for score, excess in ((1.0, 0.3), (3.0, -0.1)):
         trial = made.ask()
-        confirming_plan(study, params)(trial)
+        confirming_plan(study)(trial)
         trial.set_constraint("coverage", excess)
         made.tell(trial, score)
     table = confirmed_table(made, chosen, study)

@@ -52,7 +52,7 @@ def python(code: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def server_storage(postgres: str, name: str) -> tuple[str, RDBStorage]:
-    url = create_database(postgres, name).replace("+psycopg", "", 1)
+    url = create_database(postgres, name)
     storage = open_storage(url)
     assert isinstance(storage, RDBStorage)
     return url, storage
@@ -102,7 +102,7 @@ def test_a_trial_whose_worker_sends_no_heartbeat_is_tried_again(postgres: str, p
 
 
 def test_two_machines_may_make_the_tables_of_a_server_at_once(postgres: str) -> None:
-    url = create_database(postgres, "at-once").replace("+psycopg", "", 1)
+    url = create_database(postgres, "at-once")
     code = "import sys\nfrom src.tuning.storage import open_storage\nopen_storage(sys.argv[1])"
     makers = [python(code, url) for _ in range(3)]
     assert [maker.wait(timeout=120) for maker in makers] == [0, 0, 0]
