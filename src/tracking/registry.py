@@ -2,20 +2,16 @@
 
 import json
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import torch
 
 from src.errors import UserError
 from src.files import write_json
 from src.networks.description import content_hash, load_generator, save_network
 from src.networks.interface import Generator
-from src.networks.sampling import SeededGenerator
 from src.tracking import store
+from src.tracking.export import log_exported
 from src.tracking.runs import Run
 
 if TYPE_CHECKING:
@@ -137,35 +133,8 @@ def add_version(
         save_network(generator, Path(folder), "generator")
         card = {"class_names": class_names, "generator_hash": digest, "dataset": tags["dataset"]}
         write_json(card, Path(folder) / CARD)
-        model_uri = _log_exported(run, generator, sorted(str(path) for path in Path(folder).iterdir()))
+        model_uri = log_exported(run, generator, sorted(str(path) for path in Path(folder).iterdir()))
     return _register(run, model_name, model_uri, {**tags, "generator.hash": digest})
-
-
-def _log_exported(run: Run, generator: Generator, extra_files: list[str]) -> str:
-    import mlflow
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    model = SeededGenerator(generator.cpu()).eval()
-    example = np.array([[0, 0], [1, 1], [2, 2]], dtype=np.int64)  # more than one row, or the batch size becomes fixed
-    with torch.inference_mode():
-        output = model(torch.from_numpy(example))
-    signature = ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype("int64"), (-1, 2))]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, *output.shape[1:]))]),
-    )
-    requirements = [f"{package}=={metadata.version(package)}" for package in ("mlflow", "torch", "numpy")]
-    with mlflow.start_run(run_id=run.run_id):
-        info = mlflow.pytorch.log_model(
-            model,
-            name="generator",
-            serialization_format="pt2",
-            signature=signature,
-            input_example=example,
-            pip_requirements=requirements,
-            extra_files=extra_files,
-        )
-    return str(info.model_uri)
 
 
 def _register(run: Run, model_name: str, model_uri: str, tags: dict[str, str]) -> "ModelVersion":
