@@ -21,12 +21,9 @@ from src.networks.interface import Classifier
 from src.params import load_params
 from src.pictures.evaluation import Shown, draw_classes, draw_samples, draw_scored
 from src.pictures.plots import save_confusion
-from src.tracking.runs import continued_run, run_id_of
+from src.tracking.outputs import SAMPLES, record_evaluation, run_of_outputs, run_summary
 from src.training.classifier import fit_classifier
 from src.training.progress import LINE_SECONDS
-
-SAMPLES = paths.GAN / "samples"
-PREFIXES = {"generated": "test.", "real": "test.real.", "floor": "test.floor."}
 
 
 def write_tables(evaluation: Evaluation, folder: Path) -> None:
@@ -78,7 +75,7 @@ def main() -> None:
     data, folder = store.load(paths.PREPARED), paths.EVALUATION
     device, classes = pick_device(params.train.device), len(data.class_names)
     classifier, generator = load_classifier(paths.CLASSIFIER, device), load_generator(paths.GAN, device)
-    run_id = run_id_of(paths.GAN / "run.json")
+    run_summary(paths.GAN)  # before the work rather than after it
 
     def fit(train: Split, held_out: Split) -> Classifier:
         return fit_classifier(params.classifier, train, classes, device, held_out, "GAN-train").to(device)
@@ -91,13 +88,12 @@ def main() -> None:
     draw_classes(card, report.SOURCES, folder)
     title = "Generated images: what the classifier sees, percent of each row"
     save_confusion(confusion(evaluation.generated).cpu(), data.class_names, folder / "confusion.png", title)
-    draw_samples(generator, data.class_names, params.evaluate.seed, sorted(SAMPLES.glob("step_*.png")), folder)
+    draw_samples(
+        generator, data.class_names, params.evaluate.seed, sorted((paths.GAN / SAMPLES).glob("step_*.png")), folder
+    )
 
-    with continued_run(run_id, data.name, params) as run:
-        for source, prefix in PREFIXES.items():
-            run.metrics({prefix + name: one["value"] for name, one in card[source].items()})
-        run.tags({"mlflow.note.content": report.markdown(card)})
-        run.artifact(folder, "evaluation")
+    with run_of_outputs(data) as run:
+        record_evaluation(run, card, folder)
     print(report.table(card))
 
 

@@ -134,6 +134,10 @@ class Register(Section):
     model_name: str = Field(
         "gan-fashion-mnist", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$", description="registered name"
     )
+    max_class_drop: float = Field(
+        0.05, ge=0, le=1, description="most label agreement that a class may lose against the champion"
+    )
+    allow_dirty: bool = Field(False, description="whether a generator of uncommitted code may become champion")
 
 
 Plain = bool | int | float | str

@@ -1,14 +1,24 @@
-"""Look into the model registry: ``python -m src.registry list | show NAME[@ALIAS|/VERSION] | best``."""
+"""Look into the model registry and change it.
+
+``python -m src.registry list | best | show MODEL | compare MODEL [MODEL] | promote MODEL | rollback NAME | delete MODEL |
+rebuild MODEL``; MODEL is NAME@ALIAS, NAME/VERSION, or NAME for its champion.
+"""
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from src import paths
+from src.datasets.store import load
 from src.errors import UserError, run_command
-from src.tracking import registry, store
+from src.params import load_params
+from src.register import make_gate, real_images
+from src.tracking import aliases, gatekeeper, passport, rebuild, registry, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,67 +35,171 @@ COLUMNS = (
 
 def _rows(client: "MlflowClient", name: str) -> list[dict[str, object]]:
     """A row a version, the newest first."""
-    aliases: dict[str, list[str]] = {}
+    by_version: dict[str, list[str]] = {}
     for alias, number in registry.aliases_of(client, name).items():
-        aliases.setdefault(number, []).append(alias)
+        by_version.setdefault(number, []).append(alias)
     return [
         {
             "model": f"{name}/{version.version}",
-            "alias": ", ".join(sorted(aliases.get(str(version.version), []))),
+            "alias": ", ".join(sorted(by_version.get(str(version.version), []))),
             **{column: float(version.tags.get(column, "nan")) for column in COLUMNS},
             "classifier": version.tags.get("classifier.hash", "")[:8],
+            "gate": version.tags.get("gate.decision", ""),
             "registered": datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
         }
         for version in registry.versions_of(client, name)
     ]
 
 
-def _table(client: "MlflowClient") -> pd.DataFrame:
-    rows = [row for model in client.search_registered_models() for row in _rows(client, model.name)]
+def table(client: "MlflowClient") -> pd.DataFrame:
+    """Every version of every model. Raises UserError for an empty registry."""
+    rows = [row for model in registry.models(client) for row in _rows(client, model.name)]
     if not rows:
         raise UserError(f"the registry at {store.tracking_uri()} is empty; `dvc repro` trains and registers a model")
     return pd.DataFrame(rows)
 
 
-def show(client: "MlflowClient", version: "ModelVersion") -> None:
-    """Print everything that is known of a version, and how to use it."""
-    name = f"{version.name}/{version.version}"
-    stored = registry.load_version(client, version)
-    aliases = registry.aliases_of(client, version.name)
-    parameters = sum(parameter.numel() for parameter in stored.network.parameters())
-    lines = {
-        "model": name,
-        "aliases": ", ".join(sorted(alias for alias, number in aliases.items() if number == str(version.version)))
-        or "none",
-        "MLflow run": version.run_id,
-        "files": version.source,
-        "classes": ", ".join(stored.class_names),
-        "parameters": f"{parameters:,}",
-        **dict(sorted(version.tags.items())),
-    }
-    width = max(map(len, lines))
-    print("\n".join(f"{key:<{width}}  {value}" for key, value in lines.items()))
-    print(f"\npython -m src.sample --model {name} --label 0 --count 16 --seed 0 --out images.png")
+def called(version: "ModelVersion") -> str:
+    """NAME/VERSION."""
+    return f"{version.name}/{version.version}"
+
+
+def agreed(plan: str, *, yes: bool) -> bool:
+    """Say what will be done and ask, unless ``yes``. Raises UserError where nobody can be asked."""
+    print(plan)
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UserError("nothing was changed: there is no terminal to ask on; add --yes")
+    if input("Do it? [y/N] ").strip().lower() in ("y", "yes"):
+        return True
+    print("nothing was changed")
+    return False
+
+
+def compare(client: "MlflowClient", options: argparse.Namespace) -> None:
+    """Print what the gate says of one version against another; nothing is changed."""
+    params, data = load_params(), load(paths.PREPARED)
+    candidate = registry.find_version(client, options.model)
+    champion = registry.find_version(client, options.other or candidate.name)
+    if called(candidate) == called(champion):
+        raise UserError(f"{called(candidate)} is both; name two versions")
+    gate = make_gate(params, real_images(params, data))
+    print(gatekeeper.report(candidate, gatekeeper.compare(client, candidate, champion, gate, params.register_)))
+
+
+def promote(client: "MlflowClient", options: argparse.Namespace) -> None:
+    """Make a version champion, whatever the gate said; it is told, and what it said is shown first."""
+    version = registry.find_version(client, options.model)
+    champion = registry.aliases_of(client, version.name).get(aliases.CHAMPION)
+    if champion == str(version.version):
+        raise UserError(f"{called(version)} is the champion already")
+    registry.load_version(client, version)  # a version that cannot be loaded must not become champion
+    plan = f"{called(version)} becomes champion"
+    plan += f" in place of {version.name}/{champion}, which becomes previous" if champion else ""
+    gate_said = version.tags.get("gate.reasons")
+    plan += f".\nThe gate said ({version.tags.get('gate.decision')}): {gate_said}." if gate_said else "."
+    if agreed(plan, yes=options.yes):
+        with aliases.deciding():
+            aliases.promote(client, version)
+        _tell(client, version, "promoted by hand")
+
+
+def rollback(client: "MlflowClient", options: argparse.Namespace) -> None:
+    """Make the previous champion champion again."""
+    name, kind, _ = registry.split_reference(options.model)
+    if kind == "version" or "@" in options.model:
+        raise UserError(f"rollback takes the NAME of a model alone, not {options.model!r}")
+    champion = registry.find_version(client, name)
+    version = client.get_model_version(name, aliases.previous(client, name))
+    registry.load_version(client, version)
+    plan = f"{called(version)} becomes champion again, and {called(champion)} becomes previous."
+    if agreed(plan, yes=options.yes):
+        with aliases.deciding():
+            aliases.promote(client, version)
+        _tell(client, version, f"rolled back from {called(champion)}")
+
+
+def delete(client: "MlflowClient", options: argparse.Namespace) -> None:
+    """Take a version out of the registry."""
+    version = registry.find_version(client, options.model)
+    aliases.may_delete(client, version)
+    own = [
+        alias for alias, number in registry.aliases_of(client, version.name).items() if number == str(version.version)
+    ]
+    plan = f"{called(version)} is taken out of the registry"
+    plan += f", and with it the alias {', '.join(sorted(own))}" if own else ""
+    plan += f"; its run {registry.run_of(version)} keeps scores, pictures and files."
+    if agreed(plan, yes=options.yes):
+        with aliases.deciding():
+            aliases.delete(client, version)
+        print(f"{called(version)} is gone")
+
+
+def _tell(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
+    """Note on the version how it became champion, and print who is champion now."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    client.set_model_version_tag(version.name, version.version, "champion.since", f"{when}, {what}")
+    print(f"{called(version)} is champion ({what})")
+
+
+def show(client: "MlflowClient", options: argparse.Namespace) -> None:
+    """Print everything that is known of a version."""
+    print(passport.text(client, registry.find_version(client, options.model)))
+
+
+def remake(client: "MlflowClient", options: argparse.Namespace) -> None:
+    """Make a version again from its commit; exit status 1 if another generator comes out."""
+    version = registry.find_version(client, options.model)
+    outcome = rebuild.rebuild(client, version, Path.cwd(), keep=options.keep)
+    print(rebuild.report(outcome))
+    if not outcome.equal:
+        sys.exit(1)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer from the registry."""
-    parser = argparse.ArgumentParser(prog="python -m src.registry", description=__doc__)
+    """Answer from the registry, or change it."""
+    parser = argparse.ArgumentParser(prog="python -m src.registry", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("list", help="every version of every model, with its scores")
-    shown = commands.add_parser("show", help="all that is known of one version")
-    shown.add_argument("model", help="NAME@ALIAS or NAME/VERSION; NAME alone means its champion")
-    commands.add_parser("best", help="the version with the lowest validation score, for each classifier that judged")
+    model = argparse.ArgumentParser(add_help=False)
+    model.add_argument("model", metavar="MODEL", help="NAME@ALIAS or NAME/VERSION; NAME alone means its champion")
+    asking = argparse.ArgumentParser(add_help=False)
+    asking.add_argument("--yes", action="store_true", help="do it without asking")
+
+    def add(name: str, help_: str, parents: Sequence[argparse.ArgumentParser] = ()) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=help_, description=help_, parents=list(parents))
+
+    add("list", "every version of every model, with its scores")
+    add("best", "the version with the lowest validation score, for each classifier that judged")
+    add("show", "all that is known of a version: scores, origin, how to make and use it", [model])
+    other = add("compare", "what the gate says of one version against another; changes nothing", [model])
+    other.add_argument("other", metavar="MODEL", nargs="?", help="the other one (default: the champion)")
+    add("promote", "make a version champion; the champion becomes previous", [model, asking])
+    back = add("rollback", "make the previous champion champion again", [asking])
+    back.add_argument("model", metavar="NAME", help="the registered model")
+    add("delete", "take a version out of the registry; never the champion", [model, asking])
+    again = add(
+        "rebuild", "make a version again from its commit, and compare it bit by bit (status 1: it differs)", [model]
+    )
+    again.add_argument("--keep", action="store_true", help="leave the folder in which it was made")
     options = parser.parse_args(arguments)
     client = store.connect()
-    if options.command == "show":
-        show(client, registry.find_version(client, options.model))
+    actions: dict[str, Callable[[MlflowClient, argparse.Namespace], None]] = {
+        "show": show,
+        "compare": compare,
+        "promote": promote,
+        "rollback": rollback,
+        "delete": delete,
+        "rebuild": remake,
+    }
+    if options.command in actions:
+        actions[options.command](client, options)
         return
-    table = _table(client)
+    found = table(client)
     if options.command == "best":
         # Scores of different classifiers do not compare: the best is looked for among those of the same one.
-        table = table.loc[table.groupby("classifier")["validation.score"].idxmin().dropna()]
-    print(table.round(4).to_string(index=False))
+        found = found.loc[found.groupby("classifier")["validation.score"].idxmin().dropna()]
+    print(found.round(4).to_string(index=False))
 
 
 if __name__ == "__main__":

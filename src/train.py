@@ -25,8 +25,9 @@ from src.networks.description import content_hash, load_classifier, save_network
 from src.params import Params, load_params
 from src.pictures.grids import save_grid
 from src.pictures.plots import save_history
-from src.tracking import lineage
+from src.tracking import outputs
 from src.tracking.leftovers import abandon
+from src.tracking.lineage import Origin, experiment_name
 from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import training_run
 from src.tracking.store import project_root
@@ -38,8 +39,7 @@ from src.training.progress import ConsoleRecorder, ProgressLine
 from src.training.recorder import Progress, Recorders, SilentRecorder
 from src.training.world import World
 
-DATASET_FILE = paths.PREPARED / "dataset.safetensors"
-SAMPLES = paths.GAN / "samples"
+SAMPLES = paths.GAN / outputs.SAMPLES
 NOT_IDENTITY = ("train.device", "train.checkpoint_minutes", "train.max_rollbacks")
 """Parameters of train that an interrupted training may go on with other values of."""
 CODE = ("datasets/batches.py", "device.py", "metrics", "networks", "pixels.py", "training")
@@ -129,7 +129,7 @@ def save_result(result: FitResult, class_names: tuple[str, ...], run_id: str) ->
     losses, scores = result.history.losses, result.history.scores
     pd.DataFrame(losses).to_csv(paths.GAN / "history.csv", index=False)
     pd.DataFrame(scores).to_csv(paths.GAN / "scores.csv", index=False)
-    write_json({"losses": losses, "scores": scores, "events": result.history.events}, paths.GAN / "history.json")
+    write_json({"losses": losses, "scores": scores, "events": result.history.events}, paths.GAN / outputs.HISTORY)
     save_history(losses, scores, paths.GAN / "history.png")
     headline = ("score", "precision", "recall", "coverage", "step")
     write_json({"validation": {name: result.best[name] for name in headline}}, paths.GAN / "metrics.json")
@@ -139,17 +139,19 @@ def save_result(result: FitResult, class_names: tuple[str, ...], run_id: str) ->
         "images_per_second": result.images_per_second,
         "stopped": result.stopped or "reached train.kimg",
     }
-    write_json(run, paths.GAN / "run.json")
+    write_json(run, paths.GAN / outputs.RUN)
 
 
 def train(params: Params, data: store.PreparedData, world: World, *, resume: bool) -> None:
     """Train in an MLflow run, which evaluate and register continue, and write networks, history and pictures."""
     tags, material = source_tags(params, data), training_data(params, data)
     folder = open_folder(params, tags, world, resume=resume)
-    name = f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
+    described = f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
+    name = experiment_name() or described
+    origin = Origin.here(name, params.flat(), tags)
     with training_run(data.name, name, params.flat(), tags, run_id=folder.run_id) as run:
         folder.run_id = run.run_id
-        run.dataset(data.name, lineage.file_md5(DATASET_FILE), str(DATASET_FILE.resolve()), data.train.images)
+        outputs.record_dataset(run, data)
         with ProgressLine("train", params.train.kimg, "kimg") as line:
             files = SampleFiles(data.class_names, folder.samples)
             recorder = Recorders([ConsoleRecorder(line), files, MlflowRecorder(run, GRID_COLUMNS)])
@@ -159,6 +161,7 @@ def train(params: Params, data: store.PreparedData, world: World, *, resume: boo
                 print(f"{stopped}: its last checkpoint is in {folder.path}; the same command goes on from there")
                 raise
         save_result(result, data.class_names, run.run_id)
+        origin.save(paths.GAN / outputs.ORIGIN)
         run.metrics({"best.score": result.best["score"], "best.step": result.best["step"]}, 0, "best")
         run.artifact(paths.GAN)
     folder.remove()

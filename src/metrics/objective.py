@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 
+import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from src.metrics.scored import Scored
 
 COPIES_ALLOWED = 0.05
 """of ``copied_share``, which is 0.01 for real images: below this it is chance, or images that are merely typical"""
+NUMBERS = ("frechet_classifier_distance", "frechet_joint_distance", "copied_share")
+"""of the scorecard, that it is made from"""
 
 
 def objective(values: Mapping[str, float], real: Scored, *, conditional: bool) -> float:
@@ -18,8 +22,15 @@ def objective(values: Mapping[str, float], real: Scored, *, conditional: bool) -
     is the share of copies above 5 % times the spread of the real images, so that a generator which copies everything is no
     better than one that gives a single image.
     """
-    distance = values["frechet_joint_distance" if conditional else "frechet_classifier_distance"]
-    return distance + max(0.0, values["copied_share"] - COPIES_ALLOWED) * real.keep("spread", lambda: _spread(real))
+    rows = {name: torch.tensor([values[name]], dtype=torch.float64) for name in NUMBERS if name in values}
+    return float(objective_rows(rows, real, conditional=conditional)[0])
+
+
+def objective_rows(rows: Mapping[str, Tensor], real: Scored, *, conditional: bool) -> Tensor:
+    """The same for the value and each of its resamples: float64 (1 + R,)."""
+    distance = rows["frechet_joint_distance" if conditional else "frechet_classifier_distance"]
+    fine = (rows["copied_share"] - COPIES_ALLOWED).clamp(min=0) * real.keep("spread", lambda: _spread(real))
+    return distance + fine
 
 
 def _spread(real: Scored) -> float:

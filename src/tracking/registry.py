@@ -1,6 +1,7 @@
 """Registered generators: adding a version, looking one up, and loading it without running code from it."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,9 +17,10 @@ from src.tracking.runs import Run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
 CARD = "card.json"
+RUN_TAG = "run.id"
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def find_version(client: "MlflowClient", reference: str) -> "ModelVersion":
     try:
         model = client.get_registered_model(name)
     except MlflowException:
-        known = [model.name for model in client.search_registered_models()]
+        known = [model.name for model in models(client)]
         raise UserError(
             f"the registry at {store.tracking_uri()} has no model {name!r}; it has {', '.join(known) or 'none yet'}"
         ) from None
@@ -75,6 +77,15 @@ def _unknown(client: "MlflowClient", model: Any, value: str, kind: str) -> "Mode
 def aliases_of(client: "MlflowClient", name: str) -> dict[str, str]:
     """The aliases of a registered model with their versions, as text: some stores give numbers."""
     return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+
+
+def models(client: "MlflowClient") -> Iterator["RegisteredModel"]:
+    """Every registered model."""
+    token = None
+    while token != "":
+        page = client.search_registered_models(page_token=token)
+        yield from page
+        token = page.token or ""
 
 
 def versions_of(client: "MlflowClient", name: str) -> list["ModelVersion"]:
@@ -118,23 +129,36 @@ def load_folder(folder: Path, name: str) -> StoredGenerator:
 
 def add_version(
     run: Run, generator: Generator, model_name: str, class_names: tuple[str, ...], tags: dict[str, str]
-) -> "ModelVersion":
-    """Log the generator into the run and register it; the same generator from the same run is not registered twice.
+) -> tuple["ModelVersion", bool]:
+    """Log the generator into the run, register it as candidate, and say whether that is news.
+
+    The same generator is not registered twice: the version that holds it becomes candidate again.
 
     Two forms of it are stored, and neither runs code when it is loaded: an exported program (pt2) that MLflow loads and
     serves, which takes int64 (N, 2) of label and seed, and the plain network (JSON and safetensors) with a card.
     """
     digest = content_hash(generator)
-    same = run.client.search_model_versions(f"name = '{model_name}' and run_id = '{run.run_id}'")
-    for version in same:
+    for version in _versions_so_far(run.client, model_name):
         if version.tags.get("generator.hash") == digest:
-            return version
+            run.client.set_registered_model_alias(model_name, "candidate", version.version)
+            run.client.set_model_version_tag(model_name, version.version, RUN_TAG, run.run_id)
+            return version, False
     with TemporaryDirectory() as folder:
         save_network(generator, Path(folder), "generator")
         card = {"class_names": class_names, "generator_hash": digest, "dataset": tags["dataset"]}
         write_json(card, Path(folder) / CARD)
         model_uri = log_exported(run, generator, sorted(str(path) for path in Path(folder).iterdir()))
-    return _register(run, model_name, model_uri, {**tags, "generator.hash": digest})
+    tags = {**tags, "generator.hash": digest, RUN_TAG: run.run_id}
+    return _register(run, model_name, model_uri, tags), True
+
+
+def run_of(version: "ModelVersion") -> str | None:
+    """The id of the run that a version came from; the one that took its place, where the store lost that."""
+    return version.tags.get(RUN_TAG) or version.run_id or None
+
+
+def _versions_so_far(client: "MlflowClient", name: str) -> list["ModelVersion"]:
+    return versions_of(client, name) if client.search_registered_models(f"name = '{name}'") else []
 
 
 def _register(run: Run, model_name: str, model_uri: str, tags: dict[str, str]) -> "ModelVersion":

@@ -1,4 +1,4 @@
-"""One MLflow run per training: opened by train, continued by evaluate and register."""
+"""MLflow runs: opened, continued, and ended as finished, failed or killed."""
 
 import getpass
 import json
@@ -7,21 +7,26 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from src import interrupts
-from src.errors import UserError, require_file
-from src.params import Params
-from src.tracking import lineage, store
+from src.errors import UserError
+from src.tracking import store
 from src.tracking.delivery import LONGEST_TEXT, TAGS, log_dataset, run_is_gone
 from src.tracking.leftovers import adopt, deliver_leftovers
+from src.tracking.lineage import Origin
 from src.tracking.outbox import Outbox
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from PIL.Image import Image
+
+
+PATCH = "git.diff"
+"""artifact of a run: what differed from its commit"""
 
 
 class _Ending:
@@ -90,9 +95,21 @@ class Run(_Ending):
         else:
             self.client.log_artifact(self.run_id, str(path), folder)
 
+    def patch(self, diff: bytes) -> None:
+        """Keep what differs from the commit as artifact ``git.diff``; nothing for a clean tree."""
+        if diff:
+            with TemporaryDirectory() as folder:
+                file = Path(folder) / PATCH
+                file.write_bytes(diff)
+                self.artifact(file)
+
     def text(self, text: str, name: str) -> None:
         """Write a text artifact."""
         self.client.log_text(self.run_id, text, name)
+
+    def image(self, image: "Image", key: str, step: int) -> None:
+        """Record a picture under a key, at a step."""
+        self.client.log_image(self.run_id, image, key=key, step=step)
 
     def dataset(self, name: str, digest: str, source: str, images: Tensor) -> None:
         """Record the training images, uint8 (N, C, H, W), as the run's input, under a digest of the caller's."""
@@ -162,7 +179,14 @@ def new_run(
     experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = None
 ) -> Iterator[Run]:
     """Open a run with its parameters and tags and what is known of the code; finished, failed or killed at the end."""
-    run = _created(experiment, name, params, tags, parent)
+    with run_from(experiment, Origin.here(name, params, tags), parent) as run:
+        yield run
+
+
+@contextmanager
+def run_from(experiment: str, origin: Origin, parent: str | None = None) -> Iterator[Run]:
+    """The same for an origin that is known already."""
+    run = _created(experiment, origin, parent)
     deliver_leftovers(run.client)
     with _closing(run):
         yield run
@@ -190,7 +214,7 @@ def training_run(
     client, continued = None, run_id is not None and _goes_on(run_id)
     if run_id is None or not continued:
         restored = {"restored.from.run": run_id} if run_id else {}
-        created = _created(experiment, name, params, {**tags, **restored}, parent)
+        created = _created(experiment, Origin.here(name, params, {**tags, **restored}), parent)
         if run_id:
             adopt(run_id, created.run_id)
         client, run_id = created.client, created.run_id
@@ -226,18 +250,19 @@ def _goes_on(run_id: str) -> bool:
     return not gone
 
 
-def _created(experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None) -> Run:
-    """A new run with its parameters and tags and what is known of the code."""
+def _created(experiment: str, origin: Origin, parent: str | None) -> Run:
+    """A new run that knows where it comes from."""
     client = store.connect()
     shown = {"mlflow.user": _user(), "mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
     nesting = {"mlflow.parentRunId": parent} if parent else {}
-    created = client.create_run(store.experiment_id(client, experiment), run_name=name, tags={**shown, **nesting})
+    created = client.create_run(
+        store.experiment_id(client, experiment), run_name=origin.name, tags={**shown, **nesting}
+    )
     run = Run(client, created.info.run_id)
     with _failing(run):
-        run.params(params)
-        run.tags({**lineage.code_tags(), **tags})
-        if diff := lineage.working_tree_diff():
-            run.text(diff + "\n", "git.diff")
+        run.params(origin.params)
+        run.tags(origin.tags)
+        run.patch(origin.diff)
     return run
 
 
@@ -246,26 +271,6 @@ def _user() -> str:
         return getpass.getuser()
     except (OSError, KeyError):  # a container may run as a number without a name
         return "unknown"
-
-
-def run_id_of(summary: Path) -> str:
-    """The id of the run that made a training's files. Raises UserError for a missing or corrupt summary."""
-    try:
-        return str(json.loads(require_file(summary, "train").read_text(encoding="utf-8"))["run_id"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{summary} is corrupt ({error!r}); make it again with `dvc repro --force train`") from None
-
-
-@contextmanager
-def continued_run(run_id: str, experiment: str, params: Params) -> Iterator[Run]:
-    """Open the run that train made. Where the store no longer has it, a new one takes its place and says so in a tag."""
-    if not run_exists(run_id):
-        print(f"run {run_id} is not in the store {store.tracking_uri()}; a new run takes its place")
-        with new_run(experiment, "restored", params.flat(), {"restored.from.run": run_id}) as run:
-            yield run
-        return
-    with reopened_run(run_id) as run:
-        yield run
 
 
 def run_exists(run_id: str) -> bool:

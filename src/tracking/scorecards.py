@@ -118,13 +118,14 @@ def _model(client: "MlflowClient", reference: str) -> str | None:
 def _of_model(client: "MlflowClient", reference: str) -> StoredScorecard:
     version = registry.find_version(client, reference)
     name = f"{version.name}/{version.version}"
-    if not version.run_id:
+    run_id = registry.run_of(version)
+    if not run_id:
         raise UserError(f"{name} was registered without an MLflow run, so it has no scorecard; name a run instead")
-    found = _of_run(client, version.run_id, name)
+    found = _of_run(client, run_id, name)
     registered = version.tags.get("generator.hash", "")
     if found.card.generator_hash != registered:
         raise UserError(
-            f"the scorecard of run {version.run_id} is about generator {found.card.generator_hash[:12]}, and {name} is "
+            f"the scorecard of run {run_id} is about generator {found.card.generator_hash[:12]}, and {name} is "
             f"{registered[:12] or 'without the tag generator.hash'}; `dvc repro evaluate` at the commit that made it "
             "(tag git.commit) scores it"
         )

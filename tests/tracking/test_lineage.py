@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from src.errors import UserError
 from src.tracking import lineage
 
 
@@ -21,21 +22,67 @@ def test_a_clean_tree(repository: Path) -> None:
     tags = lineage.code_tags()
     assert tags["git.dirty"] == "false"
     assert len(tags["git.commit"]) == 40
-    assert lineage.working_tree_diff() == ""
+    assert lineage.working_tree_diff() == b""
 
 
 def test_changes_and_new_files_are_in_the_diff(repository: Path) -> None:
     (repository / "code.py").write_text("two\n", encoding="utf-8")
     (repository / "new.py").write_text("three\n", encoding="utf-8")
     diff = lineage.working_tree_diff()
-    assert "-one" in diff
-    assert "+two" in diff
-    assert "+three" in diff
+    assert b"-one" in diff
+    assert b"+two" in diff
+    assert b"+three" in diff
     assert lineage.code_tags()["git.dirty"] == "true"
     (repository / "code.py").write_text("one\n", encoding="utf-8")
     (repository / "new.py").unlink()
     (repository / "dvc.lock").write_text("stages: {}\n", encoding="utf-8")
-    assert lineage.working_tree_diff() == ""
+    assert lineage.working_tree_diff() == b""
+
+
+def test_the_diff_makes_the_same_files_from_the_commit(
+    repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A line of spaces at the end, no newline, bytes that are no text, a name with spaces, a file that is gone."""
+    changed = {
+        "code.py": b"one\n \n",
+        "with space.bin": bytes(range(256)),
+        "latin.txt": b"\xe9\n",
+        "folder/new.py": b"x",
+    }
+    subprocess.run(["git", "config", "diff.noprefix", "true"], check=True)
+    subprocess.run(["git", "config", "color.ui", "always"], check=True)
+    (repository / "folder").mkdir()
+    for name, content in changed.items():
+        (repository / name).write_bytes(content)
+    other = tmp_path_factory.mktemp("clone")
+    subprocess.run(["git", "clone", "-q", ".", str(other)], check=True)
+    subprocess.run(["git", "apply", "-"], cwd=other, input=lineage.working_tree_diff(), check=True)
+    assert {name: (other / name).read_bytes() for name in changed} == changed
+
+
+def test_a_new_file_that_is_too_large_is_named(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lineage, "LARGEST_NEW_FILE", 10)
+    (repository / "large.bin").write_bytes(b"0" * 11)
+    (repository / "small.bin").write_bytes(b"0" * 10)
+    diff = lineage.working_tree_diff()
+    assert diff.startswith(b"not kept, too large: large.bin (11 bytes)\n")
+    assert b"small.bin" in diff
+
+
+def test_an_origin_comes_back(repository: Path) -> None:
+    (repository / "code.py").write_bytes(b"\xe9\n")
+    origin = lineage.Origin.here("first", {"train.kimg": 2, "tune.space": {}}, {"seed": "3"})
+    origin.save(Path("origin.json"))
+    assert lineage.Origin.load(Path("origin.json")) == origin
+    assert origin.tags["seed"] == "3"
+    assert origin.tags["git.dirty"] == "true"
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"diff": 1}'])
+def test_a_broken_origin(tmp_path: Path, content: str) -> None:
+    (tmp_path / "origin.json").write_text(content, encoding="utf-8")
+    with pytest.raises(UserError, match=r"origin\.json is corrupt"):
+        lineage.Origin.load(tmp_path / "origin.json")
 
 
 def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

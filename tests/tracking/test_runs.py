@@ -1,4 +1,3 @@
-import json
 import shutil
 import signal
 import subprocess
@@ -11,10 +10,9 @@ import torch
 
 from src.errors import UserError
 from src.interrupts import Stopped
-from src.params import Params
 from src.tracking import runs, store
 from src.tracking.recorder import MlflowRecorder
-from src.tracking.runs import continued_run, new_run, run_id_of, training_run
+from src.tracking.runs import new_run, reopened_run, training_run
 from src.training.recorder import Progress
 from tests.conftest import work_in
 from tests.tracking.conftest import outboxes
@@ -138,7 +136,7 @@ def test_a_training_goes_on_while_the_store_is_away(
         f"MLflow does not answer (Connection refused): the training goes on, and its news waits in mlruns/outbox/{run_id}",
         f"4 entries for MLflow wait in mlruns/outbox/{run_id}; the next run writes them",
     ]
-    with continued_run(run_id, "digits", Params()):
+    with reopened_run(run_id):
         pass
     read = store.connect().get_run(run_id)
     assert (history(run_id), read.info.status) == ([10, 20], "FINISHED")
@@ -173,32 +171,3 @@ def test_no_module_of_tracking_imports_mlflow_at_once() -> None:
     )
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
-
-
-def test_a_run_is_continued() -> None:
-    with new_run("digits", "first", {}, {}) as run:
-        pass
-    with continued_run(run.run_id, "digits", Params()) as same:
-        same.metrics({"test.coverage": 0.5})
-    assert same.run_id == run.run_id
-    assert store.connect().get_run(run.run_id).data.metrics["test.coverage"] == 0.5
-
-
-def test_a_run_that_the_store_lost_is_replaced_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    with continued_run("0" * 32, "digits", Params()) as run:
-        pass
-    read = store.connect().get_run(run.run_id)
-    assert read.data.tags["restored.from.run"] == "0" * 32
-    assert read.data.params["train.optimizer"] == "adam"
-    assert "a new run takes its place" in capsys.readouterr().out
-
-
-def test_run_id_of(tmp_path: Path) -> None:
-    path = tmp_path / "run.json"
-    with pytest.raises(UserError, match=r"run\.json is missing"):
-        run_id_of(path)
-    path.write_text("{}", encoding="utf-8")
-    with pytest.raises(UserError, match=r"run\.json is corrupt"):
-        run_id_of(path)
-    path.write_text(json.dumps({"run_id": "abc"}), encoding="utf-8")
-    assert run_id_of(path) == "abc"

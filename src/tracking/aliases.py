@@ -1,0 +1,65 @@
+"""Who is candidate, champion and previous champion of a registered model. There is never a moment without the champion."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from src.errors import UserError
+from src.tracking import store
+from src.tracking.registry import aliases_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
+
+
+@contextmanager
+def deciding() -> Iterator[None]:
+    """Of several processes of the project, one at a time compares with the champion and takes its place."""
+    with FileLock(store.project_root() / "mlruns" / "registry.lock"):
+        yield
+
+
+def promote(client: "MlflowClient", version: "ModelVersion") -> None:
+    """Make a version champion; the champion so far becomes previous. Raises UserError where it is champion already."""
+    name, number = version.name, str(version.version)
+    champion = aliases_of(client, name).get(CHAMPION)
+    if champion == number:
+        raise UserError(f"{name}/{number} is the champion already")
+    if champion:
+        client.set_registered_model_alias(name, PREVIOUS, champion)
+    client.set_registered_model_alias(name, CHAMPION, number)
+
+
+def previous(client: "MlflowClient", name: str) -> str:
+    """The version that a rollback goes to. Raises UserError where there is none."""
+    aliases = aliases_of(client, name)
+    number = aliases.get(PREVIOUS)
+    if not number or number == aliases.get(CHAMPION):
+        raise UserError(
+            f"{name} has no previous champion to go back to; `python -m src.registry list` shows its versions, and "
+            f"`python -m src.registry promote {name}/VERSION` makes one champion"
+        )
+    return number
+
+
+def may_delete(client: "MlflowClient", version: "ModelVersion") -> None:
+    """Raise UserError for the champion."""
+    if aliases_of(client, version.name).get(CHAMPION) == str(version.version):
+        raise UserError(
+            f"{version.name}/{version.version} is the champion, and the registry is never left without one; promote another "
+            f"version first (`python -m src.registry promote {version.name}/VERSION`)"
+        )
+
+
+def delete(client: "MlflowClient", version: "ModelVersion") -> None:
+    """Take a version, not the champion, out of the registry, with its aliases. Its run keeps scores and pictures."""
+    may_delete(client, version)
+    for alias, number in aliases_of(client, version.name).items():
+        if number == str(version.version):
+            client.delete_registered_model_alias(version.name, alias)
+    client.delete_model_version(version.name, version.version)

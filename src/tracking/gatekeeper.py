@@ -1,0 +1,124 @@
+"""The gate at work: a registered candidate against the champion, and what comes of it in the registry."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from src.errors import UserError
+from src.metrics import gate_report
+from src.metrics.gate import Gate, Ruling
+from src.params import Register
+from src.tracking import aliases, registry
+from src.tracking.delivery import LONGEST_TEXT
+from src.tracking.runs import Run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+DIRTY = {"git.dirty": "trained", "registered.git.dirty": "registered"}
+"""tags that must say ``false``, and what was done then"""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided of a candidate."""
+
+    verdict: str
+    """a sentence"""
+    ruling: Ruling | None = None
+    """None for a version that is champion already: nothing is compared then"""
+    champion: str | None = None
+    """NAME/VERSION of the one that it was compared with"""
+    notes: tuple[str, ...] = ()
+    allowed_dirty: bool = False
+    """its code is not that of a commit, and register.allow_dirty is set"""
+
+
+def decide(client: "MlflowClient", candidate: "ModelVersion", gate: Gate, settings: Register) -> Decision:
+    """Compare a candidate with the champion, and make it champion if the gate says so."""
+    name = f"{candidate.name}/{candidate.version}"
+    with aliases.deciding():
+        number = registry.aliases_of(client, candidate.name).get(aliases.CHAMPION)
+        if number == str(candidate.version):
+            return Decision(f"{name} is the champion already")
+        champion = client.get_model_version(candidate.name, number) if number else None
+        decision = compare(client, candidate, champion, gate, settings)
+        if decision.ruling is not None and decision.ruling.decision == "promoted":
+            aliases.promote(client, candidate)
+    return decision
+
+
+def compare(
+    client: "MlflowClient",
+    candidate: "ModelVersion",
+    champion: "ModelVersion | None",
+    gate: Gate,
+    settings: Register,
+) -> Decision:
+    """The gate's ruling on a candidate. Both are measured anew, so that it does not matter what scored them before."""
+    measured = gate.measure(registry.load_version(client, candidate).network)
+    against = list(refusals(candidate.tags, gate.data_hash, allow_dirty=settings.allow_dirty))
+    theirs, notes = None, []
+    if champion is not None:
+        try:
+            theirs = gate.measure(registry.load_version(client, champion).network)
+        except UserError as error:
+            against.append(f"the champion cannot be measured ({error}), so nobody knows whether this one is better")
+        notes = list(_notes(gate, candidate, champion))
+    allowed_dirty = settings.allow_dirty and any(candidate.tags.get(tag) != "false" for tag in DIRTY)
+    if allowed_dirty:
+        notes.append("It was made by code that is not that of a commit; register.allow_dirty allows it.")
+    ruling = gate.rule(measured, theirs, settings.max_class_drop, against)
+    called, other = (f"{one.name}/{one.version}" if one else None for one in (candidate, champion))
+    assert called is not None
+    return Decision(gate_report.sentence(called, other, ruling), ruling, other, tuple(notes), allowed_dirty)
+
+
+def record(run: Run, version: "ModelVersion", decision: Decision) -> None:
+    """Write the verdict, its numbers and reasons as tags of the version, and the report into the run."""
+    tags = {"verdict": decision.verdict}
+    if decision.ruling is not None:
+        tags |= gate_report.tags(decision.ruling, decision.champion)
+        if decision.allowed_dirty:
+            tags["gate.allowed_dirty"] = "true"
+        run.text(report(version, decision), f"gate/{version.name}-{version.version}.md")
+    for key, value in tags.items():
+        run.client.set_model_version_tag(version.name, version.version, key, value[:LONGEST_TEXT])
+
+
+def report(version: "ModelVersion", decision: Decision) -> str:
+    """The decision in Markdown."""
+    if decision.ruling is None:
+        return f"{decision.verdict}.\n"
+    called = f"{version.name}/{version.version}"
+    return gate_report.markdown(called, decision.champion, decision.ruling, decision.notes)
+
+
+def refusals(tags: Mapping[str, str], data_hash: str, *, allow_dirty: bool) -> Iterator[str]:
+    """What speaks against a version's origin, whatever its scores are. ``tags`` are the version's."""
+    made_from = tags.get("data.hash")
+    if made_from != data_hash:
+        known = f"data {made_from[:12]}" if made_from else "data that nobody knows"
+        yield f"it was trained on {known}, and the prepared images are {data_hash[:12]}"
+    for tag, done in DIRTY.items():
+        dirty = tags.get(tag)
+        if dirty != "false" and not allow_dirty:
+            what = "by files that differ from the commit" if dirty == "true" else "outside of a git repository"
+            yield f"it was {done} {what}; commit first, or set register.allow_dirty"
+
+
+def _notes(gate: Gate, candidate: "ModelVersion", champion: "ModelVersion") -> Iterator[str]:
+    for one in (champion, candidate):
+        judged_by = one.tags.get("classifier.hash", "unknown")
+        if judged_by != gate.classifier_hash:
+            yield (
+                f"{one.name}/{one.version} was scored by classifier {judged_by[:12]} when it was registered; the classifier "
+                f"now is {gate.classifier_hash[:12]}, and both were scored again with it."
+            )
+    trained_on = champion.tags.get("data.hash", "unknown")
+    if trained_on != gate.data_hash:
+        yield (
+            f"The champion was trained on other data ({trained_on[:12]}): it may have seen today's validation images in "
+            "training, which can only help it."
+        )
