@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 DIRTY = {"git.dirty": "trained", "registered.git.dirty": "registered"}
 """tags that must say ``false``, and what was done then"""
+UNCLEAN = {"true": "by files that differ from the commit", "unknown": "outside of a git repository"}
 
 
 @dataclass(frozen=True)
@@ -101,11 +102,11 @@ def refusals(tags: Mapping[str, str], data_hash: str, *, allow_dirty: bool) -> I
     if made_from != data_hash:
         known = f"data {made_from[:12]}" if made_from else "data that nobody knows"
         yield f"it was trained on {known}, and the prepared images are {data_hash[:12]}"
-    for tag, done in DIRTY.items():
-        dirty = tags.get(tag)
-        if dirty != "false" and not allow_dirty:
-            what = "by files that differ from the commit" if dirty == "true" else "outside of a git repository"
-            yield f"it was {done} {what}; commit first, or set register.allow_dirty"
+    if not allow_dirty:
+        for state, what in UNCLEAN.items():
+            done = [done for tag, done in DIRTY.items() if tags.get(tag, "unknown") == state]
+            if done:
+                yield f"it was {' and '.join(done)} {what}; commit first, or set register.allow_dirty"
 
 
 def _notes(gate: Gate, candidate: "ModelVersion", champion: "ModelVersion") -> Iterator[str]:
