@@ -56,13 +56,14 @@ def read_scorecard(digest: str) -> dict[str, Any]:
     return card
 
 
-def reused(run: Run, version: str) -> None:
-    """The outputs were registered before: DVC has restored or kept them, and the run says so in place of a new one."""
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    told = {"reused.at": when}
-    if name := lineage.experiment_name():
-        told["dvc.exp.name"] = name
-    run.tags(told)
+def registered_before(run: Run, version: str) -> None:
+    """Say why there is no new version: DVC has restored or kept the outputs, or another training gave the same bits."""
+    if run.client.get_run(run.run_id).data.tags.get("registered") != version:
+        print(f"{version} holds the same generator, bit for bit, so no version is added")
+        return
+    experiment = lineage.experiment_name()
+    again = {"reused.at": datetime.now(UTC).isoformat(timespec="seconds")}
+    run.tags(again | ({"dvc.exp.name": experiment} if experiment else {}))
     print(f"these are the outputs of run {run.run_id}, registered before as {version}: nothing was trained anew")
 
 
@@ -80,7 +81,7 @@ def main() -> None:
         version, added = registry.add_version(run, generator, name, data.class_names, tags)
         called = f"{name}/{version.version}"
         if not added:
-            reused(run, called)
+            registered_before(run, called)
         decision = gatekeeper.decide(run.client, version, make_gate(params, images), params.register_)
         gatekeeper.record(run, version, decision)
         run.tags({**lineage.lock_tags(), "registered": called})

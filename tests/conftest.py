@@ -147,6 +147,23 @@ def in_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture(scope="session")
+def two_versions(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The same project after a second training, with another seed: gan-digits/2, whatever the gate has said of it."""
+    made = copy_of(project, tmp_path_factory.mktemp("two") / "project")
+    write_params({"train.seed": 1}, made.folder / "params.yaml")
+    made.run("git", "commit", "-qam", "another seed")
+    for stage in ("train", "evaluate", "register"):
+        made.module(stage)
+    return made
+
+
+def copy_of(project: Project, folder: Path, *ignored: str) -> Project:
+    """A copy in which a test may change what it likes; its MLflow store still reads the artifacts of the first."""
+    shutil.copytree(project.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(*ignored))
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a database on a server of the tests' own."""
     with ExitStack() as stack:

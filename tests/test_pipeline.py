@@ -143,9 +143,41 @@ def test_experiment_with_another_learning_rate(project: Project, tmp_path: Path)
     assert "slower" in copy.run("dvc", "exp", "show", "--csv").stdout
     listing = copy.module("registry", "list").stdout
     assert "gan-digits/2" in listing
+    assert run.info.run_name == "slower"
     copy.run("git", "checkout", "-q", "--", ".")
-    copy.run("dvc", "repro")
-    assert read_json(copy.folder / "models/gan/run.json")["run_id"] == before
+    restored = copy.run("dvc", "repro").stdout
+    assert "Stage 'train' is cached" in restored
+    assert (
+        f"these are the outputs of run {before}, registered before as gan-digits/1: nothing was trained anew"
+        in restored
+    )
+    assert only_run(copy).info.run_id == before
+    assert "reused.at" in only_run(copy).data.tags
+    assert len(MlflowClient(copy.tracking_uri).search_model_versions("name = 'gan-digits'")) == 2
+
+
+@pytest.mark.slow
+def test_experiments_elsewhere_end_in_the_one_store(project: Project, tmp_path: Path) -> None:
+    """``--temp``, the queue, and ``dvc exp apply``: each run is in the project's store under its experiment's name."""
+    copy = Project(tmp_path / "copy")
+    shutil.copytree(project.folder, copy.folder)
+    copy.run("git", "add", "dvc.lock")
+    copy.run("git", "commit", "-q", "-m", "lock")
+    copy.run("dvc", "exp", "run", "--temp", "-n", "elsewhere", "-S", "train.kimg=1")
+    copy.run("dvc", "exp", "run", "--queue", "-n", "later", "-S", "train.kimg=2")
+    copy.run("dvc", "exp", "run", "--run-all")
+    client = MlflowClient(copy.tracking_uri)
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert {runs[name].data.params["train.kimg"] for name in ("elsewhere", "later")} == {"1.0", "2.0"}
+    for name in ("elsewhere", "later"):
+        assert (runs[name].data.tags["dvc.exp.name"], runs[name].info.status) == (name, "FINISHED")
+        assert runs[name].data.tags["registered"].startswith("gan-digits/")
+    copy.run("dvc", "exp", "apply", "elsewhere")
+    assert read_json(copy.folder / "models/gan/run.json")["run_id"] == runs["elsewhere"].info.run_id
+    assert "up to date" in copy.run("dvc", "repro").stdout
+    assert len(client.search_runs([experiment.experiment_id])) == 3
 
 
 def test_stages_run_without_dvc(project: Project, tmp_path: Path) -> None:

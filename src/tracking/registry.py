@@ -13,7 +13,7 @@ from src.networks.description import content_hash, load_generator, save_network
 from src.networks.interface import Generator
 from src.tracking import store
 from src.tracking.export import log_exported
-from src.tracking.runs import Run
+from src.tracking.runs import Run, run_exists
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -141,7 +141,8 @@ def add_version(
     for version in _versions_so_far(run.client, model_name):
         if version.tags.get("generator.hash") == digest:
             run.client.set_registered_model_alias(model_name, "candidate", version.version)
-            run.client.set_model_version_tag(model_name, version.version, RUN_TAG, run.run_id)
+            if not run_exists(run_of(version) or ""):
+                run.client.set_model_version_tag(model_name, version.version, RUN_TAG, run.run_id)
             return version, False
     with TemporaryDirectory() as folder:
         save_network(generator, Path(folder), "generator")
