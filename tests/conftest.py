@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mlflow import MlflowClient
 
 from src.params_edit import write_params
 from tests.tuning.postgres import Unavailable, postgres_server
@@ -105,6 +106,10 @@ class Project:
     def tracking_uri(self) -> str:
         """The project's own store."""
         return f"sqlite:///{self.folder}/mlruns/mlflow.db"
+
+    def client(self) -> MlflowClient:
+        """A client of that store; the registry is there too, whatever this process has been told before."""
+        return MlflowClient(self.tracking_uri, self.tracking_uri)
 
 
 def copy_project(folder: Path) -> Project:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
 from PIL import Image
 
 from src.tracking.lineage import file_md5
@@ -21,7 +20,7 @@ def read_json(path: Path) -> Any:
 
 
 def only_run(project: Project) -> Any:
-    client = MlflowClient(project.tracking_uri)
+    client = project.client()
     experiment = client.get_experiment_by_name("digits")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
@@ -70,7 +69,7 @@ def test_nothing_changed_does_nothing(project: Project) -> None:
 
 
 def test_mlflow_run_holds_everything(project: Project) -> None:
-    run, client = only_run(project), MlflowClient(project.tracking_uri)
+    run, client = only_run(project), project.client()
     assert run.info.status == "FINISHED"
     assert run.data.params["train.lr_generator"] == "0.002"
     assert run.data.params["model.family"] == "mlp"
@@ -104,7 +103,7 @@ def test_mlflow_run_holds_everything(project: Project) -> None:
 
 
 def test_registered_once_as_champion(project: Project) -> None:
-    client = MlflowClient(project.tracking_uri)
+    client = project.client()
     model = client.get_registered_model("gan-digits")
     assert str(model.aliases["champion"]) == "1"
     assert "version 1 is the champion already" in project.module("register").stdout
@@ -136,7 +135,7 @@ def test_experiment_with_another_learning_rate(project: Project, tmp_path: Path)
     assert run.data.params["train.lr_generator"] == "0.0001"
     assert run.data.tags["dvc.exp.name"] == "slower"
     assert run.data.tags["git.dirty"] == "true"
-    diff = MlflowClient(copy.tracking_uri).download_artifacts(run.info.run_id, "git.diff", str(tmp_path))
+    diff = copy.client().download_artifacts(run.info.run_id, "git.diff", str(tmp_path))
     assert "+  lr_generator: 0.0001" in Path(diff).read_text(encoding="utf-8")
     assert "0.0001" in copy.run("dvc", "params", "diff").stdout
     assert "models/evaluation/metrics.json" in copy.run("dvc", "metrics", "diff").stdout
@@ -153,7 +152,7 @@ def test_experiment_with_another_learning_rate(project: Project, tmp_path: Path)
     )
     assert only_run(copy).info.run_id == before
     assert "reused.at" in only_run(copy).data.tags
-    assert len(MlflowClient(copy.tracking_uri).search_model_versions("name = 'gan-digits'")) == 2
+    assert len(copy.client().search_model_versions("name = 'gan-digits'")) == 2
 
 
 @pytest.mark.slow
@@ -166,7 +165,7 @@ def test_experiments_elsewhere_end_in_the_one_store(project: Project, tmp_path: 
     copy.run("dvc", "exp", "run", "--temp", "-n", "elsewhere", "-S", "train.kimg=1")
     copy.run("dvc", "exp", "run", "--queue", "-n", "later", "-S", "train.kimg=2")
     copy.run("dvc", "exp", "run", "--run-all")
-    client = MlflowClient(copy.tracking_uri)
+    client = copy.client()
     experiment = client.get_experiment_by_name("digits")
     assert experiment is not None
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}

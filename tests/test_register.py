@@ -6,7 +6,6 @@ from typing import Any
 
 import mlflow
 import pytest
-from mlflow import MlflowClient
 
 from tests.conftest import Project, copy_of
 
@@ -16,7 +15,7 @@ def registration(project: Project) -> Any:
 
 
 def test_a_version_knows_where_it_comes_from(project: Project) -> None:
-    client = MlflowClient(project.tracking_uri)
+    client = project.client()
     version = client.get_model_version("gan-digits", "1")
     run = client.get_run(registration(project)["run_id"])
     for tag in (
@@ -38,7 +37,7 @@ def test_a_version_knows_where_it_comes_from(project: Project) -> None:
 
 
 def test_the_second_is_compared_with_the_first(two_versions: Project) -> None:
-    client, made = MlflowClient(two_versions.tracking_uri), registration(two_versions)
+    client, made = two_versions.client(), registration(two_versions)
     assert made["version"] == 2
     tags = client.get_model_version("gan-digits", "2").tags
     assert tags["gate.champion"] == "gan-digits/1"
@@ -58,7 +57,7 @@ def test_again_makes_no_second_version(two_versions: Project, tmp_path: Path) ->
     before = registration(copy)
     result = copy.module("register")
     assert "registered before as gan-digits/2: nothing was trained anew" in result.stdout
-    after, client = registration(copy), MlflowClient(copy.tracking_uri)
+    after, client = registration(copy), copy.client()
     assert {key: after[key] for key in ("version", "run_id")} == {key: before[key] for key in ("version", "run_id")}
     assert len(client.search_model_versions("name = 'gan-digits'")) == 2
     run = client.get_run(after["run_id"])
@@ -68,7 +67,7 @@ def test_again_makes_no_second_version(two_versions: Project, tmp_path: Path) ->
 
 def test_a_changed_tree_is_refused_until_it_is_allowed(two_versions: Project, tmp_path: Path) -> None:
     copy = copy_of(two_versions, tmp_path / "copy")
-    client = MlflowClient(copy.tracking_uri)
+    client = copy.client()
     client.set_registered_model_alias("gan-digits", "champion", "1")
     (copy.folder / "src" / "paths.py").open("a", encoding="utf-8").write("# changed\n")
     (copy.folder / "note.txt").write_text("new\n", encoding="utf-8")
@@ -86,8 +85,8 @@ def test_a_changed_tree_is_refused_until_it_is_allowed(two_versions: Project, tm
 @pytest.mark.parametrize("lost", ["run", "store"])
 def test_a_run_that_the_store_lost_is_told_anew_once(two_versions: Project, tmp_path: Path, lost: str) -> None:
     copy = copy_of(two_versions, tmp_path / "copy", *(["mlflow.db*"] if lost == "store" else []))
-    first = MlflowClient(two_versions.tracking_uri).get_run(registration(copy)["run_id"])
-    client = MlflowClient(copy.tracking_uri)
+    first = two_versions.client().get_run(registration(copy)["run_id"])
+    client = copy.client()
     if lost == "run":
         client.delete_run(first.info.run_id)
     else:
@@ -103,14 +102,14 @@ def test_a_run_that_the_store_lost_is_told_anew_once(two_versions: Project, tmp_
     assert first.data.metrics.items() <= again.data.metrics.items()
     for name in ("validation.score", "loss_generator"):
         told, said = (
-            [(point.step, point.value) for point in MlflowClient(one.tracking_uri).get_metric_history(run, name)]
+            [(point.step, point.value) for point in one.client().get_metric_history(run, name)]
             for one, run in ((copy, again.info.run_id), (two_versions, first.info.run_id))
         )
         assert told == said
     digests = [run.inputs.dataset_inputs[0].dataset.digest for run in (first, again) if run.inputs]
     assert digests[0] == digests[1]
     names = {file.path for file in client.list_artifacts(again.info.run_id)}
-    assert {"generator.safetensors", "history.csv", "evaluation", "images", "samples", "gate"} <= names
+    assert {"generator.safetensors", "history.csv", "evaluation", "images", "samples"} <= names
     versions = client.search_model_versions("name = 'gan-digits'")
     assert len(versions) == (2 if lost == "run" else 1)
     newest = max(versions, key=lambda one: int(one.version))

@@ -21,7 +21,7 @@ def two(two_versions: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A copy of the project with two versions, the first of them champion, as the current folder."""
     copy = copy_of(two_versions, tmp_path / "copy")
     work_in(copy.folder, monkeypatch)
-    client = MlflowClient(copy.tracking_uri)
+    client = copy.client()
     for alias in ("champion", "previous"):
         client.delete_registered_model_alias("gan-digits", alias)
     client.set_registered_model_alias("gan-digits", "champion", "1")

@@ -1,14 +1,8 @@
 """A real ``mlflow server``: it goes away in the middle of a training, and comes back."""
 
-import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -22,48 +16,10 @@ from src.tracking.runs import new_run, training_run
 from src.training.recorder import Progress
 from tests.conftest import work_in
 from tests.tracking.conftest import outboxes
+from tests.tracking.server import Server
 
 pytestmark = pytest.mark.slow
 PICTURE = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
-
-
-class Server:
-    """An MLflow server on a free port, with its files in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.uri = f"http://127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        files = (
-            "--backend-store-uri",
-            f"sqlite:///{self.folder}/mlflow.db",
-            "--artifacts-destination",
-            f"{self.folder}/files",
-        )
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port), "--workers", "1", *files]
-        environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-        environment.pop("MLFLOW_TRACKING_URI", None)
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + 90
-        while not self._healthy():
-            assert self.process.poll() is None, (self.folder / "log").read_text(encoding="utf-8")
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
-    def _healthy(self) -> bool:
-        with suppress(OSError):
-            return bool(urllib.request.urlopen(f"{self.uri}/health", timeout=5).status == 200)
-        return False
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from src.params_edit import write_params
 from src.tracking import rebuild
@@ -28,14 +27,14 @@ def dirty(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
 @pytest.mark.slow
 def test_the_same_bits_from_the_commit_and_the_stored_difference(dirty: Project) -> None:
     before = dirty.run("git", "status", "--porcelain").stdout
-    versions = MlflowClient(dirty.tracking_uri).search_model_versions("name = 'gan-digits'")
+    versions = dirty.client().search_model_versions("name = 'gan-digits'")
     result = dirty.module("registry", "rebuild", "gan-digits/2", "--keep")
     assert "Equal: the generator has the same bits and the same scores." in result.stdout
     assert result.stdout.count("the same\n") == 3
     place = dirty.folder / "models/rebuilds/gan-digits-2"
     assert (place / "src/extra.py").read_text(encoding="utf-8") == "EXTRA = 1\n \n"
     assert dirty.run("git", "status", "--porcelain").stdout == before
-    assert len(MlflowClient(dirty.tracking_uri).search_model_versions("name = 'gan-digits'")) == len(versions)
+    assert len(dirty.client().search_model_versions("name = 'gan-digits'")) == len(versions)
 
     # What is there already is not done again; and weights that came out otherwise are told in numbers.
     write_params({"train.seed": 3}, place / "params.yaml")
@@ -62,7 +61,7 @@ def test_a_commit_that_is_not_there(project: Project, tmp_path: Path) -> None:
 
 def test_a_difference_that_is_lost(project: Project, tmp_path: Path) -> None:
     copy = copy_of(project, tmp_path / "copy")
-    MlflowClient(copy.tracking_uri).set_model_version_tag("gan-digits", "1", "git.dirty", "true")
+    copy.client().set_model_version_tag("gan-digits", "1", "git.dirty", "true")
     result = copy.module("registry", "rebuild", "gan-digits/1", check=False)
     assert result.returncode == 2
     assert "was made by code that differs from its commit, and run" in result.stderr
@@ -73,7 +72,7 @@ def test_a_stage_that_fails_says_so_and_keeps_what_is_done(project: Project, tmp
     (copy.folder / "src" / "prepare.py").write_text("raise SystemExit(2)\n", encoding="utf-8")
     copy.run("git", "commit", "-qam", "broken")
     commit = copy.run("git", "rev-parse", "HEAD").stdout.strip()
-    MlflowClient(copy.tracking_uri).set_model_version_tag("gan-digits", "1", "git.commit", commit)
+    copy.client().set_model_version_tag("gan-digits", "1", "git.commit", commit)
     result = copy.module("registry", "rebuild", "gan-digits/1", check=False)
     assert result.returncode == 2
     assert "stage prepare ended with status 2" in result.stderr

@@ -1,0 +1,126 @@
+"""The whole project against a real ``mlflow server`` with PostgreSQL and a folder of artifacts."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import Project, copy_of
+from tests.tracking.server import Server
+from tests.tuning.postgres import create_database
+
+pytestmark = pytest.mark.slow
+
+
+class ServedProject(Project):
+    """A project whose MLflow is a server."""
+
+    def __init__(self, folder: Path, uri: str) -> None:
+        super().__init__(folder)
+        self.uri = uri
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**super().environment, "MLFLOW_TRACKING_URI": self.uri}
+
+    @property
+    def tracking_uri(self) -> str:
+        return self.uri
+
+
+@pytest.fixture(scope="module")
+def served(project: Project, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedProject]:
+    """A project that was trained twice, by ``dvc repro`` and by ``dvc exp run``."""
+    place = tmp_path_factory.mktemp("served")
+    (place / "server").mkdir()
+    server = Server(
+        place / "server", create_database(postgres, "mlflow").replace("postgresql:", "postgresql+psycopg:", 1)
+    )
+    server.start()
+    try:
+        made = ServedProject(copy_of(project, place / "project", "mlruns").folder, server.uri)
+        made.run("git", "checkout", "--", "mlruns")
+        made.run("dvc", "repro", "--force")
+        made.run("git", "add", "dvc.lock")
+        made.run("git", "commit", "-qm", "lock")
+        made.run("dvc", "exp", "run", "-n", "other", "-S", "train.seed=1", "-S", "register.allow_dirty=true")
+        yield made
+    finally:
+        server.kill()
+
+
+def test_nothing_is_left_in_the_project(served: ServedProject) -> None:
+    assert not (served.folder / "mlruns" / "mlflow.db").exists()
+    assert not (served.folder / "mlruns" / "artifacts").exists()
+    files = [file for file in (served.folder.parent / "server" / "files").rglob("*") if file.is_file()]
+    assert {"generator.safetensors", "scorecard.json", "origin.json", "git.diff"} <= {file.name for file in files}
+
+
+def test_runs_and_versions_are_on_the_server(served: ServedProject) -> None:
+    client = served.client()
+    experiment = client.get_experiment_by_name("digits")
+    assert experiment is not None
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert runs.keys() == {"mlp-projection-bce", "other"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    tags = client.get_model_version("gan-digits", "2").tags
+    assert tags["run.id"] == runs["other"].info.run_id
+    assert tags["gate.decision"] in ("promoted", "kept")
+    assert tags["gate.allowed_dirty"] == "true"
+
+
+def test_the_registry_answers_and_changes(served: ServedProject, tmp_path: Path) -> None:
+    assert "gan-digits/2" in served.module("registry", "list").stdout
+    shown = served.module("registry", "show", "gan-digits/2").stdout
+    assert f"MLflow store                                  {served.uri}" in shown
+    assert "GAN-test accuracy (label agreement)" in shown
+    client = served.client()
+    commit = client.get_model_version("gan-digits", "1").tags["git.commit"]
+    assert "gan-digits/1" in served.module("lineage", commit[:8]).stdout
+    assert "Beyond noise" in served.module("compare", "gan-digits/1", "gan-digits/2").stdout
+    assert "# Gate: gan-digits/" in served.module("registry", "compare", "gan-digits/2", "gan-digits/1").stdout
+    champion = str(client.get_registered_model("gan-digits").aliases["champion"])
+    other = {"1": "2", "2": "1"}[champion]
+    served.module("registry", "promote", f"gan-digits/{other}", "--yes")
+    assert str(client.get_registered_model("gan-digits").aliases["champion"]) == other
+    served.module("registry", "rollback", "gan-digits", "--yes")
+    assert str(client.get_registered_model("gan-digits").aliases["champion"]) == champion
+    assert served.module("registry", "delete", f"gan-digits/{champion}", "--yes", check=False).returncode == 2
+    served.module("sample", "--model", "gan-digits/1", "--count", "4", "--out", str(tmp_path / "a.png"))
+    served.module("sample", "--model", "models/gan", "--count", "4", "--out", str(tmp_path / "b.png"))
+    assert (tmp_path / "a.png").is_file()
+
+
+def test_another_machine_loads_the_champion(served: ServedProject, tmp_path: Path) -> None:
+    """With the server's address alone: no project, no files of it."""
+    code = (
+        "import json, mlflow, pandas as pd\n"
+        "model = mlflow.pyfunc.load_model('models:/gan-digits@champion')\n"
+        "images = model.predict(pd.DataFrame({'label': [0, 1], 'seed': [0, 0]}))\n"
+        "import numpy as np\n"
+        "print(json.dumps([list(np.asarray(images).shape), float(np.asarray(images).max())]))\n"
+    )
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": served.uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    result = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    shape, highest = json.loads(result.stdout.splitlines()[-1])
+    assert shape == [2, 1, 8, 8]
+    assert np.isfinite(highest)
+    assert -1 <= highest <= 1
+
+
+def test_a_lost_run_is_told_anew_on_the_server(served: ServedProject) -> None:
+    client = served.client()
+    run_id = json.loads((served.folder / "models/gan/run.json").read_text(encoding="utf-8"))["run_id"]
+    client.delete_run(run_id)
+    assert "a new run takes its place" in served.module("register").stdout
+    made = json.loads((served.folder / "models/registration.json").read_text(encoding="utf-8"))
+    assert made["version"] == 2
+    assert client.get_run(made["run_id"]).data.tags["restored.from.run"] == run_id
