@@ -1,5 +1,6 @@
 """The scorecard as a document: plain numbers for JSON, tables for CSV, and Markdown to read."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import groupby
@@ -88,9 +89,18 @@ def headline(card: Mapping[str, Any]) -> dict[str, Any]:
 
 def markdown(card: Mapping[str, Any]) -> str:
     """The scorecard to read: every number with its interval beside ceiling and floor, the classes, tests and warnings."""
+    lines = ["# Scorecard", "", *score_lines(card)]
+    for warning in card["warnings"]:
+        lines += ["", f"**Warning**: {warning}"]
+    hashes = ", ".join(f"{kind} {card[f'{kind}_hash'][:12]}" for kind in ("generator", "data", "classifier"))
+    seeds = ", ".join(f"{name} {seed}" for name, seed in card["seeds"].items())
+    lines += ["", f"Hashes: {hashes}. Seeds: {seeds}. Neighbours: {card['nearest_k']}.", ""]
+    return "\n".join(lines)
+
+
+def score_lines(card: Mapping[str, Any]) -> list[str]:
+    """The numbers, the classes and the tests as lines of Markdown, and how to read them."""
     lines = [
-        "# Scorecard",
-        "",
         f"{card['samples']:,} generated images against {card['samples']:,} test images, judged by classifier "
         f"{card['classifier_hash'][:12]}, which has {100 * card['classifier_accuracy']:.1f} % of the test images right.",
         "*Ceiling*: held-out real images. *Floor*: the mean image of the class plus noise. *Of the gap*: where the value lies "
@@ -107,13 +117,7 @@ def markdown(card: Mapping[str, Any]) -> str:
     if card["by_class"]["generated"]:
         lines += ["", *_class_lines(card)]
     lines += ["", "| p-value | if |", "|---:|---|"]
-    lines += [f"| {value:.3g} | {P_VALUES[name]} |" for name, value in card["p_values"].items()]
-    for warning in card["warnings"]:
-        lines += ["", f"**Warning**: {warning}"]
-    hashes = ", ".join(f"{kind} {card[f'{kind}_hash'][:12]}" for kind in ("generator", "data", "classifier"))
-    seeds = ", ".join(f"{name} {seed}" for name, seed in card["seeds"].items())
-    lines += ["", f"Hashes: {hashes}. Seeds: {seeds}. Neighbours: {card['nearest_k']}.", ""]
-    return "\n".join(lines)
+    return [*lines, *(f"| {value:.3g} | {P_VALUES[name]} |" for name, value in card["p_values"].items())]
 
 
 def _class_lines(card: Mapping[str, Any]) -> list[str]:
@@ -129,8 +133,13 @@ def _class_lines(card: Mapping[str, Any]) -> list[str]:
     for place, class_name in enumerate(card["class_names"]):
         pairs = ((card["by_class"][source][name][place]["value"] for source in ("generated", "real")) for name in names)
         cells = " | ".join("{} ({})".format(*short(*pair)) for pair in pairs)
-        lines.append(f"| {class_name} | {cells} |")
+        lines.append(f"| {escaped(class_name)} | {cells} |")
     return lines
+
+
+def escaped(text: str) -> str:
+    """Text in one line of Markdown that shows it as it is, in a table too."""
+    return re.sub(r"([\\`*_{}\[\]<>|#&~])", r"\\\1", " ".join(text.split()))
 
 
 def _cell(one: Mapping[str, float]) -> str:
