@@ -51,7 +51,8 @@ def few_ticks(axis: Axis) -> None:
 
 def _lines(axes: Axes, rows: Rows, names: Sequence[str], title: str) -> None:
     for name in names:
-        axes.plot([row["kimg"] for row in rows], [row[name] for row in rows], ".-", label=name.replace("_", " "))
+        if all(name in row for row in rows):  # a generator that takes no label has no number about labels
+            axes.plot([row["kimg"] for row in rows], [row[name] for row in rows], ".-", label=name.replace("_", " "))
     axes.set(title=title, xlabel="thousand images")
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3)
