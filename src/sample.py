@@ -1,27 +1,36 @@
 """Draw images from a registered or saved generator.
 
 ``python -m src.sample --model gan-fashion-mnist@champion --label 9 --count 16 --seed 0 --out boots.png``
+``python -m src.sample --model gan-fashion-mnist@champion --label sneaker --to-label "ankle boot" --out walk.gif``
 ``python -m src.sample --model gan-fashion-mnist@champion --per-class 1000 --out samples.npz``
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
+from src import interrupts
+from src.datasets.npz import save_npz
 from src.errors import UserError, run_command
-from src.files import replacing
-from src.networks.sampling import generate
-from src.pictures.grids import save_grid
+from src.networks.description import content_hash
+from src.networks.interface import Generator
+from src.networks.plan import Plan
+from src.pictures.folder import ImageFolder
+from src.pictures.samples import draw_samples, draw_walks
 from src.tracking import registry, store
+from src.tracking.registry import StoredGenerator
+from src.training.progress import ProgressLine
 
 MAX_IMAGES = 1_000_000
+MAX_SHOWN = 1_600
+"""Pictures are for the eye, and are made in memory."""
+STEPS = 16
 
 
-def parse_label(text: str, class_names: tuple[str, ...]) -> int:
+def parse_label(text: str, class_names: tuple[str, ...], option: str = "--label") -> int:
     """A class by number or by name, case ignored. Raises UserError with the classes that there are."""
     lowered = [name.lower() for name in class_names]
     if text.isdecimal() and int(text) < len(class_names):
@@ -29,75 +38,175 @@ def parse_label(text: str, class_names: tuple[str, ...]) -> int:
     if text.lower() in lowered:
         return lowered.index(text.lower())
     known = ", ".join(f"{number} {name}" for number, name in enumerate(class_names))
-    raise UserError(f"--label {text!r} is not a class of this model; it has {known}")
+    raise UserError(f"{option} {text!r} is not a class of this model; it has {known}")
 
 
-def choose_labels(options: argparse.Namespace, class_names: tuple[str, ...]) -> Tensor:
-    """The labels int64 (N,) that the options ask for: one class, or all in turn."""
-    if options.per_class is not None:
-        return torch.arange(len(class_names)).repeat_interleave(options.per_class)
-    if options.label is not None:
-        return torch.full((options.count,), parse_label(options.label, class_names))
-    return torch.arange(options.count) % len(class_names)
+def parse_labels(texts: Sequence[str], class_names: tuple[str, ...]) -> tuple[int, ...]:
+    """Classes, each once, from texts that hold one or several with commas between; all classes for no text."""
+    lowered = [name.lower() for name in class_names]
+    # A name may have a comma of its own.
+    parts = [part for text in texts for part in ([text] if text.lower() in lowered else text.split(","))]
+    return tuple(dict.fromkeys(parse_label(part.strip(), class_names) for part in parts)) or (*range(len(class_names)),)
 
 
-def write(images: Tensor, labels: Tensor, class_names: tuple[str, ...], out: Path) -> None:
-    """Write uint8 images (N, C, H, W) as a PNG grid, or with their labels as npz; the ending decides."""
-    if out.suffix == ".npz":
-        pixels = images.squeeze(1) if images.shape[1] == 1 else images
-        with replacing(out) as part, part.open("wb") as file:
-            np.savez_compressed(file, images=pixels.numpy(), labels=labels.numpy().astype(np.int64))
-        return
-    by_class = bool(torch.equal(labels, labels.sort().values)) and len(labels.unique()) == len(class_names)
-    columns = len(labels) // len(class_names) if by_class and len(labels) <= 40 * len(class_names) else 0
-    row_labels = class_names if columns and columns * len(class_names) == len(labels) else None
-    save_grid(images, out, columns if row_labels else max(1, min(40, round(len(labels) ** 0.5))), row_labels)
+def number_between(kind: type[int] | type[float], minimum: float, maximum: float) -> Callable[[str], float]:
+    """A parser of numbers within bounds, for argparse; whole numbers from ``minimum``, others above it."""
+    allowed = f"a whole number from {minimum}" if kind is int else f"a number above {minimum}"
 
-
-def whole_number(minimum: int, maximum: int) -> "type[int]":
-    """A parser of whole numbers within bounds, for argparse."""
-
-    def parse(text: str) -> int:
+    def parse(text: str) -> float:
         try:
-            value = int(text)
+            value = kind(text)
         except ValueError:
-            value = minimum - 1
-        if not minimum <= value <= maximum:
-            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from {minimum} to {maximum}")
+            value = kind(minimum - 1)
+        if not minimum <= value <= maximum or (kind is float and value == minimum):
+            raise argparse.ArgumentTypeError(f"{text!r} must be {allowed} to {maximum}")
         return value
 
-    return parse  # type: ignore[return-value]
+    return parse
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options, as far as they can be judged without the model. Raises UserError for what does not go together."""
+    parser = argparse.ArgumentParser(
+        prog="python -m src.sample",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    images, seeds = number_between(int, 1, MAX_IMAGES), number_between(int, 0, 2**31 - 1)
+    parser.add_argument("--model", required=True, help="NAME@ALIAS, NAME/VERSION, or a folder such as models/gan")
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        help="class, by number or name; several: --label 7,9 or --label 7 --label 9. They take turns (default: all classes)",
+    )
+    counts = parser.add_mutually_exclusive_group()
+    counts.add_argument("--count", type=images, default=16, help="images in all (default 16)")
+    counts.add_argument("--per-class", type=images, help="images of every class, or of every --label, class by class")
+    parser.add_argument("--seed", type=seeds, default=0, help="the same seed gives the same bytes (default 0)")
+    parser.add_argument(
+        "--truncation",
+        type=number_between(float, 0, 1),
+        default=1.0,
+        help="latents are multiplied by it: below 1 images are more typical and less varied (default 1)",
+    )
+    walks = parser.add_argument_group("from one image to another (.png: a row for each image; .gif: there and back)")
+    walks.add_argument("--to-seed", type=seeds, help="each image turns into that of this seed, along the great circle")
+    walks.add_argument("--to-label", help="each image turns into that of this class, the latent being the same")
+    walks.add_argument("--steps", type=number_between(int, 2, MAX_SHOWN), help=f"images on the way (default {STEPS})")
+    parser.add_argument(
+        "--out",
+        required=True,
+        help=".png: a grid; .gif: one image after the other; .npz: images uint8 (N, H, W) or (N, C, H, W), labels and "
+        "seeds of the latents, both int64 (N,); a name that ends in / or has no ending: a folder of PNG files, a "
+        "subfolder a class, which goes on where it was interrupted",
+    )
+    options = parser.parse_args(arguments)
+    options.kind = "/" if options.out.endswith("/") else Path(options.out).suffix.lower() or "/"
+    options.out = Path(options.out)
+    options.walk = options.to_seed is not None or options.to_label is not None
+    if options.kind not in (".png", ".gif", ".npz", "/"):
+        raise UserError(
+            f"--out {options.out}: the name must end in .png, .gif or .npz, or in / (or have no ending) for a folder"
+        )
+    if options.kind != "/" and options.out.is_dir():
+        raise UserError(f"--out {options.out} is a folder; end the name in / to write one")
+    if options.walk and options.kind not in (".png", ".gif"):
+        raise UserError("--to-seed and --to-label make images between two classes or seeds: --out must be .png or .gif")
+    if options.steps is not None and not options.walk:
+        raise UserError("--steps counts the images from one to another: it needs --to-seed or --to-label")
+    return options
+
+
+def load(reference: str) -> StoredGenerator:
+    """The generator that a folder or the registry has. Raises UserError where there is none."""
+    folder = Path(reference)
+    if folder.is_dir():
+        return registry.load_folder(folder, reference)
+    client = store.connect()
+    return registry.load_version(client, registry.find_version(client, reference))
+
+
+def make_plan(options: argparse.Namespace, stored: StoredGenerator) -> Plan:
+    """What the options ask for. Raises UserError for an unknown class, or too many images."""
+    classes = parse_labels(options.label, stored.class_names)
+    count = options.per_class * len(classes) if options.per_class else options.count
+    if count > MAX_IMAGES:
+        raise UserError(f"{count:,} images are too many at once; at most {MAX_IMAGES:,} are allowed")
+    shown = count * (options.steps or STEPS) if options.walk else count
+    if options.kind in (".png", ".gif") and shown > MAX_SHOWN:
+        raise UserError(
+            f"{shown:,} images are too many for one picture, at most {MAX_SHOWN:,} are allowed; "
+            "--out with .npz or a folder takes more (but not --to-seed and --to-label)"
+        )
+    return Plan(classes, count, options.per_class, options.seed, options.truncation)
+
+
+def make_end(plan: Plan, options: argparse.Namespace, stored: StoredGenerator) -> Plan:
+    """The images that those of ``plan`` turn into. Raises UserError for an unknown class, or where nothing would change."""
+    if options.to_label is not None and not stored.network.conditional:
+        raise UserError(f"--to-label: {stored.name} ignores labels (model.conditioning is none); --to-seed is possible")
+    end = plan
+    if options.to_seed is not None:
+        end = replace(end, seed=options.to_seed)
+    if options.to_label is not None:
+        end = replace(end, classes=(parse_label(options.to_label, stored.class_names, "--to-label"),), each=None)
+    if (end.classes, end.seed) == (plan.classes, plan.seed):
+        raise UserError("--to-seed and --to-label name what --seed and --label name already; one of them must differ")
+    return end
+
+
+def watched(plan: Plan) -> Iterator[Tensor]:
+    """The numbers of the images in batches, with progress on the screen."""
+    with ProgressLine("sampling", plan.count / 1000, "thousand images") as line:
+        for numbers in plan.batches():
+            interrupts.check()
+            yield numbers
+            line.update((int(numbers[-1]) + 1) / 1000, "")
+
+
+def write_npz(plan: Plan, generator: Generator, out: Path) -> None:
+    """Images, labels and seeds, a batch at a time."""
+    images = (plan.draw(generator, numbers) for numbers in watched(plan))
+    arrays = {
+        "images": (some.squeeze(1) if some.shape[1] == 1 else some for some in images),
+        "labels": (plan.labels(numbers) for numbers in plan.batches()),
+        "seeds": (plan.seeds(numbers) for numbers in plan.batches()),
+    }
+    save_npz(out, plan.count, {name: (part.numpy() for part in parts) for name, parts in arrays.items()})
+
+
+def write_folder(plan: Plan, stored: StoredGenerator, out: Path) -> None:
+    """An image a file, a batch at a time; images that are there already are not drawn again."""
+    facts = {"generator": content_hash(stored.network), **asdict(plan)}
+    facts["classes"] = [stored.class_names[label] for label in plan.classes]
+    folder = ImageFolder(out, stored.class_names, facts)
+    for numbers in watched(plan):
+        labels = plan.labels(numbers).tolist()
+        paths = [
+            folder.path(label, f"seed{plan.seed}_{n:06}") for label, n in zip(labels, numbers.tolist(), strict=True)
+        ]
+        missing = [place for place, path in enumerate(paths) if not folder.holds(path)]
+        if missing:
+            for place, image in zip(missing, plan.draw(stored.network, numbers[missing]), strict=True):
+                folder.write(image, paths[place])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draw and write."""
-    parser = argparse.ArgumentParser(prog="python -m src.sample", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", required=True, help="NAME@ALIAS, NAME/VERSION, or a folder such as models/gan")
-    parser.add_argument("--label", help="class, by number or name; without it the classes take turns")
-    counts = parser.add_mutually_exclusive_group()
-    counts.add_argument("--count", type=whole_number(1, MAX_IMAGES), default=16, help="images (default 16)")
-    counts.add_argument("--per-class", type=whole_number(1, MAX_IMAGES), help="images of every class")
-    parser.add_argument(
-        "--seed", type=whole_number(0, 2**31 - 1), default=0, help="the same seed gives the same bytes (default 0)"
-    )
-    parser.add_argument("--out", type=Path, required=True, help="a .png grid, or .npz with images and labels")
-    options = parser.parse_args(arguments)
-    if options.out.suffix not in (".png", ".npz"):
-        raise UserError(f"--out {options.out}: the name must end in .png or .npz")
-    if options.per_class is not None and options.label is not None:
-        raise UserError("--label and --per-class exclude each other: --per-class draws every class")
-    folder = Path(options.model)
-    if folder.is_dir():
-        stored = registry.load_folder(folder, options.model)
+    options = parse_arguments(arguments)
+    stored = load(options.model)
+    plan = make_plan(options, stored)
+    if options.walk:
+        end = make_end(plan, options, stored)
+        draw_walks(plan, end, options.steps or STEPS, stored.network, stored.class_names, options.out)
+    elif options.kind == ".npz":
+        write_npz(plan, stored.network, options.out)
+    elif options.kind == "/":
+        write_folder(plan, stored, options.out)
     else:
-        client = store.connect()
-        stored = registry.load_version(client, registry.find_version(client, options.model))
-    labels = choose_labels(options, stored.class_names)
-    if len(labels) > MAX_IMAGES:
-        raise UserError(f"{len(labels):,} images are too many for one file; at most {MAX_IMAGES:,} are allowed")
-    images = generate(stored.network, labels, options.seed * 2**32 + torch.arange(len(labels)))
-    write(images, labels, stored.class_names, options.out)
-    print(f"{len(images):,} images of {stored.name} in {options.out}")
+        draw_samples(plan, stored.network, stored.class_names, options.out)
+    print(f"{plan.count:,} images of {stored.name} in {options.out}")
 
 
 if __name__ == "__main__":

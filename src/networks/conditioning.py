@@ -6,8 +6,12 @@ from torch.nn import functional as F
 
 
 def join_to_vector(vector: Tensor, labels: Tensor, class_count: int) -> Tensor:
-    """Append the one-hot label: (N, D) and int64 (N,) to (N, D + class_count)."""
-    return torch.cat([vector, F.one_hot(labels, class_count).to(vector.dtype)], dim=1)
+    """Append the one-hot label: (N, D) and int64 (N,) to (N, D + class_count).
+
+    Float labels (N, class_count) are the weights of the classes, and are appended as they are.
+    """
+    weights = labels if labels.is_floating_point() else F.one_hot(labels, class_count)
+    return torch.cat([vector, weights.to(vector.dtype)], dim=1)
 
 
 def join_to_image(images: Tensor, labels: Tensor, class_count: int) -> Tensor:

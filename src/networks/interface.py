@@ -13,9 +13,13 @@ class Network(nn.Module):
 
 
 class Generator(Network):
-    """Latents float (N, latent_size) and labels int64 (N,) to images (N, C, H, W) in [-1, 1]."""
+    """Latents float (N, latent_size) and labels int64 (N,) to images (N, C, H, W) in [-1, 1].
+
+    Labels may also be float (N, class_count), the weights of the classes: between two classes lie images of both.
+    """
 
     latent_size: int
+    class_count: int
     conditional: bool
     """whether it looks at the label"""
 

@@ -14,32 +14,58 @@ BATCH = 100
 
 
 def generate(
-    generator: Generator, labels: Tensor, seeds: Tensor, watch: Callable[[Tensor], None] | None = None
+    generator: Generator,
+    labels: Tensor,
+    seeds: Tensor,
+    watch: Callable[[Tensor], None] | None = None,
+    *,
+    truncation: float = 1.0,
 ) -> Tensor:
     """Images uint8 (N, C, H, W) on the CPU from labels int64 (N,) and seeds int64 (N,); the generator's mode is kept.
 
     Batches all have one size, the last one filled up: an image has the same bits in any company. ``watch`` is shown the
-    float images of each batch.
+    float images of each batch. ``truncation``, above 0 and up to 1, is that of :func:`seeded_latents`.
     """
-    device = next(generator.parameters()).device
-    latents = (latents_from_seeds(some.to(device), generator.latent_size) for some in seeds.split(BATCH))
+    latents = (seeded_latents(generator, some, truncation) for some in seeds.split(BATCH))
     return _images(generator, latents, labels.split(BATCH), watch)
 
 
-def interpolate(generator: Generator, labels: Tensor, starts: Tensor, ends: Tensor, steps: int) -> Tensor:
+def interpolate(
+    generator: Generator,
+    labels: Tensor,
+    starts: Tensor,
+    ends: Tensor,
+    steps: int,
+    *,
+    end_labels: Tensor | None = None,
+    truncation: float = 1.0,
+) -> Tensor:
     """Images uint8 (N * steps, C, H, W) on the CPU: for each label, ``steps`` from one seed's image to another's.
 
-    ``labels``, ``starts`` and ``ends`` (the seeds) are int64 (N,). The latents between follow :func:`great_circle`; the
-    first and last image of a label are those that :func:`generate` gives for its seeds. The generator's mode is kept.
-    Raises ValueError for fewer than 2 steps or different counts.
+    ``labels``, ``starts`` and ``ends`` (the seeds) are int64 (N,), and so are ``end_labels``, the classes at the ends
+    where they are others. The latents between follow :func:`great_circle`, the weights of the two classes a straight
+    line; the first and last image of a label are those that :func:`generate` gives for its seeds and classes. The
+    generator's mode is kept. Raises ValueError for fewer than 2 steps or different counts.
     """
-    if not labels.shape == starts.shape == ends.shape:
-        counts = ", ".join(str(tuple(some.shape)) for some in (labels, starts, ends))
-        raise ValueError(f"labels, starts and ends must be of one shape, not {counts}")
-    device = next(generator.parameters()).device
-    first, last = (latents_from_seeds(seeds.to(device), generator.latent_size) for seeds in (starts, ends))
+    last_labels = labels if end_labels is None else end_labels
+    if not labels.shape == last_labels.shape == starts.shape == ends.shape:
+        counts = ", ".join(str(tuple(some.shape)) for some in (labels, last_labels, starts, ends))
+        raise ValueError(f"labels, end labels, starts and ends must be of one shape, not {counts}")
+    first, last = (seeded_latents(generator, seeds, truncation) for seeds in (starts, ends))
     latents = great_circle(first, last, steps).flatten(0, 1)
-    return _images(generator, latents.split(BATCH), labels.repeat_interleave(steps).split(BATCH))
+    before, after = (F.one_hot(some, generator.class_count).float()[:, None] for some in (labels, last_labels))
+    weights = torch.lerp(before, after, torch.linspace(0, 1, steps)[:, None]).flatten(0, 1)
+    return _images(generator, latents.split(BATCH), weights.split(BATCH))
+
+
+def seeded_latents(generator: Generator, seeds: Tensor, truncation: float = 1.0) -> Tensor:
+    """The latents of seeds int64 (N,), float32 (N, latent_size) on the generator's device, times ``truncation``.
+
+    The psi of Karras et al. (2019), "A style-based generator architecture", around the mean latent 0: below 1 images are
+    more typical and less varied; 1 changes no bit.
+    """
+    device = next(generator.parameters()).device
+    return latents_from_seeds(seeds.to(device), generator.latent_size) * truncation
 
 
 def great_circle(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
@@ -76,14 +102,18 @@ def _images(
     generator.eval()
     images = []
     for some_latents, some_labels in zip(latents, labels, strict=True):
-        missing = BATCH - len(some_labels)
-        filled = F.pad(some_latents, (0, 0, 0, missing)), F.pad(some_labels.to(device), (0, missing))
+        filled = (_filled_up(some) for some in (some_latents, some_labels.to(device)))
         made = generator(*filled)[: len(some_labels)]
         if watch is not None:
             watch(made)
         images.append(to_uint8(made).cpu())
     generator.train(training)
     return torch.cat(images)
+
+
+def _filled_up(rows: Tensor) -> Tensor:
+    """``rows`` with zeros below, BATCH in all."""
+    return torch.cat([rows, rows.new_zeros(BATCH - len(rows), *rows.shape[1:])])
 
 
 class SeededGenerator(nn.Module):

@@ -1,4 +1,4 @@
-"""An animated GIF from PNG files."""
+"""Animated GIFs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +15,17 @@ COLOURS = 256
 
 
 def save_animation(frames: Sequence[Path], path: Path, seconds: float = 0.4, hold: float = 2.0) -> None:
-    """Show the pictures ``frames`` in the order given, ``seconds`` each and the last for ``hold``, over and over.
+    """Write :func:`save_pictures` of picture files, ``seconds`` each and the last for ``hold``, over and over."""
+    save_pictures([_read(frame) for frame in frames], path, seconds, hold)
+
+
+def save_there_and_back(frames: Sequence["Image.Image"], path: Path, seconds: float = 0.08) -> None:
+    """Write :func:`save_pictures` of the pictures in their order and back again, so that the end joins the beginning."""
+    save_pictures([*frames, *frames[-2:0:-1]], path, seconds, seconds)
+
+
+def save_pictures(frames: Sequence["Image.Image"], path: Path, seconds: float, hold: float) -> None:
+    """Show pictures in RGB in the order given, ``seconds`` each and the last for ``hold``, over and over.
 
     Smaller pictures are filled up with white, to the right and below. Grey pictures share 64 even steps from black to
     white, others 256 colours of their own, both without dithering. Equal neighbours become one frame with the time of
@@ -23,7 +33,7 @@ def save_animation(frames: Sequence[Path], path: Path, seconds: float = 0.4, hol
     """
     if not frames:
         raise ValueError("an animation needs at least one frame")
-    pictures = _one_palette(_one_size([_read(frame) for frame in frames]))
+    pictures = _one_palette(_one_size(frames))
     times = [round(1000 * seconds)] * (len(pictures) - 1) + [round(1000 * hold)]
     with replacing(path) as part:
         pictures[0].save(part, format="GIF", save_all=True, append_images=pictures[1:], duration=times, loop=0)

@@ -35,9 +35,13 @@ def save_grid(
 
 
 def grid_image(
-    images: Tensor, columns: int, row_labels: Sequence[str] | None = None, title: str | None = None
+    images: Tensor,
+    columns: int,
+    row_labels: Sequence[str] | None = None,
+    title: str | None = None,
+    cell_pixels: int = CELL_PIXELS,
 ) -> "Image.Image":
-    """Draw images row by row on white, enlarged by a whole factor so that every pixel stays crisp.
+    """Draw images row by row on white, enlarged by a whole factor to about ``cell_pixels``: every pixel stays crisp.
 
     ``images`` is uint8 (N, C, H, W) with 1 or 3 channels; ``columns`` images a row, the last row may be short.
     ``row_labels`` has one text a row, written to the left. Raises ValueError for other images, for fewer than one
@@ -49,7 +53,7 @@ def grid_image(
     if row_labels is not None and len(row_labels) != rows:
         raise ValueError(f"{len(row_labels)} row labels for {rows} rows")
 
-    scale, height, width = _cell(images)
+    scale, height, width = _cell(images, cell_pixels)
     down, across = height + GAP, width + GAP
     sheet = _Sheet(min(columns, len(images)) * across - GAP, rows * down - GAP, row_labels, title)
     for index, image in enumerate(images):
@@ -182,10 +186,10 @@ def _need_columns(columns: int) -> None:
         raise ValueError(f"columns is {columns}; it must be 1 or more")
 
 
-def _cell(images: Tensor) -> tuple[int, int, int]:
+def _cell(images: Tensor, cell_pixels: int = CELL_PIXELS) -> tuple[int, int, int]:
     """The factor to enlarge images by, and their height and width then."""
     height, width = images.shape[2:]
-    scale = max(1, round(CELL_PIXELS / max(height, width)))
+    scale = max(1, round(cell_pixels / max(height, width)))
     return scale, height * scale, width * scale
 
 
