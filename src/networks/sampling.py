@@ -119,15 +119,17 @@ def _filled_up(rows: Tensor) -> Tensor:
 class SeededGenerator(nn.Module):
     """A generator with its latents inside, the form that is exported and served.
 
-    One input, int64 (N, 2): label and seed. Output float32 (N, C, H, W) in [-1, 1].
+    Inputs: label and seed, int64 (N, 2), and truncation, float32 (N,), which is multiplied with the latents. Output
+    float32 (N, C, H, W) in [-1, 1].
     """
 
     def __init__(self, generator: Generator) -> None:
         super().__init__()
         self.generator = generator
 
-    def forward(self, label_and_seed: Tensor) -> Tensor:
+    def forward(self, label_and_seed: Tensor, truncation: Tensor) -> Tensor:
         """See the class."""
         labels, seeds = label_and_seed.unbind(1)
-        images: Tensor = self.generator(latents_from_seeds(seeds, self.generator.latent_size), labels)
+        latents = latents_from_seeds(seeds, self.generator.latent_size) * truncation[:, None]
+        images: Tensor = self.generator(latents, labels)
         return images

@@ -1,0 +1,31 @@
+"""Serve a registered generator over HTTP: ``python -m src.serve gan-fashion-mnist@champion``.
+
+``curl -H 'Content-Type: application/json' -d '{"inputs": [["ankle boot", 0]]}' http://127.0.0.1:5001/invocations``
+"""
+
+import argparse
+from collections.abc import Sequence
+
+from src import interrupts
+from src.errors import UserError, run_command
+from src.tracking import registry, serving, store
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Serve until Ctrl-C or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m src.serve", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("model", help="NAME@ALIAS or NAME/VERSION; NAME alone means its champion")
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default 127.0.0.1: this machine only)")
+    parser.add_argument("--port", type=int, default=5001, help="default 5001")
+    parser.add_argument("--workers", type=int, default=1, help="processes, each with the model loaded (default 1)")
+    options = parser.parse_args(arguments)
+    if options.workers < 1:
+        raise UserError(f"--workers is {options.workers}; it must be 1 or more")
+    version = registry.find_version(store.connect(), options.model)
+    serving.serve(version, options.host, options.port, options.workers)
+    # The server has heard the signal, and ended: this makes it the exit status.
+    interrupts.check()
+
+
+if __name__ == "__main__":
+    run_command(main)
