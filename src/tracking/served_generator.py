@@ -156,8 +156,9 @@ class ServedGenerator:
 
 def _columns(data: Any) -> tuple[list[Any], list[Any]]:
     """The labels and the seeds, as they were written."""
-    if not isinstance(data, pd.DataFrame | Mapping | list | tuple | np.ndarray):
-        raise RequestError(f"the input is a {type(data).__name__}; it must be rows of label and seed")
+    scalar = isinstance(data, np.ndarray) and not data.ndim
+    if scalar or not isinstance(data, pd.DataFrame | Mapping | list | tuple | np.ndarray):
+        raise RequestError(f"the input is {reprlib.repr(_plain(data))}; it must be rows of label and seed")
     try:
         if isinstance(data, Mapping):
             data = pd.DataFrame({name: np.atleast_1d(np.asarray(some, dtype=object)) for name, some in data.items()})
@@ -166,7 +167,7 @@ def _columns(data: Any) -> tuple[list[Any], list[Any]]:
             data = pd.DataFrame(data, dtype=object) if dicts else np.asarray(data, dtype=object)
     except (TypeError, ValueError) as error:
         raise RequestError(f"the input is not a table of label and seed: {reprlib.repr(str(error))}") from None
-    count = len(data) if data.ndim else 1
+    count = len(data)
     if not 1 <= count <= MAX_ROWS:
         raise RequestError(f"the input has {count:,} rows; it must have 1 to {MAX_ROWS:,}")
     if isinstance(data, np.ndarray):
