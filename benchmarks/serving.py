@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = []
     with temporary_store():
         with new_run("benchmark", "serving", {}, {}) as run:
-            version = add_version(run, random_generator(options.width), MODEL, CLASSES, {"dataset": "random"})
+            version, _ = add_version(run, random_generator(options.width), MODEL, CLASSES, {"dataset": "random"})
             run.client.set_registered_model_alias(MODEL, "champion", version.version)
         with server(options.workers) as url:
             for images, form in product(options.images, ("array", "png")):

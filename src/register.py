@@ -2,7 +2,9 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from src import paths
 from src.datasets import store
@@ -15,9 +17,12 @@ from src.metrics.judge import ValidationJudge
 from src.metrics.real_images import RealImages
 from src.networks.description import content_hash, load_classifier, load_generator
 from src.params import Params, load_params
-from src.tracking import gatekeeper, lineage, registry
+from src.tracking import gatekeeper, lineage, model_card, registry
 from src.tracking.outputs import run_of_outputs, run_summary
 from src.tracking.runs import Run
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 
 def real_images(params: Params, data: PreparedData) -> RealImages:
@@ -67,6 +72,17 @@ def registered_before(run: Run, version: str) -> None:
     print(f"these are the outputs of run {run.run_id}, registered before as {version}: nothing was trained anew")
 
 
+def document(run: Run, params: Params, version: "ModelVersion", verdict: str) -> None:
+    """Write the model card of a version into its run."""
+    tags = {**run.client.get_run(run.run_id).data.tags, **version.tags}
+    card = read_scorecard(version.tags["generator.hash"])
+    pictures = model_card.find_pictures(paths.EVALUATION, conditional=card["conditional"])
+    facts = model_card.read_facts(version.name, str(version.version), params, tags, verdict, pictures)
+    with TemporaryDirectory() as folder:
+        model_card.write_card(facts, pictures, Path(folder))
+        run.artifact(Path(folder), registry.CARD_FOLDER)
+
+
 def main() -> None:
     """Register the generator as candidate, let the gate decide, and write what was decided."""
     params = load_params()
@@ -84,6 +100,9 @@ def main() -> None:
             registered_before(run, called)
         decision = gatekeeper.decide(run.client, version, make_gate(params, images), params.register_)
         gatekeeper.record(run, version, decision)
+        if registry.run_of(version) == run.run_id:
+            document(run, params, version, decision.verdict)
+        registry.describe(run.client, name)
         run.tags({**lineage.lock_tags(), "registered": called})
         if paths.LOCK.is_file():
             run.artifact(paths.LOCK)

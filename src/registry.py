@@ -133,6 +133,7 @@ def delete(client: "MlflowClient", options: argparse.Namespace) -> None:
     if agreed(plan, yes=options.yes):
         with aliases.deciding():
             aliases.delete(client, version)
+        registry.describe(client, version.name)
         print(f"{called(version)} is gone")
 
 
@@ -140,6 +141,7 @@ def _tell(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
     """Note on the version how it became champion, and print who is champion now."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
     client.set_model_version_tag(version.name, version.version, "champion.since", f"{when}, {what}")
+    registry.describe(client, version.name)
     print(f"{called(version)} is champion ({what})")
 
 

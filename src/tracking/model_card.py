@@ -391,7 +391,7 @@ def _usage(facts: CardFacts) -> list[str]:
         "```python",
         "import mlflow, torch",
         f'generator = mlflow.pytorch.load_model("models:/{model}")',
-        f"images = generator(torch.tensor([[{label}, 0], [{label}, 1]]))",
+        f"images = generator(torch.tensor([[{label}, 0], [{label}, 1]]), torch.ones(2))  # and the truncation of each",
         "```",
         "",
         "In the project's folder: images as a picture, and the training once more from the recorded code, data and parameters.",

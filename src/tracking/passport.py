@@ -102,6 +102,7 @@ def _origin(client: "MlflowClient", version: "ModelVersion") -> Iterator[tuple[s
     try:
         run = client.get_run(str(run_id))
         yield "MLflow run", f"{run_id} ({run.info.run_name}, {run.info.status})"
+        yield "model card", f"artifact {registry.CARD_FOLDER}/model_card.html of the run"
     except MlflowException:
         yield "MLflow run", f"{run_id}, which the store no longer has"
     yield "MLflow store", store.tracking_uri()

@@ -1,5 +1,6 @@
 """Registered generators: adding a version, looking one up, and loading it without running code from it."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +20,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
-CARD = "card.json"
-RUN_TAG = "run.id"
+CARD, CARD_FOLDER = "card.json", "card"
+RUN_TAG, FILES_TAG = "run.id", "files.sha256"
+DOWNLOAD_NOTE = "registered_model_meta"
+DESCRIBED = 9
+"""versions in a model's description: MLflow's UI cuts a table after ten rows"""
 
 
 @dataclass(frozen=True)
@@ -99,22 +103,46 @@ def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGener
 
     Raises UserError when files are missing, or are not those that were registered.
     """
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
     name = f"{version.name}/{version.version}"
     with TemporaryDirectory() as folder:
-        try:
-            files = mlflow.artifacts.download_artifacts(f"models:/{name}", dst_path=folder)
-        except (MlflowException, OSError) as error:
-            raise UserError(f"the files of {name} cannot be read: {' '.join(str(error).split())}") from None
-        stored = load_folder(Path(files) / "extra_files", name)
+        stored = load_folder(fetch(version, folder) / "extra_files", name)
     registered = version.tags.get("generator.hash")
     if content_hash(stored.network) != registered:
         raise UserError(
             f"{name} is not what was registered: its files have another hash than its tag generator.hash says"
         )
     return stored
+
+
+def fetch(version: "ModelVersion", folder: str) -> Path:
+    """Copy all files of a version into ``folder``. Raises UserError when they are missing, or not those registered."""
+    name = f"{version.name}/{version.version}"
+    files = _download(f"models:/{name}", folder, name)
+    registered = version.tags.get(FILES_TAG)
+    if registered and files_hash(files) != registered:
+        raise UserError(f"{name} is not what was registered: its files have another hash than its tag {FILES_TAG} says")
+    return files
+
+
+def _download(uri: str, folder: str, name: str) -> Path:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
+    except (MlflowException, OSError) as error:
+        raise UserError(f"the files of {name} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def files_hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files in a model's folder, but the one that MLflow writes on download."""
+    names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    lines = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in names
+        if name != DOWNLOAD_NOTE
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def load_folder(folder: Path, name: str) -> StoredGenerator:
@@ -134,8 +162,8 @@ def add_version(
 
     The same generator is not registered twice: the version that holds it becomes candidate again.
 
-    Two forms of it are stored, and neither runs code when it is loaded: an exported program (pt2) that MLflow loads and
-    serves, which takes int64 (N, 2) of label and seed, and the plain network (JSON and safetensors) with a card.
+    It is stored as the plain network (JSON and safetensors) with a card, which this project loads, and in the forms of
+    :mod:`src.tracking.export` for programs that do not have this project.
     """
     digest = content_hash(generator)
     for version in _versions_so_far(run.client, model_name):
@@ -149,8 +177,28 @@ def add_version(
         card = {"class_names": class_names, "generator_hash": digest, "dataset": tags["dataset"]}
         write_json(card, Path(folder) / CARD)
         model_uri = log_exported(run, generator, sorted(str(path) for path in Path(folder).iterdir()))
-    tags = {**tags, "generator.hash": digest, RUN_TAG: run.run_id}
+    with TemporaryDirectory() as folder:
+        files = files_hash(_download(model_uri, folder, "the new version"))
+    tags = {**tags, "generator.hash": digest, FILES_TAG: files, RUN_TAG: run.run_id}
     return _register(run, model_name, model_uri, tags), True
+
+
+def describe(client: "MlflowClient", name: str) -> None:
+    """Write the registered model's description: its newest versions with the links to their model cards."""
+    aliases = aliases_of(client, name)
+    lines = ["| version | alias | gate | model card |", "|---|---|---|---|"]
+    for version in versions_of(client, name)[:DESCRIBED]:
+        own = ", ".join(sorted(alias for alias, number in aliases.items() if number == str(version.version)))
+        link = f"[read]({card_link(client, version)})" if run_exists(run_of(version) or "") else "its run is gone"
+        lines.append(f"| {version.version} | {own} | {version.tags.get('gate.decision', '')} | {link} |")
+    client.update_registered_model(name, "\n".join(lines))
+
+
+def card_link(client: "MlflowClient", version: "ModelVersion") -> str:
+    """Where MLflow's UI shows a version's model card, from any of its pages."""
+    run_id = run_of(version)
+    experiment = client.get_run(str(run_id)).info.experiment_id
+    return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{CARD_FOLDER}/model_card.html"
 
 
 def run_of(version: "ModelVersion") -> str | None:

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.errors import UserError
+from src.tracking import registry
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -137,20 +138,14 @@ def _predictions_to_json(predictions: Any, output: TextIO) -> None:
 def serve(version: "ModelVersion", host: str, port: int, workers: int) -> None:
     """Serve a version until a signal comes.
 
-    Raises UserError when the address cannot be used or the files cannot be read.
+    Raises UserError when the address cannot be used, and when files are missing or are not those that were registered.
     """
-    import mlflow
     import uvicorn
-    from mlflow.exceptions import MlflowException
 
     _check_address(host, port)
     name = f"{version.name}/{version.version}"
     with TemporaryDirectory() as folder:
-        try:
-            files = mlflow.artifacts.download_artifacts(f"models:/{name}", dst_path=folder)
-        except (MlflowException, OSError) as error:
-            raise UserError(f"the files of {name} cannot be read: {' '.join(str(error).split())}") from None
-        os.environ[FOLDER] = files
+        os.environ[FOLDER] = str(registry.fetch(version, folder))
         print(f"serving {name} at http://{host}:{port}/invocations; Ctrl-C ends it", flush=True)
         uvicorn.run(
             "src.tracking.serving:create_app",
