@@ -12,6 +12,7 @@ from src.datasets.store import PreparedData
 from src.device import pick_device
 from src.errors import UserError, require_file, run_command
 from src.files import write_json
+from src.metrics import report
 from src.metrics.gate import Gate
 from src.metrics.judge import ValidationJudge
 from src.metrics.real_images import RealImages
@@ -73,7 +74,7 @@ def registered_before(run: Run, version: str) -> None:
 
 
 def document(run: Run, params: Params, version: "ModelVersion", verdict: str) -> None:
-    """Write the model card of a version into its run."""
+    """Write the model card of a version into its run, and its description, which links the card."""
     tags = {**run.client.get_run(run.run_id).data.tags, **version.tags}
     card = read_scorecard(version.tags["generator.hash"])
     pictures = model_card.find_pictures(paths.EVALUATION, conditional=card["conditional"])
@@ -81,6 +82,8 @@ def document(run: Run, params: Params, version: "ModelVersion", verdict: str) ->
     with TemporaryDirectory() as folder:
         model_card.write_card(facts, pictures, Path(folder))
         run.artifact(Path(folder), registry.CARD_FOLDER)
+    about = f"{verdict}\n\n[Model card]({registry.card_link(run.client, version)})\n\n{report.markdown(card)}"
+    run.client.update_model_version(version.name, version.version, about)
 
 
 def main() -> None:
