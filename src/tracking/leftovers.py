@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections import deque
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def deliver_leftovers(client: "MlflowClient") -> None:
+def deliver_leftovers(client: "MlflowClient", tell: Callable[[str], None] = folders.tell) -> None:
     """Deliver what waits for the present store; folders of living processes are left alone.
 
     The folder of a training that may be continued is kept: it knows what has been said. Nothing that goes wrong here stops
-    the caller.
+    the caller; ``tell`` gets a sentence on it, and one on each folder.
     """
     for folder in sorted(path for path in folders.outbox_root().glob("*/") if path.suffix != folders.LOST):
         try:
@@ -29,21 +30,23 @@ def deliver_leftovers(client: "MlflowClient") -> None:
             continue
         except Exception as error:
             place = folders.shown(folders.outbox_root())
-            folders.tell(f"news of earlier runs still waits in {place} ({folders.few_words(error)})")
+            tell(f"news of earlier runs still waits in {place} ({folders.few_words(error)})")
             return
         if count:
-            folders.tell(f"{folders.entries(count)} that waited for MLflow were written to run {folder.name}")
+            tell(f"{folders.entries(count)} that waited for MLflow were written to run {folder.name}")
 
 
-def abandon(run_id: str, reason: str = "started afresh") -> None:
-    """A training that was interrupted will not be continued: its run is marked as killed, now or when the store answers.
+def abandon(run_id: str, reason: str = "started afresh", *, final: bool = True) -> None:
+    """The run of a training that was interrupted is marked as killed, now or when the store answers.
+
+    If it is ``final`` the training will not be continued, and the folder goes; otherwise it is kept for who continues it.
 
     Raises UserError when a living process has it.
     """
     folder = folders.outbox_root() / run_id
     with folders.held(folder):
         stopped = {"kind": "tags", "values": {"stopped": reason[: delivery.LONGEST_TEXT]}}
-        _append(folder, stopped, {"kind": "status", "status": "KILLED", "time": now(), "final": True})
+        _append(folder, stopped, {"kind": "status", "status": "KILLED", "time": now(), "final": final})
         try:
             _deliver_folder(store.connect(), folder)
         except Exception as error:

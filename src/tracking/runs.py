@@ -14,7 +14,7 @@ from torch import Tensor
 
 from src import interrupts
 from src.errors import UserError
-from src.tracking import store
+from src.tracking import processes, store
 from src.tracking.delivery import LONGEST_TEXT, TAGS, log_dataset, run_is_gone
 from src.tracking.leftovers import adopt, deliver_leftovers
 from src.tracking.lineage import Origin
@@ -222,6 +222,7 @@ def training_run(
     run = TrainingRun(Outbox(run_id, client))
     if continued:
         run.outbox.say("untag", names=["stopped", "failure"])
+        run.tags({processes.TAG: processes.Process.current().tag})
         run.outbox.say("status", status="RUNNING")
     final = True
     try:
@@ -254,6 +255,7 @@ def _created(experiment: str, origin: Origin, parent: str | None) -> Run:
     """A new run that knows where it comes from."""
     client = store.connect()
     shown = {"mlflow.user": _user(), "mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
+    shown[processes.TAG] = processes.Process.current().tag
     nesting = {"mlflow.parentRunId": parent} if parent else {}
     created = client.create_run(
         store.experiment_id(client, experiment), run_name=origin.name, tags={**shown, **nesting}
@@ -295,6 +297,9 @@ def reopened_run(run_id: str) -> Iterator[Run]:
     """Open a run that exists; finished, failed or killed at the end."""
     run = Run(store.connect(), run_id)
     deliver_leftovers(run.client)  # the end of its training may be among them, and comes before
+    run.tags({processes.TAG: processes.Process.current().tag})
+    for name in {"stopped", "failure"} & run.client.get_run(run_id).data.tags.keys():
+        run.client.delete_tag(run_id, name)
     run.client.update_run(run_id, status="RUNNING")
     with _closing(run):
         yield run

@@ -37,6 +37,15 @@ def next_turn(study: optuna.Study, target: int, *, queued_only: bool = False) ->
     return Turn.WAIT if running else Turn.DONE
 
 
+def left_behind(study: optuna.Study, storage: BaseStorage, dead: str = "") -> list[FrozenTrial]:
+    """The running trials whose worker is gone, as far as that can be told without heartbeats; as in :func:`retire_stale`."""
+    server = isinstance(storage, RDBStorage)
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    workers = {trial.number: trial.user_attrs.get(WORKER) for trial in running}
+    gone = {number for number, name in workers.items() if name in (None, dead) or not (server or lives(name))}
+    return [trial for trial in running if trial.number in gone]
+
+
 def retire_stale(study: optuna.Study, storage: BaseStorage, dead: str = "") -> list[FrozenTrial]:
     """Mark the trials of workers that are gone as failed, and queue what did not come to its end again; returns that.
 
@@ -44,12 +53,9 @@ def retire_stale(study: optuna.Study, storage: BaseStorage, dead: str = "") -> l
     the caller knows to be gone. A trial without a worker was killed at its very start: the caller has the storage, so
     nobody is just beginning one. A worker may also have died after it marked its trial as failed, and before it queued it.
     """
-    server = isinstance(storage, RDBStorage)
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        worker = trial.user_attrs.get(WORKER)
-        if worker is None or worker == dead or not (server or lives(worker)):
-            study.tell(trial.number, state=TrialState.FAIL)
-    if server:
+    for trial in left_behind(study, storage, dead):
+        study.tell(trial.number, state=TrialState.FAIL)
+    if isinstance(storage, RDBStorage):
         optuna.storages.fail_stale_trials(study)
     trials = study.get_trials(deepcopy=False)
     known = next_attempts(trials)

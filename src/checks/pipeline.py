@@ -1,0 +1,98 @@
+"""The pipeline's outputs, as DVC sees them: what is missing, what was changed by hand, what is out of date."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from src.checks.finding import Finding, some
+from src.errors import UserError
+from src.paths import LOCK
+
+BUSY = "Unable to acquire lock"
+
+
+def check_pipeline() -> Iterator[Finding]:
+    """What differs from dvc.lock, a few lines a stage. Outputs that are only missing come back from DVC's cache."""
+    if not LOCK.is_file():
+        yield Finding("warning", f"there is no {LOCK}: the pipeline has not been run", "`dvc repro`")
+        return
+    answer = _dvc("status", "--json")
+    if answer.returncode:
+        reason = _reason(answer)
+        if BUSY in reason:
+            yield Finding("warning", "another DVC command is at work here: not checked", "try again when it has ended")
+        else:
+            yield Finding("problem", f"dvc status: {reason}")
+        return
+    status: dict[str, list[Any]] = json.loads(answer.stdout)
+    stages = {stage: _merged(entries) for stage, entries in status.items()}
+    outputs = {path for _, outs, _ in stages.values() for path in outs}
+    for stage, (deps, outs, words) in stages.items():
+        yield from _of_outputs(stage, outs)
+        # That an earlier stage's output is missing or changed is said there.
+        changed = [*words, *(_named(path, what) for path, what in deps.items() if path not in outputs)]
+        if changed:
+            yield Finding("warning", f"{stage} is out of date: {some(changed)} changed", "`dvc repro`")
+    if not status:
+        yield Finding("ok", f"all outputs are those of {LOCK}")
+
+
+def _merged(entries: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str], list[str]]:
+    """Changed dependencies, changed outputs, and what else changed, from one stage's entries in ``dvc status --json``."""
+    deps, outs, words = dict[str, Any](), dict[str, str](), list[str]()
+    for entry in entries:
+        if isinstance(entry, str):  # "changed command"
+            words.append(entry.removeprefix("changed "))
+        else:
+            deps |= entry.get("changed deps", {})
+            outs |= entry.get("changed outs", {})
+    return deps, outs, words
+
+
+def _of_outputs(stage: str, outs: Mapping[str, str]) -> Iterator[Finding]:
+    missing = [path for path, what in outs.items() if what == "deleted"]
+    changed = [path for path, what in outs.items() if what == "modified"]
+    nowhere = [path for path, what in outs.items() if what == "not in cache" and not Path(path).exists()]
+    uncached = [path for path, what in outs.items() if what in ("not in cache", "new") and Path(path).exists()]
+    if missing:
+        advice = "takes them from DVC's cache"
+        yield Finding("problem", f"{stage}: {some(missing)} missing", advice, partial(_check_out, missing))
+    if changed:
+        them = some(changed)
+        advice = (
+            f"`dvc checkout --force {' '.join(changed)}` takes the stage's own back, `dvc commit {stage}` keeps these"
+        )
+        yield Finding("problem", f"{stage}: {them} changed since the stage made it", advice)
+    if nowhere:
+        yield Finding(
+            "warning", f"{stage}: {some(nowhere)} neither here nor in DVC's cache", "`dvc pull`, or `dvc repro`"
+        )
+    if uncached:
+        yield Finding("warning", f"{stage}: {some(uncached)} not in DVC's cache", f"`dvc commit {stage}`")
+
+
+def _check_out(paths: Sequence[str]) -> str:
+    answer = _dvc("checkout", *paths)
+    if answer.returncode:
+        raise UserError(f"dvc checkout: {_reason(answer)}")
+    return f"restored {', '.join(paths)} from DVC's cache"
+
+
+def _dvc(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+
+
+def _reason(answer: subprocess.CompletedProcess[str]) -> str:
+    """What DVC says when it fails; it comes after warnings and progress, and ends with a link."""
+    lines = [line.strip() for line in answer.stderr.splitlines() if line.strip() and not line.startswith("<")]
+    start = next((number for number, line in enumerate(lines) if line.startswith("ERROR:")), 0)
+    return " ".join(lines[start:]).removeprefix("ERROR: ")[:300]
+
+
+def _named(path: str, what: Any) -> str:
+    """A dependency; of params.yaml with the parameters that changed."""
+    return f"{path} ({', '.join(what)})" if isinstance(what, dict) else path

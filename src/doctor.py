@@ -1,0 +1,161 @@
+"""Check the whole project, and repair what can be repaired: ``python -m src.doctor [--fix]``."""
+
+import argparse
+import io
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TypeAlias
+
+from rich.console import Console
+from rich.table import Table
+
+from src.checks.finding import Finding
+from src.checks.machine import check_device, check_disk
+from src.checks.pipeline import check_pipeline
+from src.checks.software import check_git, check_packages, check_telemetry
+from src.errors import UserError, run_command
+from src.tracking import store
+from src.tracking.address import check_address, store_exists
+from src.tracking.stray import check_stray
+
+Check: TypeAlias = Callable[[], Iterable[Finding]]
+COLOURS = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "bold red"}
+WIDTH = 120
+
+
+class Doctor:
+    """Makes one check after the other, repairs if asked to, and prints what was found."""
+
+    def __init__(self, *, fix: bool) -> None:
+        self.fix = fix
+        self.left: list[Finding] = []
+        """what was found and is not repaired"""
+        self.repaired = 0
+        self.console = Console(
+            width=min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns), markup=False, highlight=False, emoji=False
+        )
+
+    def examine(self, title: str, check: Check) -> bool:
+        """Make a check; whether nothing is wrong."""
+        found = _findings(check)
+        if self.fix and self._repair(title, found):
+            found = _findings(check)
+        for finding in found:
+            self._print(finding.level, title, finding.text, _advice(finding))
+        self.left += found
+        return all(finding.level == "ok" for finding in found)
+
+    def _repair(self, title: str, found: Iterable[Finding]) -> bool:
+        """Repair what can be repaired; whether anything was."""
+        before = self.repaired
+        for finding in found:
+            if finding.repair is None:
+                continue
+            try:
+                self._print("fixed", title, finding.repair(), "")
+                self.repaired += 1
+            except Exception as error:  # the other repairs go on, and what is wrong is printed below
+                self._print("problem", title, f"the repair failed: {store.first_line(error)}", "")
+        return self.repaired > before
+
+    def _print(self, mark: str, title: str, text: str, advice: str) -> None:
+        row = Table.grid(padding=(0, 2, 0, 0))
+        row.add_column(width=7, style=COLOURS[mark])
+        row.add_column(width=9)
+        row.add_column(ratio=1, overflow="fold")
+        row.add_row(mark, title, f"{text}\n-> {advice}" if advice else text)
+        self.console.print(row)
+
+    def summary(self) -> str:
+        """One line on all of it."""
+        counts = {level: sum(one.level == level for one in self.left) for level in ("problem", "warning")}
+        parts = [f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items() if count]
+        said = ", ".join(parts) or ("all is well" if not self.repaired else "all is well now")
+        if self.repaired:
+            return f"{self.repaired} repaired; {said}{' left' if parts else ''}"
+        fixable = sum(one.repair is not None for one in self.left)
+        return f"{said}; `python -m src.doctor --fix` repairs {fixable} of them" if fixable else said
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        return int(any(finding.level == "problem" for finding in self.left))
+
+
+def _findings(check: Check) -> list[Finding]:
+    """What a check finds; that it fails itself is a problem, too."""
+    found = []
+    try:
+        for finding in check():
+            found.append(finding)
+    except UserError as error:
+        found.append(Finding("problem", str(error)))
+    except Exception as error:
+        found.append(Finding("problem", f"this check failed: {type(error).__name__}: {store.first_line(error)}"))
+    return found
+
+
+def _advice(finding: Finding) -> str:
+    return f"--fix {finding.advice}" if finding.repair else finding.advice
+
+
+def examine_store(doctor: Doctor) -> None:
+    """What is in MLflow's store; where it cannot be used, only what waits for it."""
+    from src.tracking import audit, dead, moved, waiting
+
+    usable = doctor.examine("store", check_address)
+    doctor.examine("mlruns", check_stray)
+    client = store.connect() if usable and store_exists() else None
+    if client is not None:
+        doctor.examine("artifacts", moved.check_moved)
+    doctor.examine("outbox", partial(waiting.check_waiting, client))
+    if client is not None:
+        doctor.examine("runs", partial(dead.check_runs, client))
+        doctor.examine("registry", partial(audit.check_registry, client))
+    if usable:
+        doctor.examine("registry", partial(audit.check_registration, client))
+    else:
+        text = "artifacts, runs and registry are not checked: the store cannot be used"
+        doctor.examine("store", lambda: [Finding("warning", text)])
+
+
+def trials() -> Iterable[Finding]:
+    """Those in Optuna's journal."""
+    from src.tuning.stale import check_trials
+
+    return check_trials()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a line for each check, and a summary; exit status 1 where a problem is left."""
+    parser = argparse.ArgumentParser(prog="python -m src.doctor", description="Check the whole project.")
+    parser.add_argument("--fix", action="store_true", help="repair what can be repaired; nothing is deleted")
+    options = parser.parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a name may have letters that the terminal does not know
+    # A server that is away is found out at once.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    doctor = Doctor(fix=options.fix)
+    examine_store(doctor)
+    checks: dict[str, Check] = {
+        "trials": trials,
+        "pipeline": check_pipeline,
+        "disk": partial(check_disk, store.project_root()),
+        "device": check_device,
+        "packages": check_packages,
+        "git": check_git,
+        "telemetry": check_telemetry,
+    }
+    for title, check in checks.items():
+        doctor.examine(title, check)
+    doctor.console.print(f"\n{doctor.summary()}", soft_wrap=True)
+    if doctor.status:
+        raise SystemExit(doctor.status)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,88 @@
+"""Whether the registry is whole: the files of every version, its aliases, and what the pipeline says it has registered."""
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from src import paths
+from src.checks.finding import Finding
+from src.errors import UserError
+from src.tracking import registry, store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+REGISTER = "`dvc repro --force --single-item register`"
+
+
+def check_registry(client: "MlflowClient") -> Iterator[Finding]:
+    """Load every version of this project's models as every command does, which refuses what is not as it was registered."""
+    count = good = 0
+    for model in _models(client):
+        versions = registry.versions_of(client, model.name)
+        count += len(versions)
+        for version in versions:
+            if problem := _problem(client, version):
+                yield problem
+            else:
+                good += 1
+        there = {str(version.version) for version in versions}
+        for alias, number in sorted(registry.aliases_of(client, model.name).items()):
+            if number not in there:
+                text = f"{model.name}@{alias} means version {number}, which does not exist"
+                yield Finding("problem", text, "removes the alias", partial(_drop, client, model.name, alias))
+    if good == count:
+        yield Finding("ok", f"{count} registered {'version is' if count == 1 else 'versions are'} whole")
+
+
+def _models(client: "MlflowClient") -> "Iterator[RegisteredModel]":
+    """Those that this project has registered: a server may have others."""
+    token = None
+    while True:
+        page = client.search_registered_models(page_token=token)
+        yield from (model for model in page if "dataset" in model.tags)
+        token = page.token
+        if not token:
+            return
+
+
+def _problem(client: "MlflowClient", version: "ModelVersion") -> Finding | None:
+    name = f"{version.name}/{version.version}"
+    try:
+        registry.load_version(client, version)
+    except UserError as error:
+        advice = (
+            f"`python -m src.registry rebuild {name}` makes it again, `python -m src.registry delete {name}` removes it"
+        )
+        return Finding("problem", str(error), advice)
+    return None
+
+
+def _drop(client: "MlflowClient", name: str, alias: str) -> str:
+    client.delete_registered_model_alias(name, alias)
+    return f"removed the alias {name}@{alias}"
+
+
+def check_registration(client: "MlflowClient | None") -> Iterator[Finding]:
+    """Whether the registry has the version that ``models/registration.json`` names. None: there is no registry yet."""
+    from mlflow.exceptions import MlflowException
+
+    if not paths.REGISTRATION.is_file():
+        return
+    try:
+        named = json.loads(paths.REGISTRATION.read_text(encoding="utf-8"))
+        model, number = str(named["model"]), str(named["version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield Finding("problem", f"{paths.REGISTRATION} is corrupt: {error!r}", REGISTER)
+        return
+    try:
+        if client is None:
+            raise MlflowException("no store")
+        client.get_model_version(model, number)
+    except MlflowException:
+        text = (
+            f"{paths.REGISTRATION} names {model}/{number}, which the registry at {store.tracking_uri()} does not have"
+        )
+        yield Finding("problem", text, REGISTER)
