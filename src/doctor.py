@@ -5,12 +5,13 @@ import io
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeAlias
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from src.checks.finding import Finding
 from src.checks.machine import check_device, check_disk
@@ -24,6 +25,8 @@ from src.tracking.stray import check_stray
 Check: TypeAlias = Callable[[], Iterable[Finding]]
 COLOURS = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "bold red"}
 WIDTH = 120
+MARK, INDENT = 9, 20
+"""columns: of the mark, and of mark and title together"""
 
 
 class Doctor:
@@ -34,9 +37,8 @@ class Doctor:
         self.left: list[Finding] = []
         """what was found and is not repaired"""
         self.repaired = 0
-        self.console = Console(
-            width=min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns), markup=False, highlight=False, emoji=False
-        )
+        self.width = min(WIDTH, shutil.get_terminal_size((WIDTH, 24)).columns)
+        self.console = Console(markup=False, highlight=False, emoji=False)
 
     def examine(self, title: str, check: Check) -> bool:
         """Make a check; whether nothing is wrong."""
@@ -62,12 +64,14 @@ class Doctor:
         return self.repaired > before
 
     def _print(self, mark: str, title: str, text: str, advice: str) -> None:
-        row = Table.grid(padding=(0, 2, 0, 0))
-        row.add_column(width=7, style=COLOURS[mark])
-        row.add_column(width=9)
-        row.add_column(ratio=1, overflow="fold")
-        row.add_row(mark, title, f"{text}\n-> {advice}" if advice else text)
-        self.console.print(row)
+        lines = [*self._wrapped(text), *(self._wrapped(f"-> {advice}") if advice else [])]
+        start = Text.assemble((f"{mark:<{MARK}}", COLOURS[mark]), f"{title:<{INDENT - MARK}}")
+        self.console.print(start, f"\n{' ' * INDENT}".join(lines), sep="", soft_wrap=True)
+
+    def _wrapped(self, text: str) -> list[str]:
+        """Paths and names stay whole, to be copied."""
+        width = max(20, self.width - INDENT)
+        return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
     def summary(self) -> str:
         """One line on all of it."""

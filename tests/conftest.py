@@ -14,6 +14,7 @@ import torch
 from mlflow import MlflowClient
 
 from src.params_edit import write_params
+from src.tracking.moved import check_moved
 from tests.tuning.postgres import Unavailable, postgres_server
 
 ROOT = Path(__file__).parent.parent
@@ -149,6 +150,20 @@ def in_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
     """The same, as the current folder of this process."""
     work_in(project.folder, monkeypatch)
     return project
+
+
+@pytest.fixture
+def own(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A copy of the same as the current folder, to be broken: nothing in it leads to the project that was copied."""
+    made = Project(tmp_path / "own")
+    shutil.copytree(project.folder, made.folder, symlinks=True)
+    work_in(made.folder, monkeypatch)
+    (finding,) = check_moved()
+    assert finding.repair is not None
+    finding.repair()
+    for backup in Path("mlruns").glob("*.before-*"):
+        backup.unlink()
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from src.device import describe_device, pick_device
 from src.errors import UserError
 from src.params import load_params
 
+GPU = Path("/dev/nvidia0")
+"""what the driver of a GPU makes, whether PyTorch can use it or not"""
 GB = 10**9
 FULL_GB, NARROW_GB = 2, 8
 """Below the first a training may not end; below the second the next dataset or installation may not fit."""
@@ -35,16 +37,17 @@ def check_device() -> Iterator[Finding]:
         warnings.simplefilter("always")
         device = pick_device("auto")
     about = f"Python {sys.version.split()[0]}, PyTorch {torch.__version__}, {built}: {describe_device(device)}"
-    reason = _first_line(told[0].message) if told else ""
-    if device.type == "cpu" and (reason or Path("/dev/nvidia0").exists()):
-        yield Finding("warning", f"{about}; its GPU is not used{reason and f': {reason}'}", "update the GPU's driver")
+    if device.type == "cpu" and (told or GPU.exists()):
+        reason = f": {_first_line(str(told[0].message))}" if told else ""
+        advice = "update the GPU's driver, or install a PyTorch with CUDA"
+        yield Finding("warning", f"{about}; the GPU of this machine is not used{reason}", advice)
     else:
         yield Finding("ok", about)
     try:
         torch.ones(1, device=device).add(1).item()
     except RuntimeError as error:
         advice = "install a PyTorch that was built for this GPU, or set train.device to cpu"
-        yield Finding("problem", f"the GPU cannot compute: {_first_line(error)}", advice)
+        yield Finding("problem", f"the GPU cannot compute: {_first_line(str(error))}", advice)
     wanted = load_params().train.device
     try:
         pick_device(wanted)
@@ -52,5 +55,5 @@ def check_device() -> Iterator[Finding]:
         yield Finding("problem", str(error))
 
 
-def _first_line(error: Exception | str) -> str:
-    return str(error).partition("\n")[0]
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]

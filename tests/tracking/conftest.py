@@ -4,9 +4,9 @@ import pytest
 
 from src.tracking import outbox
 from src.tracking.outbox import Pace
-from tests.tuning.conftest import empty_store
+from tests.tuning.conftest import empty_store, place
 
-__all__ = ["empty_store", "outboxes", "quick"]
+__all__ = ["empty_store", "outboxes", "place", "quick"]
 
 
 @pytest.fixture

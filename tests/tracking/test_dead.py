@@ -1,0 +1,146 @@
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from src.checks.finding import Finding
+from src.params_edit import write_params
+from src.tracking import store
+from src.tracking.dead import check_runs
+from src.tracking.processes import TAG, Process
+from src.tracking.runs import new_run, reopened_run, training_run
+from tests.conftest import Project
+from tests.test_train import LENGTH, TRAIN, training
+
+HOLD = """
+import sys
+from src.tracking import runs
+with getattr(runs, sys.argv[1])(*sys.argv[2:3], *([sys.argv[3], {}, {}] if sys.argv[3:] else [])) as run:
+    getattr(run, "flush", lambda seconds: None)(20)
+    print(run.run_id, flush=True)
+    input()
+"""
+
+
+def levels() -> list[str]:
+    return [one.level for one in check_runs(store.connect())]
+
+
+def only() -> Finding:
+    (finding,) = check_runs(store.connect())
+    return finding
+
+
+@contextmanager
+def held(root: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A living process with a run, and the run's id."""
+    command = [sys.executable, "-c", HOLD, *arguments]
+    environment = {"PYTHONPATH": str(root), "PATH": "", "HOME": str(Path.home())}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+        process.kill()
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_no_run_is_open(place: Path) -> None:
+    with new_run("digits", "done", {}, {}):
+        assert only().text == "runs: 1 under way here"
+    assert (only().level, only().text) == ("ok", "no run is left open")
+
+
+@pytest.mark.parametrize("kind", ["new_run", "training_run", "reopened_run"])
+def test_the_run_of_a_killed_process(kind: str, place: Path) -> None:
+    client = store.connect()
+    with new_run("digits", "first", {}, {}) as made:
+        pass
+    arguments = [made.run_id] if kind == "reopened_run" else ["digits", "second"]
+    with held(ROOT, kind, *arguments) as (process, run_id):
+        assert only().text == "runs: 1 under way here"
+        process.kill()
+        process.wait()
+        finding = only()
+        assert finding.level == "warning"
+        assert finding.text.endswith(f"({run_id[:8]}) is RUNNING, and no process of this machine has it")
+        assert finding.repair is not None
+        name = client.get_run(run_id).info.run_name
+        assert finding.repair() == f"marked as KILLED: {name} ({run_id[:8]})"
+    assert levels() == ["ok"]
+    ended = client.get_run(run_id)
+    assert ended.info.status == "KILLED"
+    assert ended.data.tags["stopped"] == f"its process {process.pid} on {Process.current().host} is gone"
+    assert not list(Path("mlruns/outbox").glob("*"))  # no training can go on from there
+    with reopened_run(run_id):
+        pass
+    again = client.get_run(run_id)
+    assert (again.info.status, "stopped" in again.data.tags) == ("FINISHED", False)
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_runs_of_other_hosts_and_other_programs_are_left_alone(missing: bool, place: Path) -> None:
+    client = store.connect()
+    experiment = store.experiment_id(client, "digits")
+    tag = replace(Process.current(), host="other", number=1).tag
+    run = client.create_run(experiment, tags={} if missing else {TAG: tag})
+    finding = only()
+    assert finding.repair is None
+    assert finding.level == ("warning" if missing else "ok")
+    assert ("nothing tells whose" if missing else "1 on other hosts") in finding.text
+    assert client.get_run(run.info.run_id).info.status == "RUNNING"
+
+
+def test_a_training_whose_end_still_waits_is_no_matter_of_its_process(
+    place: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    with training_run("digits", "away", {}, {}) as run:
+        assert run.flush(20)
+        monkeypatch.setattr("src.tracking.delivery.deliver_next", _away)
+    monkeypatch.undo()
+    monkeypatch.chdir(place)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store.connect()
+    client = store.connect()
+    client.set_tag(run.run_id, TAG, replace(Process.current(), start="1").tag)
+    assert client.get_run(run.run_id).info.status == "RUNNING"
+    assert list(check_runs(client)) == []
+
+
+def _away(*_: object) -> None:
+    raise OSError("away")
+
+
+@pytest.mark.slow
+def test_a_training_that_was_really_killed_is_marked_and_goes_on(own: Project) -> None:
+    write_params(LENGTH, Path("params.yaml"))
+    with training(own) as running:
+        alive = only()
+        assert alive.text == "runs: 1 under way here"
+        running.kill()
+    finding = only()
+    assert finding.repair is not None
+    waiting = len(list(Path("mlruns/outbox").iterdir()))
+    finding.repair()
+    assert levels() == ["ok"]
+    client = MlflowClient(own.tracking_uri)
+    (run,) = client.search_runs(["1"], "attributes.status = 'KILLED'")
+    assert "is gone" in run.data.tags["stopped"]
+    assert len(list(Path("mlruns/outbox").iterdir())) == waiting == 1
+    assert only().text == "no run is left open"
+
+    assert "going on from the checkpoint at step" in own.run(*TRAIN).stdout
+    ended = client.get_run(run.info.run_id)
+    assert (ended.info.status, "stopped" in ended.data.tags) == ("FINISHED", False)
+    table = pd.read_csv("models/gan/history.csv")
+    history = client.get_metric_history(run.info.run_id, "loss_generator")
+    assert [point.step for point in history] == table["step"].tolist()
+    assert not list(Path("mlruns/outbox").iterdir())
