@@ -55,7 +55,7 @@ class GeneratorFlavor:
             input_example=(rows, truncation),
             serialization_format="pt2",
             extra_files=extra_files,
-            pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("mlflow", "torch", "numpy", "pillow")],
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("mlflow", "torch", "numpy")],
         )
         mlflow.pyfunc.add_to_model(
             mlflow_model,

@@ -118,20 +118,25 @@ def test_the_served_form_gives_the_same_images(family: str) -> None:
     generator, _ = pair(family)
     served = SeededGenerator(generator).eval()
     with torch.no_grad():
-        floats = served(torch.stack([LABELS, SEEDS], dim=1))
+        floats = served(torch.stack([LABELS, SEEDS], dim=1), torch.ones(7))
     assert (floats.shape, floats.dtype) == ((7, 1, 8, 8), torch.float32)
     assert torch.equal(to_uint8(floats), generate(generator, LABELS, SEEDS))
     with torch.no_grad():
-        assert torch.equal(floats, generator(latents_from_seeds(SEEDS, generator.latent_size), LABELS))
+        latents = latents_from_seeds(SEEDS, generator.latent_size)
+        assert torch.equal(floats, generator(latents, LABELS))
+        truncation = torch.linspace(0.1, 1, 7)
+        truncated = served(torch.stack([LABELS, SEEDS], dim=1), truncation)
+        assert torch.equal(truncated, generator(latents * truncation[:, None], LABELS))
 
 
 def test_the_served_form_can_be_traced_for_another_batch_size() -> None:
     served = SeededGenerator(pair("mlp")[0]).eval()
+    batch = torch.export.Dim("batch", min=1, max=1000)
     traced = torch.export.export(
         served,
-        (torch.stack([LABELS, SEEDS], dim=1),),
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=1000)},),
+        (torch.stack([LABELS, SEEDS], dim=1), torch.ones(7)),
+        dynamic_shapes=({0: batch}, {0: batch}),
     ).module()
     other = torch.tensor([[1, 77], [2, 2**40], [0, 3]])
     with torch.no_grad():
-        assert torch.allclose(traced(other), served(other), rtol=0, atol=1e-6)
+        assert torch.allclose(traced(other, torch.ones(3)), served(other, torch.ones(3)), rtol=0, atol=1e-6)

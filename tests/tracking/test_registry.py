@@ -62,7 +62,7 @@ def test_mlflow_loads_it_without_pickle(in_project: Project, monkeypatch: pytest
     rows = np.array([[label, seed] for label in range(10) for seed in (0, 5)], dtype=np.int64)
     labels, seeds = torch.from_numpy(rows).unbind(1)
     expected = generate(load_generator(paths.GAN), labels, seeds)
-    by_torch = mlflow.pytorch.load_model("models:/gan-digits@champion")(torch.from_numpy(rows))
+    by_torch = mlflow.pytorch.load_model("models:/gan-digits@champion")(torch.from_numpy(rows), torch.ones(20))
     by_pyfunc = mlflow.pyfunc.load_model("models:/gan-digits@champion").predict(rows)
     assert torch.equal(to_uint8(by_torch.detach()), expected)
     assert torch.equal(to_uint8(torch.from_numpy(by_pyfunc)), expected)
