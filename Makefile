@@ -1,6 +1,7 @@
 # The same commands for a person and for CI. PYTHON chooses the interpreter that makes .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 5000
+MODEL ?= gan-fashion-mnist@champion
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -9,7 +10,7 @@ export PYTHONUNBUFFERED := 1
 export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install repro test kill lint format ui lock
+.PHONY: help install repro test kill lint format ui serve lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -46,6 +47,9 @@ format: install  ## format the code and put right what ruff can
 
 ui: install  ## open the MLflow UI on the project's store at http://127.0.0.1:5000
 	mlflow ui --backend-store-uri sqlite:///$(CURDIR)/mlruns/mlflow.db --port $(PORT)
+
+serve: install  ## serve images of MODEL (the champion) at http://127.0.0.1:5001/invocations
+	python -m src.serve $(MODEL)
 
 lock:  ## renew requirements.lock from pyproject.toml (needs uv)
 	uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements.lock

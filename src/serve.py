@@ -20,6 +20,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.workers < 1:
         raise UserError(f"--workers is {options.workers}; it must be 1 or more")
+    if not 1 <= options.port <= 65535:
+        raise UserError(f"--port is {options.port}; it must be 1 to 65535")
     version = registry.find_version(store.connect(), options.model)
     serving.serve(version, options.host, options.port, options.workers)
 

@@ -293,7 +293,8 @@ def test_a_signal_ends_the_server(project: Project, tmp_path: Path, number: sign
     [
         (["gan-unknown"], "has no model 'gan-unknown'; it has gan-digits"),
         (["gan-digits", "--workers", "0"], "--workers is 0; it must be 1 or more"),
-        (["gan-digits", "--port", "70000"], "--port 70000 cannot be listened on"),
+        (["gan-digits", "--port", "70000"], "--port is 70000; it must be 1 to 65535"),
+        (["gan-digits", "--port", "0"], "--port is 0"),
         (["gan-digits", "--host", "192.0.2.1"], "--host 192.0.2.1 --port 5001 cannot be listened on"),
     ],
 )
@@ -306,5 +307,7 @@ def test_a_port_that_is_taken(in_project: Project) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(UserError, match="cannot be listened on: Address already in use"):
+        with pytest.raises(
+            UserError, match=r"^--host 127.0.0.1 --port \d+ cannot be listened on: Address already in use"
+        ):
             serve.main(["gan-digits", "--port", str(taken.getsockname()[1])])

@@ -165,6 +165,5 @@ def _check_address(host: str, port: int) -> None:
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--host {host} --port {port} cannot be listened on: {reason}") from None
+    except OSError as error:
+        raise UserError(f"--host {host} --port {port} cannot be listened on: {error.strerror}") from None
