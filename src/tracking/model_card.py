@@ -46,10 +46,12 @@ LABELLED_PICTURES = ("confusion.png",)
 LINEAGE = {
     "git.commit": "git commit",
     "git.dirty": "code differs from the commit",
+    "git.diff.sha256": "the difference",
     "generator.hash": "generator",
     "data.hash": "data",
     "classifier.hash": "classifier that judged",
     "dvc.lock.sha256": "dvc.lock",
+    "requirements.sha256": "requirements",
     "validation.score": "validation score",
 }
 """Tags that say where a version comes from, with their titles."""
@@ -334,7 +336,7 @@ def _recipe(facts: CardFacts) -> list[str]:
     lines = _settings("Networks", model, [name for name in type(model).model_fields if name != left_out])
     for title, names in RECIPE.items():
         lines += ["", *_settings(title, train, [name for name in names if name not in idle])]
-    ran_on = {"version.torch": "PyTorch ", "version.python": "Python ", "device": ""}
+    ran_on = {"version.torch": "PyTorch ", "version.python": "Python ", "device": "", "cpu": ""}
     ran = ", ".join(f"{title}{escaped(facts.tags[tag])}" for tag, title in ran_on.items() if tag in facts.tags)
     return [
         f"The training ended because: {escaped(facts.stopped)}. The weights are those of its best validation score."
@@ -394,7 +396,7 @@ def _usage(facts: CardFacts) -> list[str]:
         f"images = generator(torch.tensor([[{label}, 0], [{label}, 1]]), torch.ones(2))  # and the truncation of each",
         "```",
         "",
-        "In the project's folder: images as a picture, and the training once more from the recorded code, data and parameters.",
+        "In the project's folder: images as a picture; and the version made again from its commit, and compared bit by bit:",
         "",
         "```",
         f"python -m src.sample --model {model}{options} --count 16 --seed 0 --out images.png",
