@@ -26,7 +26,7 @@ th, td {{ padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-alig
 td:first-child {{ min-width: 7.5rem; }}
 [style*=right] {{ white-space: nowrap; }}
 img {{ display: block; max-width: 100%; border-radius: 4px; background: white; }}
-code, pre {{ font-family: ui-monospace, monospace; font-size: .875rem; }}
+code {{ font-family: ui-monospace, monospace; font-size: .875em; }}
 pre {{ padding: .75rem; overflow-x: auto; border: 1px solid var(--line); border-radius: 4px; }}
 </style>
 </head>
