@@ -12,13 +12,13 @@ from src.datasets.store import PreparedData
 from src.device import pick_device
 from src.errors import UserError, require_file, run_command
 from src.files import write_json
-from src.metrics import report
 from src.metrics.gate import Gate
 from src.metrics.judge import ValidationJudge
 from src.metrics.real_images import RealImages
 from src.networks.description import content_hash, load_classifier, load_generator
 from src.params import Params, load_params
 from src.tracking import gatekeeper, lineage, model_card, registry
+from src.tracking.delivery import LONGEST_TEXT
 from src.tracking.outputs import run_of_outputs, run_summary
 from src.tracking.runs import Run
 
@@ -82,8 +82,8 @@ def document(run: Run, params: Params, version: "ModelVersion", verdict: str) ->
     with TemporaryDirectory() as folder:
         model_card.write_card(facts, pictures, Path(folder))
         run.artifact(Path(folder), registry.CARD_FOLDER)
-    about = f"{verdict}\n\n[Model card]({registry.card_link(run.client, version)})\n\n{report.markdown(card)}"
-    run.client.update_model_version(version.name, version.version, about)
+    about = f"[Model card]({registry.card_link(run.client, version)})\n\n{verdict}"
+    run.client.update_model_version(version.name, version.version, about[:LONGEST_TEXT])
 
 
 def main() -> None:
