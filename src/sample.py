@@ -7,7 +7,7 @@
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -15,10 +15,9 @@ from torch import Tensor
 from src import interrupts
 from src.datasets.npz import save_npz
 from src.errors import UserError, run_command
-from src.networks.description import content_hash
 from src.networks.interface import Generator
 from src.networks.plan import Plan
-from src.pictures.folder import ImageFolder
+from src.pictures.folder import save_folder
 from src.pictures.samples import draw_samples, draw_walks
 from src.tracking import registry, store
 from src.tracking.registry import StoredGenerator
@@ -49,30 +48,40 @@ def parse_labels(texts: Sequence[str], class_names: tuple[str, ...]) -> tuple[in
     return tuple(dict.fromkeys(parse_label(part.strip(), class_names) for part in parts)) or (*range(len(class_names)),)
 
 
-def number_between(kind: type[int] | type[float], minimum: float, maximum: float) -> Callable[[str], float]:
-    """A parser of numbers within bounds, for argparse; whole numbers from ``minimum``, others above it."""
-    allowed = f"a whole number from {minimum}" if kind is int else f"a number above {minimum}"
+def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
+    """A parser of whole numbers within bounds, for argparse."""
 
-    def parse(text: str) -> float:
+    def parse(text: str) -> int:
         try:
-            value = kind(text)
+            value = int(text)
         except ValueError:
-            value = kind(minimum - 1)
-        if not minimum <= value <= maximum or (kind is float and value == minimum):
-            raise argparse.ArgumentTypeError(f"{text!r} must be {allowed} to {maximum}")
+            value = minimum - 1
+        if not minimum <= value <= maximum:
+            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from {minimum} to {maximum}")
         return value
 
     return parse
+
+
+def share(text: str) -> float:
+    """A parser of numbers above 0 and up to 1, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0 and up to 1")
+    return value
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options, as far as they can be judged without the model. Raises UserError for what does not go together."""
     parser = argparse.ArgumentParser(
         prog="python -m src.sample",
-        description=__doc__,
+        description=(__doc__ or "").replace("``", ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    images, seeds = number_between(int, 1, MAX_IMAGES), number_between(int, 0, 2**31 - 1)
+    images, seeds = whole_number(1, MAX_IMAGES), whole_number(0, 2**31 - 1)
     parser.add_argument("--model", required=True, help="NAME@ALIAS, NAME/VERSION, or a folder such as models/gan")
     parser.add_argument(
         "--label",
@@ -86,14 +95,14 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=seeds, default=0, help="the same seed gives the same bytes (default 0)")
     parser.add_argument(
         "--truncation",
-        type=number_between(float, 0, 1),
+        type=share,
         default=1.0,
         help="latents are multiplied by it: below 1 images are more typical and less varied (default 1)",
     )
     walks = parser.add_argument_group("from one image to another (.png: a row for each image; .gif: there and back)")
     walks.add_argument("--to-seed", type=seeds, help="each image turns into that of this seed, along the great circle")
     walks.add_argument("--to-label", help="each image turns into that of this class, the latent being the same")
-    walks.add_argument("--steps", type=number_between(int, 2, MAX_SHOWN), help=f"images on the way (default {STEPS})")
+    walks.add_argument("--steps", type=whole_number(2, MAX_SHOWN), help=f"images on the way (default {STEPS})")
     parser.add_argument(
         "--out",
         required=True,
@@ -135,10 +144,8 @@ def make_plan(options: argparse.Namespace, stored: StoredGenerator) -> Plan:
         raise UserError(f"{count:,} images are too many at once; at most {MAX_IMAGES:,} are allowed")
     shown = count * (options.steps or STEPS) if options.walk else count
     if options.kind in (".png", ".gif") and shown > MAX_SHOWN:
-        raise UserError(
-            f"{shown:,} images are too many for one picture, at most {MAX_SHOWN:,} are allowed; "
-            "--out with .npz or a folder takes more (but not --to-seed and --to-label)"
-        )
+        instead = "fewer, or fewer --steps" if options.walk else "an .npz or a folder as --out takes more"
+        raise UserError(f"{shown:,} images are too many for one picture; at most {MAX_SHOWN:,} are allowed; {instead}")
     return Plan(classes, count, options.per_class, options.seed, options.truncation)
 
 
@@ -150,7 +157,7 @@ def make_end(plan: Plan, options: argparse.Namespace, stored: StoredGenerator) -
     if options.to_seed is not None:
         end = replace(end, seed=options.to_seed)
     if options.to_label is not None:
-        end = replace(end, classes=(parse_label(options.to_label, stored.class_names, "--to-label"),), each=None)
+        end = replace(end, classes=(parse_label(options.to_label, stored.class_names, "--to-label"),), per_class=None)
     if (end.classes, end.seed) == (plan.classes, plan.seed):
         raise UserError("--to-seed and --to-label name what --seed and --label name already; one of them must differ")
     return end
@@ -176,22 +183,6 @@ def write_npz(plan: Plan, generator: Generator, out: Path) -> None:
     save_npz(out, plan.count, {name: (part.numpy() for part in parts) for name, parts in arrays.items()})
 
 
-def write_folder(plan: Plan, stored: StoredGenerator, out: Path) -> None:
-    """An image a file, a batch at a time; images that are there already are not drawn again."""
-    facts = {"generator": content_hash(stored.network), **asdict(plan)}
-    facts["classes"] = [stored.class_names[label] for label in plan.classes]
-    folder = ImageFolder(out, stored.class_names, facts)
-    for numbers in watched(plan):
-        labels = plan.labels(numbers).tolist()
-        paths = [
-            folder.path(label, f"seed{plan.seed}_{n:06}") for label, n in zip(labels, numbers.tolist(), strict=True)
-        ]
-        missing = [place for place, path in enumerate(paths) if not folder.holds(path)]
-        if missing:
-            for place, image in zip(missing, plan.draw(stored.network, numbers[missing]), strict=True):
-                folder.write(image, paths[place])
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Draw and write."""
     options = parse_arguments(arguments)
@@ -203,7 +194,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elif options.kind == ".npz":
         write_npz(plan, stored.network, options.out)
     elif options.kind == "/":
-        write_folder(plan, stored, options.out)
+        save_folder(plan, stored.network, stored.class_names, options.out, watched(plan))
     else:
         draw_samples(plan, stored.network, stored.class_names, options.out)
     print(f"{plan.count:,} images of {stored.name} in {options.out}")

@@ -16,14 +16,14 @@ class Plan:
 
     classes: tuple[int, ...]
     count: int
-    each: int | None
+    per_class: int | None
     """so many of the first class, then of the next; None: the classes take turns"""
     seed: int
     truncation: float = 1.0
 
     def labels(self, numbers: Tensor) -> Tensor:
         """The labels of images by their numbers, both int64 (N,)."""
-        return torch.tensor(self.classes)[numbers // self.each if self.each else numbers % len(self.classes)]
+        return torch.tensor(self.classes)[numbers // self.per_class if self.per_class else numbers % len(self.classes)]
 
     def seeds(self, numbers: Tensor) -> Tensor:
         """The seeds of their latents, int64 (N,): ``seed * 2**32 + n``, so that no two seeds share a latent."""

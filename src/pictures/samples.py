@@ -12,8 +12,8 @@ from src.pictures.animation import save_pictures, save_there_and_back
 from src.pictures.grids import grid_image, save_grid
 
 MAX_COLUMNS = 40
-CELL_PIXELS = 112
-"""In an animation, which is seen alone."""
+WALK_PIXELS, ALONE_PIXELS = 84, 168
+"""The size of an image in an animation: in a grid, and by itself."""
 SECONDS = 0.4
 
 
@@ -22,7 +22,7 @@ def draw_samples(plan: Plan, generator: Generator, class_names: Sequence[str], p
     numbers = torch.arange(plan.count)
     images = plan.draw(generator, numbers)
     if path.suffix.lower() == ".gif":
-        frames = [grid_image(image[None], 1, cell_pixels=CELL_PIXELS) for image in images]
+        frames = [grid_image(image[None], 1, cell_pixels=ALONE_PIXELS) for image in images]
         save_pictures(frames, path, SECONDS, SECONDS)
     else:
         save_grid(images, path, *_layout(plan, [class_names[label] for label in plan.labels(numbers)]))
@@ -50,13 +50,13 @@ def draw_walks(
     if path.suffix.lower() == ".gif":
         layout = _layout(start, captions)
         frames = images.unflatten(0, (start.count, steps)).unbind(1)
-        save_there_and_back([grid_image(frame, *layout, cell_pixels=CELL_PIXELS) for frame in frames], path)
+        save_there_and_back([grid_image(frame, *layout, cell_pixels=WALK_PIXELS) for frame in frames], path)
     else:
         save_grid(images, path, steps, captions)
 
 
 def _layout(plan: Plan, captions: Sequence[str]) -> tuple[int, Sequence[str] | None]:
     """Columns and row labels: a row a class where each has some that fit into one, otherwise nearly a square."""
-    if plan.each and plan.each <= MAX_COLUMNS:
-        return plan.each, captions[:: plan.each]
+    if plan.per_class and plan.per_class <= MAX_COLUMNS:
+        return plan.per_class, captions[:: plan.per_class]
     return max(1, min(MAX_COLUMNS, round(plan.count**0.5))), None

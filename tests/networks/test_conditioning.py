@@ -9,6 +9,13 @@ def test_the_label_joins_a_vector_as_one_hot() -> None:
     assert joined.tolist() == [[0.5, 2, 0, 0, 1], [3, 4, 1, 0, 0]]
 
 
+def test_weights_of_the_classes_join_a_vector_as_they_are() -> None:
+    vector = torch.tensor([[0.5, 2.0], [3.0, 4.0]], dtype=torch.float64)
+    joined = join_to_vector(vector, torch.tensor([[0.25, 0.75, 0], [0, 0, 1]]), 3)
+    assert joined.dtype == torch.float64
+    assert joined.tolist() == [[0.5, 2, 0.25, 0.75, 0], [3, 4, 0, 0, 1]]
+
+
 def test_the_label_joins_an_image_as_planes() -> None:
     images = torch.rand(2, 1, 4, 5)
     joined = join_to_image(images, torch.tensor([1, 0]), 2)

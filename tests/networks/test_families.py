@@ -29,6 +29,18 @@ def test_images_and_logits_have_their_shapes(family: str, conditioning: str, cha
 
 @pytest.mark.parametrize("conditioning", CONDITIONINGS)
 @pytest.mark.parametrize("family", FAMILIES)
+def test_the_weights_of_one_class_are_its_label(family: str, conditioning: str) -> None:
+    generator = pair(family, conditioning)[0].eval()
+    _, labels, latents = batch()
+    with torch.no_grad():
+        images = generator(latents, labels)
+        assert torch.equal(generator(latents, nn.functional.one_hot(labels, generator.class_count).float()), images)
+        mixed = generator(latents, torch.full((len(labels), generator.class_count), 1 / 3))
+    assert torch.equal(mixed, images) == (conditioning == "none")
+
+
+@pytest.mark.parametrize("conditioning", CONDITIONINGS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_label_changes_the_output_if_and_only_if_conditional(family: str, conditioning: str) -> None:
     generator, discriminator = pair(family, conditioning)
     images, labels, latents = batch()

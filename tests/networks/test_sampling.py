@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from src.networks.latents import latents_from_seeds
-from src.networks.sampling import SeededGenerator, generate, great_circle, interpolate
+from src.networks.sampling import SeededGenerator, generate, great_circle, interpolate, seeded_latents
 from src.pixels import to_uint8
 from tests.networks.tiny import CLASSES, FAMILIES, pair
 
@@ -44,6 +44,28 @@ def test_sampling_leaves_the_generator_as_it_was(training: bool) -> None:
     assert all(module.training is training for module in generator.modules())
     assert all(torch.equal(value, before[name]) for name, value in generator.state_dict().items())
     assert all(parameter.grad is None for parameter in generator.parameters())
+
+
+def test_truncation_scales_the_latents_and_one_changes_no_bit() -> None:
+    generator, _ = pair()
+    latents = latents_from_seeds(SEEDS, generator.latent_size)
+    assert torch.equal(seeded_latents(generator, SEEDS), latents)
+    assert torch.equal(seeded_latents(generator, SEEDS, 1.0), latents)
+    assert torch.equal(seeded_latents(generator, SEEDS, 0.25), latents / 4)
+    whole, same, half = (generate(generator, LABELS, SEEDS, truncation=psi) for psi in (1.0, 1, 0.5))
+    assert torch.equal(whole, generate(generator, LABELS, SEEDS))
+    assert torch.equal(whole, same)
+    with torch.no_grad():
+        expected = to_uint8(generator.eval()(latents / 2, LABELS)).int()
+    assert (half.int() - expected).abs().max() <= 1
+    assert not torch.equal(whole, half)
+    # The smaller it is, the nearer all images come to that of the mean latent.
+    zeros = torch.zeros(50, dtype=torch.int64)
+    spreads = [
+        generate(generator, zeros, torch.arange(50), truncation=psi).float().std(dim=0).mean().item()
+        for psi in (1.0, 0.5, 0.1)
+    ]
+    assert spreads[0] > 1.5 * spreads[1] > 4 * spreads[2]
 
 
 def white(share: float, low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -103,11 +125,33 @@ def test_images_between_two_seeds_begin_and_end_with_theirs(family: str) -> None
     assert torch.equal(interpolate(generator, LABELS, starts, ends, 4), images)
 
 
+@pytest.mark.parametrize("truncation", [1.0, 0.7])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_images_between_two_classes_begin_and_end_with_theirs(family: str, truncation: float) -> None:
+    generator, _ = pair(family)
+    ends, end_labels = SEEDS.flip(0) // 2 + 3, (LABELS + 1) % CLASSES
+    for end_seeds in (SEEDS, ends):
+        images = interpolate(
+            generator, LABELS, SEEDS, end_seeds, 5, end_labels=end_labels, truncation=truncation
+        ).unflatten(0, (7, 5))
+        assert torch.equal(images[:, 0], generate(generator, LABELS, SEEDS, truncation=truncation))
+        assert torch.equal(images[:, -1], generate(generator, end_labels, end_seeds, truncation=truncation))
+        first, last = (latents_from_seeds(seeds, generator.latent_size) * truncation for seeds in (SEEDS, end_seeds))
+        weights = torch.zeros(7, CLASSES)
+        weights[range(7), LABELS], weights[range(7), end_labels] = 0.75, 0.25
+        with torch.no_grad():
+            between = to_uint8(generator.eval()(great_circle(first, last, 5)[:, 1], weights)).int()
+        assert (images[:, 1].int() - between).abs().max() <= 1
+        assert not torch.equal(images[:, 1], images[:, 0])
+
+
 def test_an_interpolation_needs_two_steps_and_equal_counts() -> None:
     generator, _ = pair()
     for steps in (1, 0, -3):
         with pytest.raises(ValueError, match=f"steps is {steps}"):
             interpolate(generator, LABELS, SEEDS, SEEDS, steps)
+    with pytest.raises(ValueError, match=r"\(1,\)"):
+        interpolate(generator, LABELS, SEEDS, SEEDS, 2, end_labels=LABELS[:1])
     for labels, starts, ends in ((LABELS[:1], SEEDS, SEEDS), (LABELS, SEEDS[:1], SEEDS), (LABELS, SEEDS, SEEDS[:1])):
         with pytest.raises(ValueError, match=r"\(1,\)"):
             interpolate(generator, labels, starts, ends, 2)

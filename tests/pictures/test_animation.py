@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from src.errors import UserError
-from src.pictures.animation import save_animation
+from src.pictures.animation import save_animation, save_there_and_back
 
 
 def write(path: Path, pixels: np.ndarray) -> Path:
@@ -97,6 +97,16 @@ def test_the_same_frames_give_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.gif", "b.gif"):
         save_animation(frames, tmp_path / name)
     assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+
+
+def test_there_and_back_joins_the_end_to_the_beginning(tmp_path: Path) -> None:
+    pictures = [Image.new("RGB", (8, 8), (grey, grey, grey)) for grey in (0, 85, 170, 255)]
+    save_there_and_back(pictures, tmp_path / "walk.gif", seconds=0.1)
+    frames, times, loop = read(tmp_path / "walk.gif")
+    assert [int(frame[0, 0, 0]) for frame in frames] == [0, 85, 170, 255, 170, 85]
+    assert (times, loop) == ([100] * 6, 0)
+    save_there_and_back(pictures[::3], tmp_path / "two.gif", seconds=0.1)
+    assert [int(frame[0, 0, 0]) for frame in read(tmp_path / "two.gif")[0]] == [0, 255]
 
 
 def test_without_frames_nothing_is_written(tmp_path: Path) -> None:

@@ -38,6 +38,13 @@ def test_colour_keeps_its_channels() -> None:
     assert (picture[12:76, 12:76] == images[0].permute(1, 2, 0).numpy()).all()
 
 
+def test_images_may_be_drawn_larger() -> None:
+    images = random_images(2, 1, 28, 28)
+    picture = np.asarray(grid_image(images, columns=2, cell_pixels=84))
+    assert picture.shape == (12 + 84 + 12, 12 + 2 * 88 - 4 + 12, 3)
+    assert (picture[12:96:3, 100:184:3, 0] == images[1, 0].numpy()).all()
+
+
 def test_labels_and_title_make_room_and_leave_ink(tmp_path: Path) -> None:
     images = random_images(4, 1, 8, 8)
     plain = np.asarray(grid_image(images, 2))
