@@ -111,7 +111,8 @@ def test_seeds_and_labels_make_the_images_again(model: Path, tmp_path: Path) -> 
         "seeds": "int64",
     }
     assert content["seeds"].tolist() == list(range(3 * 2**32, 3 * 2**32 + 130))
-    again = generate(load_generator(model), *(torch.from_numpy(content[name]) for name in ("labels", "seeds")))
+    labels, seeds = (torch.from_numpy(content[name]) for name in ("labels", "seeds"))
+    again = generate(load_generator(model), labels, seeds)
     assert (again[:, 0].numpy() == content["images"]).all()
 
 
