@@ -1,6 +1,6 @@
 """Which models came from this? ``python -m src.lineage HASH``
 
-HASH is a git commit, or the hash of data, classifier, generator, requirements, dvc.lock, the stored difference from the
+HASH is a git commit, or the hash of data, classifier, generator, requirements, the stored difference from the
 commit, or one of DVC's own; its first digits are enough (6 or more).
 """
 
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     }
                 )
     if not rows:
-        raise UserError(f"no model in the registry at {store.tracking_uri()} came from {digits}")
+        raise UserError(f"no model in the registry at {store.where()} came from {digits}")
     print(pd.DataFrame(rows).to_string(index=False))
 
 

@@ -17,9 +17,9 @@ from src.metrics.judge import ValidationJudge
 from src.metrics.real_images import RealImages
 from src.networks.description import content_hash, load_classifier, load_generator
 from src.params import Params, load_params
-from src.tracking import gatekeeper, lineage, model_card, registry
+from src.tracking import aliases, gatekeeper, lineage, model_card, registry
 from src.tracking.delivery import LONGEST_TEXT
-from src.tracking.outputs import run_of_outputs, run_summary
+from src.tracking.outputs import ORIGIN, run_of_outputs, run_summary
 from src.tracking.runs import Run
 
 if TYPE_CHECKING:
@@ -36,11 +36,20 @@ def make_gate(params: Params, images: RealImages) -> Gate:
     return Gate(images, params.evaluate.resamples, params.evaluate.nearest_k)
 
 
+def code_of(run: Run) -> dict[str, str]:
+    """Where a training comes from. If it ran before its code was committed, and that is the present commit: from there."""
+    tags = lineage.kept(run.client.get_run(run.run_id).data.tags)
+    if tags.get("git.dirty") == "true" and (commit := lineage.commit_of(lineage.Origin.load(paths.GAN / ORIGIN))):
+        tags |= {"git.commit": commit, "git.dirty": "false", "git.committed": "after the training"}
+        tags.pop("git.diff.sha256", None)
+    return tags
+
+
 def version_tags(run: Run, params: Params, data: PreparedData, score: float, card: dict[str, Any]) -> dict[str, str]:
     """What a version says of itself: where its training comes from, and its scores."""
-    now, trained = lineage.code_tags(), run.client.get_run(run.run_id).data.tags
+    now = lineage.code_tags()
     tags = {
-        **lineage.kept(trained),
+        **code_of(run),
         **{f"registered.{name}": now[name] for name in ("git.commit", "git.dirty")},
         "dataset": data.name,
         "classifier.hash": card["classifier_hash"],
@@ -73,12 +82,16 @@ def registered_before(run: Run, version: str) -> None:
     print(f"these are the outputs of run {run.run_id}, registered before as {version}: nothing was trained anew")
 
 
-def document(run: Run, params: Params, version: "ModelVersion", verdict: str) -> None:
+def document(run: Run, params: Params, version: "ModelVersion") -> None:
     """Write the model card of a version into its run, and its description, which links the card."""
+    version = run.client.get_model_version(version.name, version.version)
+    verdict, origin = version.tags["verdict"], lineage.Origin.load(paths.GAN / ORIGIN)
+    trained = {name: value for name, value in origin.params.items() if name.startswith(("model.", "train."))}
     tags = {**run.client.get_run(run.run_id).data.tags, **version.tags}
     card = read_scorecard(version.tags["generator.hash"])
     pictures = model_card.find_pictures(paths.EVALUATION, conditional=card["conditional"])
-    facts = model_card.read_facts(version.name, str(version.version), params, tags, verdict, pictures)
+    number, used = str(version.version), params.replace(trained)
+    facts = model_card.read_facts(version.name, number, run.run_id, used, tags, verdict, pictures)
     with TemporaryDirectory() as folder:
         model_card.write_card(facts, pictures, Path(folder))
         run.artifact(Path(folder), registry.CARD_FOLDER)
@@ -97,14 +110,17 @@ def main() -> None:
     with run_of_outputs(data) as run:
         registry.check_dataset(run.client, name, data.name)
         tags = version_tags(run, params, data, score, card)
-        version, added = registry.add_version(run, generator, name, data.class_names, tags)
-        called = f"{name}/{version.version}"
-        if not added:
-            registered_before(run, called)
-        decision = gatekeeper.decide(run.client, version, make_gate(params, images), params.register_)
-        gatekeeper.record(run, version, decision)
+        gate = make_gate(params, images)
+        with aliases.deciding():
+            version, added = registry.add_version(run, generator, name, data.class_names, tags)
+            called = f"{name}/{version.version}"
+            if not added:
+                registered_before(run, called)
+                version = registry.refresh_origin(run, version, tags)
+            decision = gatekeeper.decide(run.client, version, gate, params.register_)
+            gatekeeper.record(run, version, decision)
         if registry.run_of(version) == run.run_id:
-            document(run, params, version, decision.verdict)
+            document(run, params, version)
         registry.describe(run.client, name)
         run.tags({**lineage.lock_tags(), "registered": called})
         if paths.LOCK.is_file():

@@ -55,7 +55,7 @@ def table(client: "MlflowClient") -> pd.DataFrame:
     """Every version of every model. Raises UserError for an empty registry."""
     rows = [row for model in registry.models(client) for row in _rows(client, model.name)]
     if not rows:
-        raise UserError(f"the registry at {store.tracking_uri()} is empty; `dvc repro` trains and registers a model")
+        raise UserError(f"the registry at {store.where()} is empty; `dvc repro` trains and registers a model")
     return pd.DataFrame(rows)
 
 
@@ -71,7 +71,12 @@ def agreed(plan: str, *, yes: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise UserError("nothing was changed: there is no terminal to ask on; add --yes")
-    if input("Do it? [y/N] ").strip().lower() in ("y", "yes"):
+    try:
+        answer = input("Do it? [y/N] ")
+    except EOFError:
+        answer = ""
+        print()
+    if answer.strip().lower() in ("y", "yes"):
         return True
     print("nothing was changed")
     return False
@@ -84,6 +89,8 @@ def compare(client: "MlflowClient", options: argparse.Namespace) -> None:
     champion = registry.find_version(client, options.other or candidate.name)
     if called(candidate) == called(champion):
         raise UserError(f"{called(candidate)} is both; name two versions")
+    for one in (candidate, champion):
+        registry.check_dataset(client, one.name, data.name)
     gate = make_gate(params, real_images(params, data))
     print(gatekeeper.report(candidate, gatekeeper.compare(client, candidate, champion, gate, params.register_)))
 
@@ -101,7 +108,9 @@ def promote(client: "MlflowClient", options: argparse.Namespace) -> None:
     plan += f".\nThe gate said ({version.tags.get('gate.decision')}): {gate_said}." if gate_said else "."
     if agreed(plan, yes=options.yes):
         with aliases.deciding():
-            aliases.promote(client, version)
+            aliases.promote(client, version, instead_of=champion)
+        if gatekeeper.ROLLED_BACK in version.tags:
+            client.delete_model_version_tag(version.name, version.version, gatekeeper.ROLLED_BACK)
         _tell(client, version, "promoted by hand")
 
 
@@ -116,7 +125,9 @@ def rollback(client: "MlflowClient", options: argparse.Namespace) -> None:
     plan = f"{called(version)} becomes champion again, and {called(champion)} becomes previous."
     if agreed(plan, yes=options.yes):
         with aliases.deciding():
-            aliases.promote(client, version)
+            aliases.promote(client, version, instead_of=str(champion.version))
+        # Or the next call of the stage register would make it champion again.
+        client.set_model_version_tag(name, champion.version, gatekeeper.ROLLED_BACK, f"to {called(version)}")
         _tell(client, version, f"rolled back from {called(champion)}")
 
 
@@ -139,8 +150,7 @@ def delete(client: "MlflowClient", options: argparse.Namespace) -> None:
 
 def _tell(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
     """Note on the version how it became champion, and print who is champion now."""
-    when = datetime.now(UTC).isoformat(timespec="seconds")
-    client.set_model_version_tag(version.name, version.version, "champion.since", f"{when}, {what}")
+    aliases.since(client, version, what)
     registry.describe(client, version.name)
     print(f"{called(version)} is champion ({what})")
 
@@ -200,7 +210,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = table(client)
     if options.command == "best":
         # Scores of different classifiers do not compare: the best is looked for among those of the same one.
-        found = found.loc[found.groupby("classifier")["validation.score"].idxmin().dropna()]
+        found = found.dropna(subset="validation.score")
+        found = found.loc[found.groupby("classifier")["validation.score"].idxmin()]
     print(found.round(4).to_string(index=False))
 
 

@@ -106,7 +106,7 @@ def test_registered_once_as_champion(project: Project) -> None:
     client = project.client()
     model = client.get_registered_model("gan-digits")
     assert str(model.aliases["champion"]) == "1"
-    assert "version 1 is the champion already" in project.module("register").stdout
+    assert "gan-digits/1 is the champion already" in project.module("register").stdout
     assert len(client.search_model_versions("name = 'gan-digits'")) == 1
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import mlflow
 import pytest
 
+from src.params_edit import write_params
 from tests.conftest import Project, copy_of
 
 
@@ -47,7 +48,7 @@ def test_the_second_is_compared_with_the_first(two_versions: Project) -> None:
     assert low < high
     mlflow.set_tracking_uri(two_versions.tracking_uri)
     report = mlflow.artifacts.load_text(f"runs:/{made['run_id']}/gate/gan-digits-2.md")
-    assert report.startswith(f"# Gate: gan-digits/2 is {tags['gate.decision']}\n")
+    assert report.startswith(f"# Gate: gan-digits/2, {tags['gate.decision']}\n")
     champion = client.get_registered_model("gan-digits").aliases["champion"]
     assert str(champion) == ("2" if tags["gate.decision"] == "promoted" else "1")
 
@@ -80,6 +81,30 @@ def test_a_changed_tree_is_refused_until_it_is_allowed(two_versions: Project, tm
     tags = client.get_model_version("gan-digits", "3").tags
     assert tags["gate.decision"] in ("promoted", "kept")
     assert tags["gate.allowed_dirty"] == "true"
+
+
+def test_code_that_is_committed_after_the_training_counts(two_versions: Project, tmp_path: Path) -> None:
+    """The usual order of an experiment: change a parameter, run, look, commit."""
+    copy = copy_of(two_versions, tmp_path / "copy")
+    client = copy.client()
+    client.set_registered_model_alias("gan-digits", "champion", "1")
+    write_params({"train.seed": 4, "train.kimg": 3}, copy.folder / "params.yaml")
+    (copy.folder / "src" / "note.py").write_text("NOTE = 1\n", encoding="utf-8")
+    for stage in ("train", "evaluate", "register"):
+        output = copy.module(stage).stdout
+    assert "it was trained and registered by files that differ from the commit" in output
+    copy.run("git", "add", "params.yaml")
+    copy.run("git", "commit", "-qm", "a part of it")
+    assert "it was trained and registered by files that differ" in copy.module("register").stdout
+    copy.run("git", "add", "src")
+    copy.run("git", "commit", "-qm", "all of it")
+    output = copy.module("register").stdout
+    assert "differ from the commit" not in output
+    tags = client.get_model_version("gan-digits", "3").tags
+    assert tags["git.commit"] == copy.run("git", "rev-parse", "HEAD").stdout.strip()
+    assert (tags["git.dirty"], tags["registered.git.dirty"]) == ("false", "false")
+    assert "git.diff.sha256" not in tags
+    assert tags["gate.decision"] in ("promoted", "kept", "refused")
 
 
 @pytest.mark.parametrize("lost", ["run", "store"])

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from src import registry
 from src.errors import UserError
+from src.tracking.gatekeeper import refusals
 from src.tracking.registry import aliases_of
 from tests.conftest import Project, copy_of, work_in
 
@@ -81,6 +82,16 @@ def test_promote_and_roll_back(two: MlflowClient, capsys: pytest.CaptureFixture[
     assert aliases_of(two, "gan-digits") == {"candidate": "2", "champion": "1", "previous": "2"}
 
 
+def test_a_version_that_was_rolled_back_is_not_promoted_by_the_gate(two: MlflowClient) -> None:
+    registry.main(["promote", "gan-digits/2", "--yes"])
+    registry.main(["rollback", "gan-digits", "--yes"])
+    tags = two.get_model_version("gan-digits", "2").tags
+    found = list(refusals(tags, tags["data.hash"], allow_dirty=False))
+    assert found[0].startswith("it was champion, and was rolled back to gan-digits/1; ")
+    registry.main(["promote", "gan-digits/2", "--yes"])
+    assert list(refusals(two.get_model_version("gan-digits", "2").tags, tags["data.hash"], allow_dirty=False)) == []
+
+
 def test_delete(two: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="gan-digits/1 is the champion, and the registry is never left without one"):
         registry.main(["delete", "gan-digits/1", "--yes"])
@@ -121,7 +132,7 @@ def test_compare(two: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:
     forth = capsys.readouterr().out
     registry.main(["compare", "gan-digits/1", "gan-digits/2"])
     back = capsys.readouterr().out
-    assert "# Gate: gan-digits/2 is " in forth
+    assert "# Gate: gan-digits/2, " in forth
     assert "| | gan-digits/2 | gan-digits/1 | difference |" in forth
     differences = [float(text.split("| objective |")[1].split("|")[2].split()[0]) for text in (forth, back)]
     assert differences[0] == -differences[1] != 0

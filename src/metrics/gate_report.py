@@ -40,7 +40,7 @@ def _numbers(one: Estimate | None) -> str:
 def markdown(name: str, champion: str | None, ruling: Ruling, notes: Iterable[str] = ()) -> str:
     """The report: verdict, objective, classes. ``notes`` are sentences on how the comparison was made."""
     lines = [
-        f"# Gate: {name} is {ruling.decision}",
+        f"# Gate: {name}, {ruling.decision}",
         "",
         *[f"- {reason}" for reason in ruling.reasons],
         "",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
+SINCE = "champion.since"
 
 
 @contextmanager
@@ -24,15 +26,28 @@ def deciding() -> Iterator[None]:
         yield
 
 
-def promote(client: "MlflowClient", version: "ModelVersion") -> None:
-    """Make a version champion; the champion so far becomes previous. Raises UserError where it is champion already."""
+def promote(client: "MlflowClient", version: "ModelVersion", instead_of: str | None) -> None:
+    """Make a version champion in place of the version ``instead_of``, which becomes previous.
+
+    Raises UserError where it is champion already, and where another one is champion than ``instead_of`` by now.
+    """
     name, number = version.name, str(version.version)
     champion = aliases_of(client, name).get(CHAMPION)
+    if champion != instead_of:
+        raise UserError(
+            f"the champion of {name} is version {champion or 'none'} by now, not {instead_of or 'none'}; try again"
+        )
     if champion == number:
         raise UserError(f"{name}/{number} is the champion already")
     if champion:
         client.set_registered_model_alias(name, PREVIOUS, champion)
     client.set_registered_model_alias(name, CHAMPION, number)
+
+
+def since(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
+    """Note on a version since when it is champion, and how it became that."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    client.set_model_version_tag(version.name, version.version, SINCE, f"{when}, {what}")
 
 
 def previous(client: "MlflowClient", name: str) -> str:

@@ -86,7 +86,5 @@ def check_registration(client: "MlflowClient | None") -> Iterator[Finding]:
             raise MlflowException("no store")
         client.get_model_version(model, number)
     except MlflowException:
-        text = (
-            f"{paths.REGISTRATION} names {model}/{number}, which the registry at {store.tracking_uri()} does not have"
-        )
+        text = f"{paths.REGISTRATION} names {model}/{number}, which the registry at {store.where()} does not have"
         yield Finding("problem", text, REGISTER)

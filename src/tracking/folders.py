@@ -34,8 +34,7 @@ def outbox_root() -> Path:
 
 def store_name() -> str:
     """The store's address as a folder remembers it: without a password, and the same when the project has been moved."""
-    uri = store.tracking_uri().replace(str(store.project_root()), ".")
-    return re.sub(r"//[^/@]*@", "//", uri)
+    return store.where().replace(str(store.project_root()), ".")
 
 
 def take(folder: Path, timeout: float = TAKING_SECONDS) -> FileLock:

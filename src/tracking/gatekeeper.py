@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 DIRTY = {"git.dirty": "trained", "registered.git.dirty": "registered"}
 """tags that must say ``false``, and what was done then"""
+ROLLED_BACK = "rolled.back"
+"""tag of a version that a person has taken the place of champion from"""
 UNCLEAN = {"true": "by files that differ from the commit", "unknown": "outside of a git repository"}
 
 
@@ -37,16 +39,20 @@ class Decision:
 
 
 def decide(client: "MlflowClient", candidate: "ModelVersion", gate: Gate, settings: Register) -> Decision:
-    """Compare a candidate with the champion, and make it champion if the gate says so."""
+    """Compare a candidate with the champion, and make it champion if the gate says so.
+
+    To be called within ``aliases.deciding()``. Raises UserError where another process, on another machine, has changed the
+    champion meanwhile.
+    """
     name = f"{candidate.name}/{candidate.version}"
-    with aliases.deciding():
-        number = registry.aliases_of(client, candidate.name).get(aliases.CHAMPION)
-        if number == str(candidate.version):
-            return Decision(f"{name} is the champion already")
-        champion = client.get_model_version(candidate.name, number) if number else None
-        decision = compare(client, candidate, champion, gate, settings)
-        if decision.ruling is not None and decision.ruling.decision == "promoted":
-            aliases.promote(client, candidate)
+    number = registry.aliases_of(client, candidate.name).get(aliases.CHAMPION)
+    if number == str(candidate.version):
+        return Decision(f"{name} is the champion already")
+    champion = client.get_model_version(candidate.name, number) if number else None
+    decision = compare(client, candidate, champion, gate, settings)
+    if decision.ruling is not None and decision.ruling.decision == "promoted":
+        aliases.promote(client, candidate, instead_of=number)
+        aliases.since(client, candidate, "by the gate")
     return decision
 
 
@@ -78,12 +84,12 @@ def compare(
 
 def record(run: Run, version: "ModelVersion", decision: Decision) -> None:
     """Write the verdict, its numbers and reasons as tags of the version, and the report into the run."""
-    tags = {"verdict": decision.verdict}
-    if decision.ruling is not None:
-        tags |= gate_report.tags(decision.ruling, decision.champion)
-        if decision.allowed_dirty:
-            tags["gate.allowed_dirty"] = "true"
-        run.text(report(version, decision), f"gate/{version.name}-{version.version}.md")
+    if decision.ruling is None:  # the verdict that made it champion stays
+        return
+    tags = {"verdict": decision.verdict, **gate_report.tags(decision.ruling, decision.champion)}
+    if decision.allowed_dirty:
+        tags["gate.allowed_dirty"] = "true"
+    run.text(report(version, decision), f"gate/{version.name}-{version.version}.md")
     for key, value in tags.items():
         run.client.set_model_version_tag(version.name, version.version, key, value[:LONGEST_TEXT])
 
@@ -102,11 +108,18 @@ def refusals(tags: Mapping[str, str], data_hash: str, *, allow_dirty: bool) -> I
     if made_from != data_hash:
         known = f"data {made_from[:12]}" if made_from else "data that nobody knows"
         yield f"it was trained on {known}, and the prepared images are {data_hash[:12]}"
+    if ROLLED_BACK in tags:
+        yield (
+            f"it was champion, and was rolled back {tags[ROLLED_BACK]}; `python -m src.registry promote` makes it champion again"
+        )
     if not allow_dirty:
         for state, what in UNCLEAN.items():
             done = [done for tag, done in DIRTY.items() if tags.get(tag, "unknown") == state]
             if done:
-                yield f"it was {' and '.join(done)} {what}; commit first, or set register.allow_dirty"
+                yield (
+                    f"it was {' and '.join(done)} {what}; commit them and run `python -m src.register`, or set "
+                    "register.allow_dirty"
+                )
 
 
 def _notes(gate: Gate, candidate: "ModelVersion", champion: "ModelVersion") -> Iterator[str]:

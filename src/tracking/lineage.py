@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -35,14 +36,23 @@ LINEAGE = (
     "threads",
     "seed",
 )
-LARGEST_NEW_FILE = 2**23
-TOO_LARGE = "not kept, too large: "
+SHOWN = (
+    "--binary",
+    "--full-index",
+    "--no-color",
+    "--no-ext-diff",
+    "--no-renames",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)
+LARGEST_NEW_FILE, MOST_NEW_FILES = 2**23, 100
+TOO_LARGE = "not kept, too large or too many: "
 
 
-def code_tags() -> dict[str, str]:
+def code_tags(diff: bytes | None = None) -> dict[str, str]:
     """What made a run: commit and what differs from it, DVC experiment, requirements, versions, processor and threads."""
     commit = git("rev-parse", "HEAD").decode().strip()
-    diff = working_tree_diff()
+    diff = working_tree_diff() if diff is None else diff
     tags = {"git.commit": commit or "none", "git.dirty": str(bool(diff)).lower() if commit else "unknown"}
     if commit:
         tags["mlflow.source.git.commit"] = commit
@@ -81,7 +91,8 @@ class Origin:
     @classmethod
     def here(cls, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> "Origin":
         """That of a training that begins here and now; ``tags`` are what is known besides the code."""
-        return cls(name, dict(params), {**code_tags(), **tags}, working_tree_diff())
+        diff = working_tree_diff()
+        return cls(name, dict(params), {**code_tags(diff), **tags}, diff)
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -95,6 +106,27 @@ class Origin:
             return cls(**{**content, "diff": content["diff"].encode(errors="surrogateescape")})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is corrupt ({error!r}); make it again with `dvc repro --force train`") from None
+
+
+def commit_of(origin: "Origin") -> str | None:
+    """The present commit, where the tree is clean and it is the code that a training was made by.
+
+    That is what becomes of an experiment that is committed after it has run.
+    """
+    before = origin.tags.get("git.commit", "")
+    head = git("rev-parse", "HEAD").decode().strip()
+    if not head or working_tree_diff() or not git("cat-file", "-t", before):
+        return None
+    if before == head and not origin.diff:
+        return head
+    return (
+        head if _patches(git("diff", *SHOWN, before, head, "--", ".", *NOT_SOURCE)) == _patches(origin.diff) else None
+    )
+
+
+def _patches(diff: bytes) -> set[bytes]:
+    """The changes to each file: what was a new file before is at another place in the difference of two commits."""
+    return set(re.split(rb"^(?=diff --git )", diff, flags=re.MULTILINE)) - {b""}
 
 
 def kept(tags: Mapping[str, str]) -> dict[str, str]:
@@ -114,19 +146,18 @@ def cpu_kind() -> str:
 def working_tree_diff() -> bytes:
     """What differs from the commit, as a patch for ``git apply``; new files that git does not ignore are in it.
 
-    Empty for a clean tree or without git. New files that are too large to keep are named at its top.
+    Empty for a clean tree or without git. New files that are too large to keep, or too many, are named at its top.
     """
-    shown = ("--binary", "--no-color", "--no-ext-diff", "--src-prefix=a/", "--dst-prefix=b/")
-    parts = [git("diff", *shown, "HEAD", "--", ".", *NOT_SOURCE)]
+    parts = [git("diff", *SHOWN, "HEAD", "--", ".", *NOT_SOURCE)]
     for raw in filter(
         None, git("ls-files", "-z", "--others", "--exclude-standard", "--", ".", *NOT_SOURCE).split(b"\0")
     ):
         name = os.fsdecode(raw)
         size = Path(name).lstat().st_size
-        if size > LARGEST_NEW_FILE:
+        if size > LARGEST_NEW_FILE or len(parts) > MOST_NEW_FILES:
             parts.insert(0, f"{TOO_LARGE}{name} ({size:,} bytes)\n".encode(errors="replace"))
         else:
-            parts.append(git("diff", *shown, "--no-index", "--", os.devnull, name))
+            parts.append(git("diff", *SHOWN, "--no-index", "--", os.devnull, name))
     return b"".join(parts)
 
 

@@ -86,7 +86,13 @@ class CardFacts:
 
 
 def read_facts(
-    name: str, version: str, params: Params, tags: Mapping[str, str], verdict: str, pictures: Collection[str]
+    name: str,
+    version: str,
+    run_id: str,
+    params: Params,
+    tags: Mapping[str, str],
+    verdict: str,
+    pictures: Collection[str],
 ) -> CardFacts:
     """The facts of the last training and evaluation. Raises UserError for a file that is missing, with how to make it."""
 
@@ -98,7 +104,7 @@ def read_facts(
     return CardFacts(
         name=name,
         version=version,
-        run_id=run["run_id"],
+        run_id=run_id,
         params=params,
         dataset=read(paths.PREPARED / "card.json", "prepare"),
         scorecard=read(paths.EVALUATION / "scorecard.json", "evaluate"),

@@ -45,7 +45,7 @@ def run_of_outputs(data: PreparedData, gan: Path = paths.GAN, evaluation: Path =
         with reopened_run(found) as run:
             yield run
         return
-    print(f"run {run_id} is not in the store {store.tracking_uri()}; a new run takes its place, told from {gan}")
+    print(f"run {run_id} is not in the store {store.where()}; a new run takes its place, told from {gan}")
     origin = Origin.load(gan / ORIGIN)
     with run_from(data.name, replace(origin, tags={**origin.tags, RESTORED_FROM: run_id})) as run:
         record_dataset(run, data)

@@ -9,6 +9,7 @@ from src.errors import UserError
 from src.metrics import report
 from src.metrics.catalogue import CATALOGUE
 from src.tracking import registry, scorecards, store
+from src.tracking.aliases import CHAMPION, SINCE
 from src.tracking.runs import PATCH
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def text(client: "MlflowClient", version: "ModelVersion") -> str:
     head = {
         "aliases": ", ".join(sorted(aliases)) or "none",
         "verdict": tags.get("verdict", "none"),
-        "champion since": tags.get("champion.since", ""),
+        "champion since": tags.get(SINCE, "") if CHAMPION in aliases else "",
         "classes": ", ".join(stored.class_names),
         "parameters": f"{parameters:,}",
         "generator": tags.get("generator.hash", ""),
@@ -105,7 +106,7 @@ def _origin(client: "MlflowClient", version: "ModelVersion") -> Iterator[tuple[s
         yield "model card", f"artifact {registry.CARD_FOLDER}/model_card.html of the run"
     except MlflowException:
         yield "MLflow run", f"{run_id}, which the store no longer has"
-    yield "MLflow store", store.tracking_uri()
+    yield "MLflow store", store.where()
     for tag, title in ORIGIN.items():
         value = tags.get(tag, "")
         if tag == "registered.git.commit" and value == tags.get("git.commit"):
@@ -127,7 +128,7 @@ def _rebuild(version: "ModelVersion") -> Iterator[str]:
     yield f"git worktree add --detach {folder} {tags.get('git.commit', 'COMMIT')}"
     if tags.get("git.dirty") == "true":
         yield (
-            f"MLFLOW_TRACKING_URI={store.tracking_uri()} mlflow artifacts download "
+            f"MLFLOW_TRACKING_URI={store.where()} mlflow artifacts download "
             f"--run-id {registry.run_of(version)} --artifact-path {PATCH} --dst-path {folder}"
         )
         yield f"git -C {folder} apply {PATCH}"

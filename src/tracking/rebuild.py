@@ -1,5 +1,6 @@
 """A registered version made again from its commit, and compared with what is registered."""
 
+import json
 import os
 import shutil
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from filelock import FileLock, Timeout
 from ruamel.yaml import YAML
 
 from src import paths
@@ -68,8 +70,19 @@ def rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, *, keep
     store are left alone. Raises UserError where the version does not say what it was made from, and for a stage that fails.
     """
     name = f"{version.name}/{version.version}"
-    registered, scorecard = registry.load_version(client, version), scorecards.find_scorecard(name)
     folder = root / PLACE / f"{version.name}-{version.version}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock = FileLock(f"{folder}.lock").acquire(timeout=0)
+    except Timeout:
+        raise UserError(f"another process is making {name} again, in {folder}") from None
+    with lock:
+        return _rebuild(client, version, root, folder, keep=keep)
+
+
+def _rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, folder: Path, *, keep: bool) -> Rebuilt:
+    name = f"{version.name}/{version.version}"
+    registered, scorecard = registry.load_version(client, version), scorecards.find_scorecard(name)
     commit = version.tags.get("git.commit", "none")
     if not lineage.git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", folder=root):
         raise UserError(f"{name} was made from commit {commit}, which this repository does not have; fetch it first")
@@ -85,6 +98,7 @@ def rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, *, keep
             with (folder / DONE).open("a", encoding="utf-8") as file:
                 file.write(f"{stage}\n")
     seconds = time.perf_counter() - began
+    (folder / DONE).unlink()  # a further call begins anew, in what is kept too
     outcome = _compared(
         name, version.tags, registered.network, scorecard, folder, seconds, kept=folder if keep else None
     )
@@ -180,9 +194,11 @@ def _compared(
     kept: Path | None,
 ) -> Rebuilt:
     generator, again = load_generator(folder / paths.GAN), scorecards.read_scorecard(folder / paths.EVALUATION, name)
-    now = lineage.Origin.load(folder / paths.GAN / ORIGIN).tags
+    origin = folder / paths.GAN / ORIGIN  # which the first versions do not have
+    now = lineage.Origin.load(origin).tags if origin.is_file() else {**tags, **lineage.code_tags()}
+    prepared = json.loads((folder / paths.PREPARED / "card.json").read_text(encoding="utf-8"))
     hashes = {
-        "data": (tags.get("data.hash", ""), now["data.hash"]),
+        "data": (tags.get("data.hash", ""), prepared["content_hash"]),
         "classifier": (scorecard.card.classifier_hash, content_hash(load_classifier(folder / paths.CLASSIFIER))),
         "generator": (content_hash(registered), content_hash(generator)),
     }
@@ -211,6 +227,7 @@ def _machine(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[
 def report(outcome: Rebuilt) -> str:
     """What came out, to read."""
     lines = [f"{outcome.name} made again in {outcome.seconds / 60:.1f} minutes"]
+    lines += [f"  in {outcome.kept}"] * bool(outcome.kept)
     for kind, (then, now) in outcome.hashes.items():
         lines.append(f"  {kind:<10}  {then[:16]}  {'the same' if then == now else f'{now[:16]}  DIFFERENT'}")
     differing = {title: pair for title, pair in outcome.scores.items() if pair[0] != pair[1]}

@@ -12,7 +12,7 @@ from src.errors import UserError
 from src.files import write_json
 from src.networks.description import content_hash, load_generator, save_network
 from src.networks.interface import Generator
-from src.tracking import store
+from src.tracking import lineage, store
 from src.tracking.export import log_exported
 from src.tracking.runs import Run, run_exists
 
@@ -46,7 +46,7 @@ def split_reference(reference: str) -> tuple[str, str, str]:
     sign, kind = ("/", "version") if "/" in reference else ("@", "alias")
     name, found, value = reference.partition(sign)
     value = value if found else "champion"
-    if not name or not value or (kind == "version" and not value.isdigit()):
+    if not name or not value or (kind == "version" and not value.isdecimal()):
         raise UserError(
             f"{reference!r} is not a model: write NAME@ALIAS or NAME/VERSION, for example gan-fashion-mnist@champion"
         )
@@ -63,7 +63,7 @@ def find_version(client: "MlflowClient", reference: str) -> "ModelVersion":
     except MlflowException:
         known = [model.name for model in models(client)]
         raise UserError(
-            f"the registry at {store.tracking_uri()} has no model {name!r}; it has {', '.join(known) or 'none yet'}"
+            f"the registry at {store.where()} has no model {name!r}; it has {', '.join(known) or 'none yet'}"
         ) from None
     number = aliases_of(client, name).get(value) if kind == "alias" else value
     try:
@@ -84,11 +84,11 @@ def aliases_of(client: "MlflowClient", name: str) -> dict[str, str]:
 
 
 def models(client: "MlflowClient") -> Iterator["RegisteredModel"]:
-    """Every registered model."""
+    """Every registered model of this project: a server may hold others too."""
     token = None
     while token != "":
         page = client.search_registered_models(page_token=token)
-        yield from page
+        yield from (model for model in page if "dataset" in model.tags)
         token = page.token or ""
 
 
@@ -181,6 +181,18 @@ def add_version(
         files = files_hash(_download(model_uri, folder, "the new version"))
     tags = {**tags, "generator.hash": digest, FILES_TAG: files, RUN_TAG: run.run_id}
     return _register(run, model_name, model_uri, tags), True
+
+
+def refresh_origin(run: Run, version: "ModelVersion", tags: dict[str, str]) -> "ModelVersion":
+    """Note on a version that is registered again what is known better now: a commit that holds its code, above all."""
+    told = {name: value for name, value in tags.items() if name.startswith("registered.")}
+    if version.tags.get("git.dirty") != "false" and tags.get("git.dirty") == "false":
+        told |= {**lineage.kept(tags), RUN_TAG: run.run_id}
+        if "git.diff.sha256" in version.tags:
+            run.client.delete_model_version_tag(version.name, version.version, "git.diff.sha256")
+    for name, value in told.items():
+        run.client.set_model_version_tag(version.name, version.version, name, value)
+    return run.client.get_model_version(version.name, version.version)
 
 
 def describe(client: "MlflowClient", name: str) -> None:

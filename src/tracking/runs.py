@@ -245,7 +245,7 @@ def _goes_on(run_id: str) -> bool:
     except Exception:  # a server or database out of reach has many faces; the outbox will tell
         return True
     if gone:
-        print(f"run {run_id} is not in the store {store.tracking_uri()}; a new run takes its place")
+        print(f"run {run_id} is not in the store {store.where()}; a new run takes its place")
     else:
         deliver_leftovers(client)
     return not gone
@@ -276,13 +276,15 @@ def _user() -> str:
 
 
 def run_exists(run_id: str) -> bool:
-    """Whether the store has the run, and it is not deleted."""
+    """Whether the store has the run, and it is not deleted. Raises UserError where it does not answer."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return bool(store.connect().get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException:
-        return False
+        return not run_is_gone(store.connect(), run_id)
+    except MlflowException as error:
+        raise UserError(
+            f"the MLflow store {store.where()} cannot be asked for run {run_id}: {store.first_line(error)}"
+        ) from None
 
 
 def child_runs(client: "MlflowClient", parent: str, status: str) -> list[tuple[str, dict[str, str]]]:

@@ -49,9 +49,7 @@ def find_scorecard(reference: str) -> StoredScorecard:
         return _find(client, reference)
     except MlflowException as error:
         what = " ".join(str(error).split())
-        raise UserError(
-            f"{reference!r} cannot be looked up in the MLflow store {store.tracking_uri()}: {what}"
-        ) from None
+        raise UserError(f"{reference!r} cannot be looked up in the MLflow store {store.where()}: {what}") from None
 
 
 def _find(client: "MlflowClient", reference: str) -> StoredScorecard:
@@ -65,7 +63,7 @@ def _find(client: "MlflowClient", reference: str) -> StoredScorecard:
         return _of_run(client, runs[0].info.run_id, f"run {runs[0].info.run_name}")
     if model is None:
         raise UserError(
-            f"{reference!r} is no folder, no run and no model of the MLflow store {store.tracking_uri()}; write a folder with "
+            f"{reference!r} is no folder, no run and no model of the MLflow store {store.where()}; write a folder with "
             f"{CARD}, a run's id (at least 6 digits of it) or name, NAME@ALIAS, or NAME/VERSION"
         )
     return _of_model(client, reference)

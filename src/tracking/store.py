@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -25,6 +26,11 @@ def project_root() -> Path:
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI where it is set, so that a server works too; otherwise ``mlruns/mlflow.db`` in the project."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlruns' / 'mlflow.db'}"
+
+
+def where() -> str:
+    """The store's address for people: without a password."""
+    return re.sub(r"//[^/@]*@", "//", tracking_uri())
 
 
 def connect() -> "MlflowClient":
@@ -53,7 +59,8 @@ def connect() -> "MlflowClient":
             client = mlflow.MlflowClient(uri, uri)
             client.search_experiments(max_results=1)
     except (MlflowException, OSError) as error:
-        raise UserError(f"the MLflow store {uri} cannot be reached: {first_line(error)}") from None
+        reason = first_line(error).replace(uri, where())
+        raise UserError(f"the MLflow store {where()} cannot be reached: {reason}") from None
     return client
 
 

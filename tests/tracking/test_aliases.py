@@ -29,20 +29,31 @@ def version(client: MlflowClient, number: int) -> ModelVersion:
     return client.get_model_version("gan", str(number))
 
 
+def promote(client: MlflowClient, number: int) -> None:
+    aliases.promote(client, version(client, number), aliases_of(client, "gan").get("champion"))
+
+
+def test_a_champion_that_has_changed_meanwhile_is_not_replaced(client: MlflowClient) -> None:
+    promote(client, 1)
+    with pytest.raises(UserError, match="the champion of gan is version 1 by now, not 2; try again"):
+        aliases.promote(client, version(client, 3), "2")
+    assert aliases_of(client, "gan")["champion"] == "1"
+
+
 def test_promotion_and_rollback(client: MlflowClient) -> None:
-    aliases.promote(client, version(client, 1))
+    promote(client, 1)
     assert aliases_of(client, "gan") == {"candidate": "3", "champion": "1"}
-    aliases.promote(client, version(client, 3))
+    promote(client, 3)
     assert aliases_of(client, "gan") == {"candidate": "3", "champion": "3", "previous": "1"}
     assert aliases.previous(client, "gan") == "1"
-    aliases.promote(client, version(client, 1))
+    promote(client, 1)
     assert aliases_of(client, "gan") == {"candidate": "3", "champion": "1", "previous": "3"}
 
 
 def test_the_champion_is_not_promoted_again(client: MlflowClient) -> None:
-    aliases.promote(client, version(client, 1))
+    promote(client, 1)
     with pytest.raises(UserError, match="gan/1 is the champion already"):
-        aliases.promote(client, version(client, 1))
+        promote(client, 1)
     assert aliases_of(client, "gan") == {"candidate": "3", "champion": "1"}
 
 
@@ -55,8 +66,8 @@ def test_nothing_to_go_back_to(client: MlflowClient) -> None:
 
 
 def test_the_champion_is_never_deleted(client: MlflowClient) -> None:
-    aliases.promote(client, version(client, 1))
-    aliases.promote(client, version(client, 3))
+    promote(client, 1)
+    promote(client, 3)
     with pytest.raises(UserError, match="gan/3 is the champion, and the registry is never left without one"):
         aliases.delete(client, version(client, 3))
     aliases.delete(client, version(client, 1))
@@ -66,7 +77,7 @@ def test_the_champion_is_never_deleted(client: MlflowClient) -> None:
 
 def test_there_is_a_champion_at_every_moment(client: MlflowClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that dies between the two calls of a promotion leaves the old champion or the new one."""
-    aliases.promote(client, version(client, 1))
+    promote(client, 1)
     calls = []
 
     def dies(name: str, alias: str, number: str) -> None:
@@ -75,6 +86,6 @@ def test_there_is_a_champion_at_every_moment(client: MlflowClient, monkeypatch: 
 
     monkeypatch.setattr(client, "set_registered_model_alias", dies)
     with pytest.raises(KeyboardInterrupt):
-        aliases.promote(client, version(client, 2))
+        promote(client, 2)
     assert calls == ["previous"]
     assert aliases_of(client, "gan")["champion"] == "1"

@@ -65,7 +65,7 @@ def test_a_new_file_that_is_too_large_is_named(repository: Path, monkeypatch: py
     (repository / "large.bin").write_bytes(b"0" * 11)
     (repository / "small.bin").write_bytes(b"0" * 10)
     diff = lineage.working_tree_diff()
-    assert diff.startswith(b"not kept, too large: large.bin (11 bytes)\n")
+    assert diff.startswith(b"not kept, too large or too many: large.bin (11 bytes)\n")
     assert b"small.bin" in diff
 
 

@@ -211,7 +211,7 @@ def test_the_card_of_a_real_version(in_project: Project, tmp_path: Path) -> None
     evaluation = in_project.folder / "models" / "evaluation"
     pictures = find_pictures(evaluation, conditional=True)
     assert list(pictures) == list(PICTURES)
-    found = read_facts("gan-digits", "1", load_params(), {}, "", pictures)
+    found = read_facts("gan-digits", "1", "r" * 32, load_params(), {}, "", pictures)
     write_card(found, pictures, tmp_path)
     card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
     scorecard = json.loads((evaluation / "scorecard.json").read_text(encoding="utf-8"))
@@ -230,7 +230,7 @@ def test_the_card_of_a_real_version(in_project: Project, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_the_code_on_the_card_draws_images(in_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", in_project.tracking_uri)
-    card = model_card(read_facts("gan-digits", "1", load_params(), {}, "", ()))
+    card = model_card(read_facts("gan-digits", "1", "r" * 32, load_params(), {}, "", ()))
     first, second = (exec_code(code) for code in re.findall(r"```python\n(.*?)```", card, re.S))
     assert first.shape == (2, 1, 8, 8)
     assert np.abs(first).max() <= 1
@@ -249,4 +249,4 @@ def test_a_missing_file_is_named(in_project: Project, tmp_path: Path, monkeypatc
     shutil.copytree(in_project.folder / "models", tmp_path / "models")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"data/prepared/card.json is missing; make it with `dvc repro prepare`"):
-        read_facts("gan-digits", "1", Params(), {}, "", ())
+        read_facts("gan-digits", "1", "r" * 32, Params(), {}, "", ())

@@ -1,4 +1,5 @@
 import shutil
+import zipfile
 from pathlib import Path
 
 import mlflow
@@ -73,6 +74,34 @@ def test_no_registered_file_is_a_pickle(in_project: Project, tmp_path: Path) -> 
     folder = mlflow.artifacts.download_artifacts("models:/gan-digits/1", dst_path=str(tmp_path))
     endings = {file.suffix for file in Path(folder).rglob("*") if file.is_file()}
     assert not endings & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
+
+
+def test_no_pickle_is_inside_the_exported_program(in_project: Project, tmp_path: Path) -> None:
+    store.connect()
+    folder = Path(mlflow.artifacts.download_artifacts("models:/gan-digits/1", dst_path=str(tmp_path)))
+    (program,) = folder.rglob("*.pt2")
+    with zipfile.ZipFile(program) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    examples = [name for name in contents if name.endswith((".pt", ".pkl"))]
+    assert [contents[name] for name in examples] == [b""] * len(examples)
+    assert len(contents) > 5
+    assert not any(pickled in content for content in contents.values() for pickled in (b"data.pkl", b"ctorch"))
+
+
+@pytest.mark.parametrize(
+    "name", ["data/model.pt2", "code/served_generator.py", "extra_files/generator.onnx", "MLmodel"]
+)
+def test_each_file_of_a_version_is_checked(
+    in_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    client = store.connect()
+    version = registry.find_version(client, "gan-digits/1")
+    folder = Path(mlflow.artifacts.download_artifacts("models:/gan-digits/1", dst_path=str(tmp_path / "model")))
+    with (folder / name).open("ab") as file:
+        file.write(b"#")
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda uri, dst_path: str(folder))
+    with pytest.raises(UserError, match=r"another hash than its tag files\.sha256 says"):
+        registry.load_version(client, version)
 
 
 def test_tampered_files_are_refused(in_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
