@@ -110,7 +110,7 @@ def refusals(tags: Mapping[str, str], data_hash: str, *, allow_dirty: bool) -> I
         yield f"it was trained on {known}, and the prepared images are {data_hash[:12]}"
     if ROLLED_BACK in tags:
         yield (
-            f"it was champion, and was rolled back {tags[ROLLED_BACK]}; `python -m src.registry promote` makes it champion again"
+            f"it was champion, and was rolled back {tags[ROLLED_BACK]}; `python -m src.registry promote` makes it that again"
         )
     if not allow_dirty:
         for state, what in UNCLEAN.items():
