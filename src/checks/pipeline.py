@@ -16,7 +16,10 @@ BUSY = "Unable to acquire lock"
 
 
 def check_pipeline() -> Iterator[Finding]:
-    """What differs from dvc.lock, a few lines a stage. Outputs that are only missing come back from DVC's cache."""
+    """What differs from dvc.lock: damage by stage, and in one line each what the next ``dvc repro`` makes anyway.
+
+    The repair takes outputs that are only missing from DVC's cache; what was changed is left alone.
+    """
     if not LOCK.is_file():
         yield Finding("warning", f"there is no {LOCK}: the pipeline has not been run", "`dvc repro`")
         return
@@ -31,12 +34,21 @@ def check_pipeline() -> Iterator[Finding]:
     status: dict[str, list[Any]] = json.loads(answer.stdout)
     stages = {stage: _merged(entries) for stage, entries in status.items()}
     outputs = {path for _, outs, _ in stages.values() for path in outs}
+    nowhere, stale = list[str](), list[str]()
     for stage, (deps, outs, words) in stages.items():
         yield from _of_outputs(stage, outs)
+        gone = [path for path, what in outs.items() if what == "not in cache" and not Path(path).exists()]
         # That an earlier stage's output is missing or changed is said there.
         changed = [*words, *(_named(path, what) for path, what in deps.items() if path not in outputs)]
-        if changed:
-            yield Finding("warning", f"{stage} is out of date: {some(changed)} changed", "`dvc repro`")
+        if gone:
+            nowhere.append(f"{stage} ({len(gone)})")
+        elif changed:
+            stale.append(f"{stage} ({some(changed)})")
+    if nowhere:
+        text = f"stages with outputs that are neither here nor in DVC's cache: {', '.join(nowhere)}"
+        yield Finding("warning", text, "`dvc repro` makes them, or `dvc pull` where there is a remote")
+    if stale:
+        yield Finding("warning", f"out of date, by what has changed: {', '.join(stale)}", "`dvc repro`")
     if not status:
         yield Finding("ok", f"all outputs are those of {LOCK}")
 
@@ -56,7 +68,6 @@ def _merged(entries: Sequence[Any]) -> tuple[dict[str, Any], dict[str, str], lis
 def _of_outputs(stage: str, outs: Mapping[str, str]) -> Iterator[Finding]:
     missing = [path for path, what in outs.items() if what == "deleted"]
     changed = [path for path, what in outs.items() if what == "modified"]
-    nowhere = [path for path, what in outs.items() if what == "not in cache" and not Path(path).exists()]
     uncached = [path for path, what in outs.items() if what in ("not in cache", "new") and Path(path).exists()]
     if missing:
         advice = "takes them from DVC's cache"
@@ -67,10 +78,6 @@ def _of_outputs(stage: str, outs: Mapping[str, str]) -> Iterator[Finding]:
             f"`dvc checkout --force {' '.join(changed)}` takes the stage's own back, `dvc commit {stage}` keeps these"
         )
         yield Finding("problem", f"{stage}: {them} changed since the stage made it", advice)
-    if nowhere:
-        yield Finding(
-            "warning", f"{stage}: {some(nowhere)} neither here nor in DVC's cache", "`dvc pull`, or `dvc repro`"
-        )
     if uncached:
         yield Finding("warning", f"{stage}: {some(uncached)} not in DVC's cache", f"`dvc commit {stage}`")
 
@@ -94,5 +101,5 @@ def _reason(answer: subprocess.CompletedProcess[str]) -> str:
 
 
 def _named(path: str, what: Any) -> str:
-    """A dependency; of params.yaml with the parameters that changed."""
-    return f"{path} ({', '.join(what)})" if isinstance(what, dict) else path
+    """A dependency; of params.yaml the parameters that changed."""
+    return ", ".join(what) if isinstance(what, dict) else path

@@ -134,7 +134,7 @@ def test_a_training_goes_on_while_the_store_is_away(
             pass
     assert capfd.readouterr().err.splitlines() == [
         f"MLflow does not answer (Connection refused): the training goes on, and its news waits in mlruns/outbox/{run_id}",
-        f"4 entries for MLflow wait in mlruns/outbox/{run_id}; the next run writes them",
+        f"5 entries for MLflow wait in mlruns/outbox/{run_id}; the next run writes them",
     ]
     with reopened_run(run_id):
         pass
