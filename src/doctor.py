@@ -41,14 +41,14 @@ class Doctor:
         self.console = Console(markup=False, highlight=False, emoji=False)
 
     def examine(self, title: str, check: Check) -> bool:
-        """Make a check; whether nothing is wrong."""
+        """Make a check; whether no problem is left."""
         found = _findings(check)
         if self.fix and self._repair(title, found):
             found = _findings(check)
         for finding in found:
             self._print(finding.level, title, finding.text, _advice(finding))
         self.left += found
-        return all(finding.level == "ok" for finding in found)
+        return all(finding.level != "problem" for finding in found)
 
     def _repair(self, title: str, found: Iterable[Finding]) -> bool:
         """Repair what can be repaired; whether anything was."""
@@ -113,12 +113,15 @@ def examine_store(doctor: Doctor) -> None:
     usable = doctor.examine("store", check_address)
     doctor.examine("mlruns", check_stray)
     client = store.connect() if usable and store_exists() else None
-    if client is not None:
-        doctor.examine("artifacts", moved.check_moved)
+    in_place = client is not None and doctor.examine("artifacts", moved.check_moved)
     doctor.examine("outbox", partial(waiting.check_waiting, client))
     if client is not None:
         doctor.examine("runs", partial(dead.check_runs, client))
-        doctor.examine("registry", partial(audit.check_registry, client))
+        if in_place:
+            doctor.examine("registry", partial(audit.check_registry, client))
+        else:  # its files would seem to be missing
+            later = Finding("warning", "the versions are not checked before the artifacts are in their place")
+            doctor.examine("registry", lambda: [later])
     if usable:
         doctor.examine("registry", partial(audit.check_registration, client))
     else:

@@ -43,7 +43,7 @@ def check_pipeline() -> Iterator[Finding]:
         if gone:
             nowhere.append(f"{stage} ({len(gone)})")
         elif changed:
-            stale.append(f"{stage} ({some(changed)})")
+            stale.append(f"{stage} ({some(changed, 2)})")
     if nowhere:
         text = f"stages with outputs that are neither here nor in DVC's cache: {', '.join(nowhere)}"
         yield Finding("warning", text, "`dvc repro` makes them, or `dvc pull` where there is a remote")
