@@ -5,7 +5,6 @@ PyTorch's exported program and ONNX hold the whole way from label and seed to im
 """
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
@@ -58,7 +57,6 @@ class GeneratorFlavor:
             extra_files=extra_files,
             pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("mlflow", "torch", "numpy")],
         )
-        _without_pickle(Path(path) / "data" / "model.pt2")
         mlflow.pyfunc.add_to_model(
             mlflow_model,
             loader_module=SERVED.stem,
@@ -69,17 +67,6 @@ class GeneratorFlavor:
         options = [ParamSpec("truncation", "double", 1.0), ParamSpec("format", "string", "array")]
         mlflow_model.signature = ModelSignature(params=ParamSchema(options))
         mlflow_model.save(str(Path(path) / "MLmodel"))
-
-
-def _without_pickle(program: Path) -> None:
-    """Empty the example inputs that PyTorch puts into an exported program: the one pickle in it, and of no use here."""
-    with (
-        replacing(program) as part,
-        zipfile.ZipFile(program) as old,
-        zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as new,
-    ):
-        for member in old.infolist():
-            new.writestr(member, b"" if "/sample_inputs/" in member.filename else old.read(member))
 
 
 def log_exported(run: Run, generator: Generator, extra_files: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,6 +119,8 @@ def fetch(version: "ModelVersion", folder: str) -> Path:
     """Copy all files of a version into ``folder``. Raises UserError when they are missing, or not those registered."""
     name = f"{version.name}/{version.version}"
     files = _download(f"models:/{name}", folder, name)
+    for compiled in list(files.rglob("__pycache__")):  # where somebody has imported the code from the store itself
+        shutil.rmtree(compiled)
     registered = version.tags.get(FILES_TAG)
     if registered and files_hash(files) != registered:
         raise UserError(f"{name} is not what was registered: its files have another hash than its tag {FILES_TAG} says")

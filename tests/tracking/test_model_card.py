@@ -15,6 +15,7 @@ from src.metrics.report import score_lines, short
 from src.params import Params, load_params
 from src.tracking.model_card import PICTURES, find_pictures, model_card, read_facts, write_card
 from src.tracking.page import as_html
+from src.tracking.store import connect
 from tests.conftest import Project
 from tests.tracking.scorecards import NAMES, facts
 from tests.tracking.test_page import PIXEL, Page
@@ -230,6 +231,7 @@ def test_the_card_of_a_real_version(in_project: Project, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_the_code_on_the_card_draws_images(in_project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", in_project.tracking_uri)
+    connect()  # whatever store this process was told before
     card = model_card(read_facts("gan-digits", "1", "r" * 32, load_params(), {}, "", ()))
     first, second = (exec_code(code) for code in re.findall(r"```python\n(.*?)```", card, re.S))
     assert first.shape == (2, 1, 8, 8)

@@ -1,3 +1,4 @@
+import io
 import shutil
 import zipfile
 from pathlib import Path
@@ -76,16 +77,29 @@ def test_no_registered_file_is_a_pickle(in_project: Project, tmp_path: Path) -> 
     assert not endings & {".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"}
 
 
-def test_no_pickle_is_inside_the_exported_program(in_project: Project, tmp_path: Path) -> None:
+def test_what_pytorch_pickles_inside_the_exported_program_is_two_tensors(in_project: Project, tmp_path: Path) -> None:
+    """They are the example inputs, and load where nothing but tensors may be loaded; MLflow checks the same."""
     store.connect()
     folder = Path(mlflow.artifacts.download_artifacts("models:/gan-digits/1", dst_path=str(tmp_path)))
     (program,) = folder.rglob("*.pt2")
     with zipfile.ZipFile(program) as archive:
-        contents = {name: archive.read(name) for name in archive.namelist()}
-    examples = [name for name in contents if name.endswith((".pt", ".pkl"))]
-    assert [contents[name] for name in examples] == [b""] * len(examples)
-    assert len(contents) > 5
-    assert not any(pickled in content for content in contents.values() for pickled in (b"data.pkl", b"ctorch"))
+        (name,) = [name for name in archive.namelist() if name.endswith((".pt", ".pkl"))]
+        rows, truncation = torch.load(io.BytesIO(archive.read(name)), weights_only=True)[0]
+    assert (rows.dtype, truncation.dtype) == (torch.int64, torch.float32)
+
+
+def test_compiled_code_beside_the_stored_one_changes_nothing(
+    in_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = store.connect()
+    version = registry.find_version(client, "gan-digits/1")
+    folder = Path(mlflow.artifacts.download_artifacts("models:/gan-digits/1", dst_path=str(tmp_path / "model")))
+    cache = folder / "code" / "__pycache__"
+    cache.mkdir(exist_ok=True)
+    (cache / "served_generator.pyc").write_bytes(b"something else")
+    monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda uri, dst_path: str(folder))
+    assert registry.fetch(version, str(tmp_path)) == folder
+    assert not cache.exists()
 
 
 @pytest.mark.parametrize(
