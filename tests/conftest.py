@@ -3,10 +3,11 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import torch
 from mlflow import MlflowClient
 
 from src.params_edit import write_params
-from src.tracking.moved import check_moved
+from src.tracking.moved import COLUMNS
 from tests.tuning.postgres import Unavailable, postgres_server
 
 ROOT = Path(__file__).parent.parent
@@ -155,14 +156,8 @@ def in_project(project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
 @pytest.fixture
 def own(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A copy of the same as the current folder, to be broken: nothing in it leads to the project that was copied."""
-    made = Project(tmp_path / "own")
-    shutil.copytree(project.folder, made.folder, symlinks=True)
+    made = copy_of(project, tmp_path / "own")
     work_in(made.folder, monkeypatch)
-    (finding,) = check_moved()
-    assert finding.repair is not None
-    finding.repair()
-    for backup in Path("mlruns").glob("*.before-*"):
-        backup.unlink()
     return made
 
 
@@ -178,8 +173,14 @@ def two_versions(project: Project, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def copy_of(project: Project, folder: Path, *ignored: str) -> Project:
-    """A copy in which a test may change what it likes; its MLflow store still reads the artifacts of the first."""
+    """A copy in which a test may change what it likes: nothing in it leads to the project that was copied."""
     shutil.copytree(project.folder, folder, symlinks=True, ignore=shutil.ignore_patterns(*ignored))
+    database = folder / "mlruns" / "mlflow.db"
+    if database.exists():
+        with closing(sqlite3.connect(database)) as connection, connection:
+            for table, column in COLUMNS:
+                places = str(project.folder), str(folder)
+                connection.execute(f"update {table} set {column} = replace({column}, ?, ?)", places)
     return Project(folder)
 
 

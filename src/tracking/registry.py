@@ -106,7 +106,9 @@ def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGener
     """
     name = f"{version.name}/{version.version}"
     with TemporaryDirectory() as folder:
-        stored = load_folder(fetch(version, folder) / "extra_files", name)
+        files = _download(f"models:/{name}", folder, name)
+        stored = load_folder(files / "extra_files", name)  # which names what is missing
+        _check_files(version, files)
     registered = version.tags.get("generator.hash")
     if content_hash(stored.network) != registered:
         raise UserError(
@@ -119,12 +121,17 @@ def fetch(version: "ModelVersion", folder: str) -> Path:
     """Copy all files of a version into ``folder``. Raises UserError when they are missing, or not those registered."""
     name = f"{version.name}/{version.version}"
     files = _download(f"models:/{name}", folder, name)
+    _check_files(version, files)
+    return files
+
+
+def _check_files(version: "ModelVersion", files: Path) -> None:
     for compiled in list(files.rglob("__pycache__")):  # where somebody has imported the code from the store itself
         shutil.rmtree(compiled)
     registered = version.tags.get(FILES_TAG)
     if registered and files_hash(files) != registered:
+        name = f"{version.name}/{version.version}"
         raise UserError(f"{name} is not what was registered: its files have another hash than its tag {FILES_TAG} says")
-    return files
 
 
 def _download(uri: str, folder: str, name: str) -> Path:

@@ -56,7 +56,7 @@ def test_a_commit_that_is_not_there(project: Project, tmp_path: Path) -> None:
     result = copy.module("registry", "rebuild", "gan-digits/1", check=False)
     assert result.returncode == 2
     assert "which this repository does not have; fetch it first" in result.stderr
-    assert not (copy.folder / "models/rebuilds").exists()
+    assert not (copy.folder / "models/rebuilds/gan-digits-1").exists()
 
 
 def test_a_difference_that_is_lost(project: Project, tmp_path: Path) -> None:
