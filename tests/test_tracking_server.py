@@ -1,7 +1,6 @@
 """The whole project against a real ``mlflow server`` with PostgreSQL and a folder of artifacts."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,7 +104,7 @@ def test_another_machine_loads_the_champion(served: ServedProject, tmp_path: Pat
         "import numpy as np\n"
         "print(json.dumps([list(np.asarray(images).shape), float(np.asarray(images).max())]))\n"
     )
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": served.uri, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
+    environment = {**served.environment, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     result = subprocess.run(
         [sys.executable, "-I", "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
