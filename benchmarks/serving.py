@@ -29,6 +29,7 @@ from benchmarks.tracked import temporary_store
 from src.errors import UserError, run_command
 from src.networks.description import build_pair
 from src.networks.interface import Generator
+from src.tracking.lineage import Origin
 from src.tracking.registry import add_version
 from src.tracking.runs import new_run
 
@@ -139,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"serving on {describe_machine(torch.device('cpu'))}, {options.workers} process(es)", flush=True)
     rows = []
     with temporary_store():
-        with new_run("benchmark", "serving", {}, {}) as run:
+        with new_run("benchmark", Origin.here("serving", {}, {})) as run:
             version, _ = add_version(run, random_generator(options.width), MODEL, CLASSES, {"dataset": "random"})
             run.client.set_registered_model_alias(MODEL, "champion", version.version)
         with server(options.workers) as url:

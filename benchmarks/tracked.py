@@ -11,6 +11,7 @@ from typing import Any
 from benchmarks.machine import synchronize
 from src.device import pick_device
 from src.params import Params
+from src.tracking.lineage import Origin
 from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import training_run
 from src.training.loop import GRID_COLUMNS, TrainingData, fit
@@ -43,7 +44,7 @@ def temporary_store() -> Iterator[Path]:
 @contextmanager
 def tracked_run(params: Params) -> Iterator[Recorder]:
     """A recorder that writes into a run of the store, as in the train stage; all is written when it closes."""
-    with training_run("benchmark", params.model.family, params.flat(), {"benchmark": "true"}) as run:
+    with training_run("benchmark", Origin.here(params.model.family, params.flat(), {"benchmark": "true"})) as run:
         yield MlflowRecorder(run, GRID_COLUMNS)
 
 

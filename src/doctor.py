@@ -17,7 +17,7 @@ from src.checks.finding import Finding
 from src.checks.machine import check_device, check_disk
 from src.checks.pipeline import check_pipeline
 from src.checks.software import check_git, check_packages, check_telemetry
-from src.errors import UserError, run_command
+from src.errors import UserError, first_line, run_command
 from src.tracking import store
 from src.tracking.address import check_address, store_exists
 from src.tracking.stray import check_stray
@@ -60,7 +60,7 @@ class Doctor:
                 self._print("fixed", title, finding.repair(), "")
                 self.repaired += 1
             except Exception as error:  # the other repairs go on, and what is wrong is printed below
-                self._print("problem", title, f"the repair failed: {store.first_line(error)}", "")
+                self._print("problem", title, f"the repair failed: {first_line(error)}", "")
         return self.repaired > before
 
     def _print(self, mark: str, title: str, text: str, advice: str) -> None:
@@ -98,7 +98,7 @@ def _findings(check: Check) -> list[Finding]:
     except UserError as error:
         found.append(Finding("problem", str(error)))
     except Exception as error:
-        found.append(Finding("problem", f"this check failed: {type(error).__name__}: {store.first_line(error)}"))
+        found.append(Finding("problem", f"this check failed: {type(error).__name__}: {first_line(error)}"))
     return found
 
 

@@ -40,3 +40,8 @@ def require_file(path: Path, made_by: str) -> Path:
     if not path.is_file():
         raise UserError(f"{path} is missing; make it with `dvc repro {made_by}` or `python -m src.{made_by}`")
     return path
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -49,14 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     client = store.connect()
     rows = []
     for model in registry.models(client):
-        aliases = registry.aliases_of(client, model.name)
+        aliases = registry.own_aliases(client, model.name)
         for version in registry.versions_of(client, model.name):
             if found := matches(version.tags, digits):
-                own = sorted(alias for alias, number in aliases.items() if number == str(version.version))
                 rows.append(
                     {
-                        "model": f"{model.name}/{version.version}",
-                        "alias": ", ".join(own),
+                        "model": registry.called(version),
+                        "alias": ", ".join(aliases.get(str(version.version), [])),
                         "what has this hash": ", ".join(found),
                         "validation.score": version.tags.get("validation.score", ""),
                         "run": registry.run_of(version),

@@ -82,13 +82,12 @@ def registered_before(run: Run, version: str) -> None:
     print(f"these are the outputs of run {run.run_id}, registered before as {version}: nothing was trained anew")
 
 
-def document(run: Run, params: Params, version: "ModelVersion") -> None:
+def document(run: Run, params: Params, version: "ModelVersion", card: dict[str, Any]) -> None:
     """Write the model card of a version into its run, and its description, which links the card."""
     version = run.client.get_model_version(version.name, version.version)
     verdict, origin = version.tags["verdict"], lineage.Origin.load(paths.GAN / ORIGIN)
     trained = {name: value for name, value in origin.params.items() if name.startswith(("model.", "train."))}
     tags = {**run.client.get_run(run.run_id).data.tags, **version.tags}
-    card = read_scorecard(version.tags["generator.hash"])
     pictures = model_card.find_pictures(paths.EVALUATION, conditional=card["conditional"])
     number, used = str(version.version), params.replace(trained)
     facts = model_card.read_facts(version.name, number, run.run_id, used, tags, verdict, pictures)
@@ -104,8 +103,9 @@ def main() -> None:
     params = load_params()
     data, name = store.load(paths.PREPARED), params.register_.model_name
     generator = load_generator(paths.GAN)
-    run_summary(paths.GAN)
-    card, images = read_scorecard(content_hash(generator)), real_images(params, data)
+    digest = content_hash(generator)
+    run_summary(paths.GAN)  # before the work rather than after it
+    card, images = read_scorecard(digest), real_images(params, data)
     score = ValidationJudge(images, params.train.score_samples, params.evaluate.nearest_k)(generator)["score"]
     with run_of_outputs(data) as run:
         registry.check_dataset(run.client, name, data.name)
@@ -113,14 +113,14 @@ def main() -> None:
         gate = make_gate(params, images)
         with aliases.deciding():
             version, added = registry.add_version(run, generator, name, data.class_names, tags)
-            called = f"{name}/{version.version}"
+            called = registry.called(version)
             if not added:
                 registered_before(run, called)
                 version = registry.refresh_origin(run, version, tags)
             decision = gatekeeper.decide(run.client, version, gate, params.register_)
             gatekeeper.record(run, version, decision)
         if registry.run_of(version) == run.run_id:
-            document(run, params, version)
+            document(run, params, version, card)
         registry.describe(run.client, name)
         run.tags({**lineage.lock_tags(), "registered": called})
         if paths.LOCK.is_file():
@@ -129,7 +129,7 @@ def main() -> None:
         "model": name,
         "version": int(version.version),
         "verdict": decision.verdict,
-        "generator_hash": content_hash(generator),
+        "generator_hash": digest,
         "run_id": run.run_id,
     }
     write_json(result, paths.REGISTRATION)

@@ -19,6 +19,7 @@ from src.errors import UserError, run_command
 from src.params import load_params
 from src.register import make_gate, real_images
 from src.tracking import aliases, gatekeeper, passport, rebuild, registry, store
+from src.tracking.registry import CHAMPION, called
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -35,13 +36,11 @@ COLUMNS = (
 
 def _rows(client: "MlflowClient", name: str) -> list[dict[str, object]]:
     """A row a version, the newest first."""
-    by_version: dict[str, list[str]] = {}
-    for alias, number in registry.aliases_of(client, name).items():
-        by_version.setdefault(number, []).append(alias)
+    own = registry.own_aliases(client, name)
     return [
         {
-            "model": f"{name}/{version.version}",
-            "alias": ", ".join(sorted(by_version.get(str(version.version), []))),
+            "model": called(version),
+            "alias": ", ".join(own.get(str(version.version), [])),
             **{column: float(version.tags.get(column, "nan")) for column in COLUMNS},
             "classifier": version.tags.get("classifier.hash", "")[:8],
             "gate": version.tags.get("gate.decision", ""),
@@ -57,11 +56,6 @@ def table(client: "MlflowClient") -> pd.DataFrame:
     if not rows:
         raise UserError(f"the registry at {store.where()} is empty; `dvc repro` trains and registers a model")
     return pd.DataFrame(rows)
-
-
-def called(version: "ModelVersion") -> str:
-    """NAME/VERSION."""
-    return f"{version.name}/{version.version}"
 
 
 def agreed(plan: str, *, yes: bool) -> bool:
@@ -98,7 +92,7 @@ def compare(client: "MlflowClient", options: argparse.Namespace) -> None:
 def promote(client: "MlflowClient", options: argparse.Namespace) -> None:
     """Make a version champion, whatever the gate said; it is told, and what it said is shown first."""
     version = registry.find_version(client, options.model)
-    champion = registry.aliases_of(client, version.name).get(aliases.CHAMPION)
+    champion = registry.aliases_of(client, version.name).get(CHAMPION)
     if champion == str(version.version):
         raise UserError(f"{called(version)} is the champion already")
     registry.load_version(client, version)  # a version that cannot be loaded must not become champion
@@ -135,11 +129,9 @@ def delete(client: "MlflowClient", options: argparse.Namespace) -> None:
     """Take a version out of the registry."""
     version = registry.find_version(client, options.model)
     aliases.may_delete(client, version)
-    own = [
-        alias for alias, number in registry.aliases_of(client, version.name).items() if number == str(version.version)
-    ]
+    own = registry.own_aliases(client, version.name).get(str(version.version), [])
     plan = f"{called(version)} is taken out of the registry"
-    plan += f", and with it the alias {', '.join(sorted(own))}" if own else ""
+    plan += f", and with it the alias {', '.join(own)}" if own else ""
     plan += f"; its run {registry.run_of(version)} keeps scores, pictures and files."
     if agreed(plan, yes=options.yes):
         with aliases.deciding():

@@ -149,7 +149,7 @@ def train(params: Params, data: store.PreparedData, world: World, *, resume: boo
     described = f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
     name = experiment_name() or described
     origin = Origin.here(name, params.flat(), tags)
-    with training_run(data.name, name, params.flat(), tags, run_id=folder.run_id) as run:
+    with training_run(data.name, origin, run_id=folder.run_id) as run:
         folder.run_id = run.run_id
         outputs.record_dataset(run, data)
         with ProgressLine("train", params.train.kimg, "kimg") as line:

@@ -1,17 +1,15 @@
 """What a user may get wrong: one line, exit status 2, no traceback. Real processes."""
 
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
+from tests.conftest import Project, copy_of
 
 
 @pytest.fixture
 def copy(project: Project, tmp_path: Path) -> Project:
-    target = Project(tmp_path / "copy")
-    shutil.copytree(project.folder, target.folder, ignore=shutil.ignore_patterns(".dvc", ".git", "mlruns"))
+    target = copy_of(project, tmp_path / "copy", ".dvc", ".git", "mlruns")
     (target.folder / "mlruns").mkdir()
     return target
 

@@ -16,6 +16,7 @@ from src.checks.finding import Finding
 from src.doctor import Doctor
 from src.errors import UserError
 from src.tracking import store
+from src.tracking.lineage import Origin
 from src.tracking.runs import new_run
 from tests.conftest import Project
 
@@ -54,7 +55,7 @@ def test_a_healthy_project(own: Project, fix: list[str]) -> None:
 
 
 def test_many_things_at_once(own: Project, tmp_path: Path) -> None:
-    with new_run("digits", "open", {}, {}) as opened:
+    with new_run("digits", Origin.here("open", {}, {})) as opened:
         pass
     hold = f"from src.tracking.runs import reopened_run\nwith reopened_run('{opened.run_id}'): print(1, flush=True); input()"
     with subprocess.Popen(

@@ -1,6 +1,5 @@
 """The stage as a person runs it, on generators that no training would leave behind."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,15 +9,13 @@ from torch import nn
 from src.networks.description import build_pair, load_generator, save_network
 from src.networks.interface import Generator
 from src.params_edit import write_params
-from tests.conftest import Project
+from tests.conftest import Project, copy_of
 from tests.test_pipeline import read_json
 
 
 @pytest.fixture
 def copy(project: Project, tmp_path: Path) -> Project:
-    made = Project(tmp_path / "copy")
-    shutil.copytree(project.folder, made.folder, ignore=shutil.ignore_patterns(".dvc", ".git"))
-    return made
+    return copy_of(project, tmp_path / "copy", ".dvc", ".git")
 
 
 def contents(folder: Path) -> dict[str, bytes]:

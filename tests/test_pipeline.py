@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from PIL import Image
 
 from src.tracking.lineage import file_md5
-from tests.conftest import Project
+from tests.conftest import Project, copy_of
 
 
 def read_json(path: Path) -> Any:
@@ -27,6 +26,14 @@ def only_run(project: Project) -> Any:
     run_id = read_json(project.folder / "models/gan/run.json")["run_id"]
     (run,) = [run for run in runs if run.info.run_id == run_id]
     return run
+
+
+def with_lock(project: Project, folder: Path) -> Project:
+    """A copy that has dvc.lock in its commit, as experiments start from."""
+    copy = copy_of(project, folder)
+    copy.run("git", "add", "dvc.lock")
+    copy.run("git", "commit", "-q", "-m", "lock")
+    return copy
 
 
 def test_scorecard_beside_the_ceiling(project: Project) -> None:
@@ -125,10 +132,7 @@ def test_dvc_commands_answer(project: Project) -> None:
 @pytest.mark.slow
 def test_experiment_with_another_learning_rate(project: Project, tmp_path: Path) -> None:
     """``dvc exp run -S``: a new run and version in the same store; going back restores the first outputs."""
-    copy = Project(tmp_path / "copy")
-    shutil.copytree(project.folder, copy.folder)
-    copy.run("git", "add", "dvc.lock")
-    copy.run("git", "commit", "-q", "-m", "lock")
+    copy = with_lock(project, tmp_path / "copy")
     before = read_json(copy.folder / "models/gan/run.json")["run_id"]
     copy.run("dvc", "exp", "run", "-n", "slower", "-S", "train.lr_generator=1e-4")
     run = only_run(copy)
@@ -158,10 +162,7 @@ def test_experiment_with_another_learning_rate(project: Project, tmp_path: Path)
 @pytest.mark.slow
 def test_experiments_elsewhere_end_in_the_one_store(project: Project, tmp_path: Path) -> None:
     """``--temp``, the queue, and ``dvc exp apply``: each run is in the project's store under its experiment's name."""
-    copy = Project(tmp_path / "copy")
-    shutil.copytree(project.folder, copy.folder)
-    copy.run("git", "add", "dvc.lock")
-    copy.run("git", "commit", "-q", "-m", "lock")
+    copy = with_lock(project, tmp_path / "copy")
     copy.run("dvc", "exp", "run", "--temp", "-n", "elsewhere", "-S", "train.kimg=1")
     copy.run("dvc", "exp", "run", "--queue", "-n", "later", "-S", "train.kimg=2")
     copy.run("dvc", "exp", "run", "--run-all")
@@ -181,8 +182,7 @@ def test_experiments_elsewhere_end_in_the_one_store(project: Project, tmp_path: 
 
 def test_stages_run_without_dvc(project: Project, tmp_path: Path) -> None:
     """Evaluate and register by hand continue the same run; a wrong order says what is missing."""
-    copy = Project(tmp_path / "copy")
-    shutil.copytree(project.folder, copy.folder, ignore=shutil.ignore_patterns("evaluation", ".dvc", ".git"))
+    copy = copy_of(project, tmp_path / "copy", "evaluation", ".dvc", ".git")
     result = copy.module("register", check=False)
     assert result.returncode == 2
     assert "models/evaluation/scorecard.json is missing" in result.stderr
@@ -193,8 +193,7 @@ def test_stages_run_without_dvc(project: Project, tmp_path: Path) -> None:
 
 
 def test_dvc_trains_a_trial_again_with_the_same_score(project: Project, tmp_path: Path) -> None:
-    copy = Project(tmp_path / "copy")
-    shutil.copytree(project.folder, copy.folder, symlinks=True, ignore=shutil.ignore_patterns("mlruns"))
+    copy = copy_of(project, tmp_path / "copy", "mlruns")
     copy.run("git", "checkout", "--", "mlruns")
     copy.module("tune", "--trials", "2")
     shown = copy.module("tune", "show", "1").stdout.splitlines()

@@ -11,7 +11,7 @@ import torch
 
 from src.checks.finding import Finding, Level
 from src.device import describe_device, pick_device
-from src.errors import UserError
+from src.errors import UserError, first_line
 from src.params import load_params
 
 GPU = Path("/dev/nvidia0")
@@ -38,7 +38,7 @@ def check_device() -> Iterator[Finding]:
         device = pick_device("auto")
     about = f"Python {sys.version.split()[0]}, PyTorch {torch.__version__}, {built}: {describe_device(device)}"
     if device.type == "cpu" and (told or GPU.exists()):
-        reason = f": {_first_line(str(told[0].message))}" if told else ""
+        reason = f": {first_line(Warning(told[0].message))}" if told else ""
         advice = "update the GPU's driver, or install a PyTorch with CUDA"
         yield Finding("warning", f"{about}; the GPU of this machine is not used{reason}", advice)
     else:
@@ -47,13 +47,9 @@ def check_device() -> Iterator[Finding]:
         torch.ones(1, device=device).add(1).item()
     except RuntimeError as error:
         advice = "install a PyTorch that was built for this GPU, or set train.device to cpu"
-        yield Finding("problem", f"the GPU cannot compute: {_first_line(str(error))}", advice)
+        yield Finding("problem", f"the GPU cannot compute: {first_line(error)}", advice)
     wanted = load_params().train.device
     try:
         pick_device(wanted)
     except UserError as error:
         yield Finding("problem", str(error))
-
-
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0]

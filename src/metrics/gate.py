@@ -5,8 +5,8 @@ classifier, with the same bootstrap resamples.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -79,10 +79,6 @@ class Ruling:
     def worst_class(self) -> ClassChange | None:
         """The one that loses most."""
         return min(self.classes, key=lambda one: one.difference.value, default=None)
-
-    def as_json(self) -> dict[str, Any]:
-        """The same as plain data."""
-        return asdict(self)
 
 
 class Gate:

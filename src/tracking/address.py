@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from src.checks.finding import Finding
-from src.errors import UserError
+from src.errors import UserError, first_line
 from src.tracking import folders, store
 
 SECONDS = 3
@@ -95,7 +95,7 @@ def _server_revision(uri: str) -> str | None:
         with engine.connect() as connection:
             return str(connection.execute(text("select version_num from alembic_version")).scalar())
     except SQLAlchemyError as error:
-        raise OSError(store.first_line(error)) from None
+        raise OSError(first_line(error)) from None
 
 
 def _misfit(revision: str | None, version: str) -> Finding | None:

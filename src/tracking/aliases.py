@@ -9,13 +9,13 @@ from filelock import FileLock
 
 from src.errors import UserError
 from src.tracking import store
-from src.tracking.registry import aliases_of
+from src.tracking.registry import CHAMPION, aliases_of, called, own_aliases
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CANDIDATE, CHAMPION, PREVIOUS = "candidate", "champion", "previous"
+PREVIOUS = "previous"
 SINCE = "champion.since"
 
 
@@ -38,7 +38,7 @@ def promote(client: "MlflowClient", version: "ModelVersion", instead_of: str | N
             f"the champion of {name} is version {champion or 'none'} by now, not {instead_of or 'none'}; try again"
         )
     if champion == number:
-        raise UserError(f"{name}/{number} is the champion already")
+        raise UserError(f"{called(version)} is the champion already")
     if champion:
         client.set_registered_model_alias(name, PREVIOUS, champion)
     client.set_registered_model_alias(name, CHAMPION, number)
@@ -66,7 +66,7 @@ def may_delete(client: "MlflowClient", version: "ModelVersion") -> None:
     """Raise UserError for the champion."""
     if aliases_of(client, version.name).get(CHAMPION) == str(version.version):
         raise UserError(
-            f"{version.name}/{version.version} is the champion, and the registry is never left without one; promote another "
+            f"{called(version)} is the champion, and the registry is never left without one; promote another "
             f"version first (`python -m src.registry promote {version.name}/VERSION`)"
         )
 
@@ -74,7 +74,6 @@ def may_delete(client: "MlflowClient", version: "ModelVersion") -> None:
 def delete(client: "MlflowClient", version: "ModelVersion") -> None:
     """Take a version, not the champion, out of the registry, with its aliases. Its run keeps scores and pictures."""
     may_delete(client, version)
-    for alias, number in aliases_of(client, version.name).items():
-        if number == str(version.version):
-            client.delete_registered_model_alias(version.name, alias)
+    for alias in own_aliases(client, version.name).get(str(version.version), []):
+        client.delete_registered_model_alias(version.name, alias)
     client.delete_model_version(version.name, version.version)

@@ -14,7 +14,7 @@ from src.tracking import registry, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+    from mlflow.entities.model_registry import ModelVersion
 
 REGISTER = "`dvc repro --force --single-item register`"
 
@@ -22,7 +22,7 @@ REGISTER = "`dvc repro --force --single-item register`"
 def check_registry(client: "MlflowClient") -> Iterator[Finding]:
     """Load every version of this project's models as every command does, which refuses what is not as it was registered."""
     count = good = 0
-    for model in _models(client):
+    for model in registry.models(client):
         versions = registry.versions_of(client, model.name)
         count += len(versions)
         for version in versions:
@@ -39,19 +39,8 @@ def check_registry(client: "MlflowClient") -> Iterator[Finding]:
         yield Finding("ok", f"{count} registered {'version is' if count == 1 else 'versions are'} whole")
 
 
-def _models(client: "MlflowClient") -> "Iterator[RegisteredModel]":
-    """Those that this project has registered: a server may have others."""
-    token = None
-    while True:
-        page = client.search_registered_models(page_token=token)
-        yield from (model for model in page if "dataset" in model.tags)
-        token = page.token
-        if not token:
-            return
-
-
 def _problem(client: "MlflowClient", version: "ModelVersion") -> Finding | None:
-    name = f"{version.name}/{version.version}"
+    name = registry.called(version)
     try:
         registry.load_version(client, version)
     except UserError as error:

@@ -10,6 +10,7 @@ from src.metrics.gate import Gate, Ruling
 from src.params import Register
 from src.tracking import aliases, registry
 from src.tracking.delivery import LONGEST_TEXT
+from src.tracking.registry import CHAMPION, called
 from src.tracking.runs import Run
 
 if TYPE_CHECKING:
@@ -44,10 +45,9 @@ def decide(client: "MlflowClient", candidate: "ModelVersion", gate: Gate, settin
     To be called within ``aliases.deciding()``. Raises UserError where another process, on another machine, has changed the
     champion meanwhile.
     """
-    name = f"{candidate.name}/{candidate.version}"
-    number = registry.aliases_of(client, candidate.name).get(aliases.CHAMPION)
+    number = registry.aliases_of(client, candidate.name).get(CHAMPION)
     if number == str(candidate.version):
-        return Decision(f"{name} is the champion already")
+        return Decision(f"{called(candidate)} is the champion already")
     champion = client.get_model_version(candidate.name, number) if number else None
     decision = compare(client, candidate, champion, gate, settings)
     if decision.ruling is not None and decision.ruling.decision == "promoted":
@@ -77,9 +77,8 @@ def compare(
     if allowed_dirty:
         notes.append("It was made by code that is not that of a commit; register.allow_dirty allows it.")
     ruling = gate.rule(measured, theirs, settings.max_class_drop, against)
-    called, other = (f"{one.name}/{one.version}" if one else None for one in (candidate, champion))
-    assert called is not None
-    return Decision(gate_report.sentence(called, other, ruling), ruling, other, tuple(notes), allowed_dirty)
+    other = called(champion) if champion else None
+    return Decision(gate_report.sentence(called(candidate), other, ruling), ruling, other, tuple(notes), allowed_dirty)
 
 
 def record(run: Run, version: "ModelVersion", decision: Decision) -> None:
@@ -98,8 +97,7 @@ def report(version: "ModelVersion", decision: Decision) -> str:
     """The decision in Markdown."""
     if decision.ruling is None:
         return f"{decision.verdict}.\n"
-    called = f"{version.name}/{version.version}"
-    return gate_report.markdown(called, decision.champion, decision.ruling, decision.notes)
+    return gate_report.markdown(called(version), decision.champion, decision.ruling, decision.notes)
 
 
 def refusals(tags: Mapping[str, str], data_hash: str, *, allow_dirty: bool) -> Iterator[str]:
@@ -127,7 +125,7 @@ def _notes(gate: Gate, candidate: "ModelVersion", champion: "ModelVersion") -> I
         judged_by = one.tags.get("classifier.hash", "unknown")
         if judged_by != gate.classifier_hash:
             yield (
-                f"{one.name}/{one.version} was scored by classifier {judged_by[:12]} when it was registered; the classifier "
+                f"{called(one)} was scored by classifier {judged_by[:12]} when it was registered; the classifier "
                 f"now is {gate.classifier_hash[:12]}, and both were scored again with it."
             )
     trained_on = champion.tags.get("data.hash", "unknown")

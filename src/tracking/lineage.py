@@ -7,7 +7,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ LINEAGE = (
     "threads",
     "seed",
 )
+RESTORED_FROM = "restored.from.run"
+"""tag of a run that takes the place of one which the store lost: the id of that one"""
 SHOWN = (
     "--binary",
     "--full-index",
@@ -93,6 +95,10 @@ class Origin:
         """That of a training that begins here and now; ``tags`` are what is known besides the code."""
         diff = working_tree_diff()
         return cls(name, dict(params), {**code_tags(diff), **tags}, diff)
+
+    def instead_of(self, run_id: str) -> "Origin":
+        """The same for a run that takes the place of one which the store lost, and says so."""
+        return replace(self, tags={**self.tags, RESTORED_FROM: run_id})
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""

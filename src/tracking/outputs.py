@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +16,14 @@ from src.datasets.store import PreparedData
 from src.errors import UserError, require_file
 from src.metrics import report
 from src.tracking import store
-from src.tracking.lineage import Origin, file_md5
-from src.tracking.runs import Run, reopened_run, run_exists, run_from
+from src.tracking.lineage import RESTORED_FROM, Origin, file_md5
+from src.tracking.runs import Run, TrainingRun, new_run, reopened_run, run_exists
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 RUN, ORIGIN, HISTORY, SAMPLES = "run.json", "origin.json", "history.json", "samples"
 """among the outputs of train"""
-RESTORED_FROM = "restored.from.run"
-"""tag of a run that takes the place of one which the store lost: the id of that one"""
 PREFIXES = {"generated": "test.", "real": "test.real.", "floor": "test.floor."}
 
 
@@ -40,14 +37,13 @@ def run_of_outputs(data: PreparedData, gan: Path = paths.GAN, evaluation: Path =
     made = run_summary(gan)
     run_id = made["run_id"]
     client = store.connect()
-    found = run_id if run_exists(run_id) else _successor(client, data.name, run_id)
+    found = run_id if run_exists(client, run_id) else _successor(client, data.name, run_id)
     if found:
         with reopened_run(found) as run:
             yield run
         return
     print(f"run {run_id} is not in the store {store.where()}; a new run takes its place, told from {gan}")
-    origin = Origin.load(gan / ORIGIN)
-    with run_from(data.name, replace(origin, tags={**origin.tags, RESTORED_FROM: run_id})) as run:
+    with new_run(data.name, Origin.load(gan / ORIGIN).instead_of(run_id)) as run:
         record_dataset(run, data)
         _retell(run, gan)
         scorecard = evaluation / "scorecard.json"
@@ -76,8 +72,8 @@ def _successor(client: "MlflowClient", experiment: str, run_id: str) -> str | No
     return found[0].info.run_id if found else None
 
 
-def record_dataset(run: Any, data: PreparedData) -> None:
-    """Tell a run (of either kind) its training images, by DVC's hash of the file."""
+def record_dataset(run: Run | TrainingRun, data: PreparedData) -> None:
+    """Tell a run its training images, by DVC's hash of the file."""
     file = paths.PREPARED / "dataset.safetensors"
     run.dataset(data.name, file_md5(file), str(file.resolve()), data.train.images)
 

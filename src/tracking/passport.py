@@ -9,7 +9,8 @@ from src.errors import UserError
 from src.metrics import report
 from src.metrics.catalogue import CATALOGUE
 from src.tracking import registry, scorecards, store
-from src.tracking.aliases import CHAMPION, SINCE
+from src.tracking.aliases import SINCE
+from src.tracking.registry import CHAMPION
 from src.tracking.runs import PATCH
 
 if TYPE_CHECKING:
@@ -39,13 +40,11 @@ def text(client: "MlflowClient", version: "ModelVersion") -> str:
     Raises UserError where its files are missing or not those that were registered.
     """
     stored = registry.load_version(client, version)
-    name, tags = f"{version.name}/{version.version}", version.tags
-    aliases = [
-        alias for alias, number in registry.aliases_of(client, version.name).items() if number == str(version.version)
-    ]
+    name, tags = registry.called(version), version.tags
+    aliases = registry.own_aliases(client, version.name).get(str(version.version), [])
     parameters = sum(parameter.numel() for parameter in stored.network.parameters())
     head = {
-        "aliases": ", ".join(sorted(aliases)) or "none",
+        "aliases": ", ".join(aliases) or "none",
         "verdict": tags.get("verdict", "none"),
         "champion since": tags.get(SINCE, "") if CHAMPION in aliases else "",
         "classes": ", ".join(stored.class_names),
@@ -124,7 +123,7 @@ def _origin(client: "MlflowClient", version: "ModelVersion") -> Iterator[tuple[s
 def _rebuild(version: "ModelVersion") -> Iterator[str]:
     """The commands that make it again from its commit."""
     tags, folder = version.tags, f"../{version.name}-{version.version}"
-    yield f"python -m src.registry rebuild {version.name}/{version.version}    # does all of the following, and compares"
+    yield f"python -m src.registry rebuild {registry.called(version)}    # does all of the following, and compares"
     yield f"git worktree add --detach {folder} {tags.get('git.commit', 'COMMIT')}"
     if tags.get("git.dirty") == "true":
         yield (

@@ -69,7 +69,7 @@ def rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, *, keep
     It takes as long as the pipeline did; when it is interrupted, the same command goes on. The project's files and its MLflow
     store are left alone. Raises UserError where the version does not say what it was made from, and for a stage that fails.
     """
-    name = f"{version.name}/{version.version}"
+    name = registry.called(version)
     folder = root / PLACE / f"{version.name}-{version.version}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -81,7 +81,7 @@ def rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, *, keep
 
 
 def _rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, folder: Path, *, keep: bool) -> Rebuilt:
-    name = f"{version.name}/{version.version}"
+    name = registry.called(version)
     registered, scorecard = registry.load_version(client, version), scorecards.find_scorecard(name)
     commit = version.tags.get("git.commit", "none")
     if not lineage.git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", folder=root):
@@ -129,20 +129,23 @@ def _patch(client: "MlflowClient", version: "ModelVersion", name: str) -> bytes:
 
 def _check_out(root: Path, folder: Path, commit: str, patch: bytes) -> None:
     _remove(root, folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for command, given in (
-        (["git", "worktree", "add", "--quiet", "--detach", str(folder), commit], b""),
-        (["git", "-C", str(folder), "apply", "--whitespace=nowarn", "-"], patch),
-    ):
-        if "apply" in command and not given:
-            continue
-        result = subprocess.run(command, cwd=root, input=given, capture_output=True, check=False)
-        if result.returncode:
-            why = " ".join(result.stderr.decode(errors="replace").split())
-            _remove(root, folder)
-            raise UserError(f"`{' '.join(command[:4])} ...` failed: {why}")
+    try:
+        _git(root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
+        if patch:
+            _git(folder, "apply", "--whitespace=nowarn", "-", given=patch)
+    except UserError:
+        _remove(root, folder)
+        raise
     _absolute_data_folder(root, folder / paths.PARAMS)
     (folder / DONE).touch()
+
+
+def _git(folder: Path, *arguments: str, given: bytes = b"") -> None:
+    """Run git in a folder. Raises UserError with what it says when it fails."""
+    result = subprocess.run(["git", *arguments], cwd=folder, input=given, capture_output=True, check=False)
+    if result.returncode:
+        why = " ".join(result.stderr.decode(errors="replace").split())
+        raise UserError(f"`git {' '.join(arguments[:2])} ...` failed: {why}")
 
 
 def _absolute_data_folder(root: Path, params: Path) -> None:

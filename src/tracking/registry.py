@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
+CANDIDATE, CHAMPION = "candidate", "champion"
 CARD, CARD_FOLDER = "card.json", "card"
 RUN_TAG, FILES_TAG = "run.id", "files.sha256"
 DOWNLOAD_NOTE = "registered_model_meta"
@@ -46,7 +47,7 @@ def split_reference(reference: str) -> tuple[str, str, str]:
     reference = reference.removeprefix("models:/")
     sign, kind = ("/", "version") if "/" in reference else ("@", "alias")
     name, found, value = reference.partition(sign)
-    value = value if found else "champion"
+    value = value if found else CHAMPION
     if not name or not value or (kind == "version" and not value.isdecimal()):
         raise UserError(
             f"{reference!r} is not a model: write NAME@ALIAS or NAME/VERSION, for example gan-fashion-mnist@champion"
@@ -79,9 +80,22 @@ def _unknown(client: "MlflowClient", model: Any, value: str, kind: str) -> "Mode
     raise UserError(f"{model.name} has no {kind} {value!r}; aliases: {aliases}; versions: {versions}")
 
 
+def called(version: "ModelVersion") -> str:
+    """NAME/VERSION."""
+    return f"{version.name}/{version.version}"
+
+
 def aliases_of(client: "MlflowClient", name: str) -> dict[str, str]:
     """The aliases of a registered model with their versions, as text: some stores give numbers."""
     return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+
+
+def own_aliases(client: "MlflowClient", name: str) -> dict[str, list[str]]:
+    """The aliases of each version that has some, in order."""
+    found: dict[str, list[str]] = {}
+    for alias, number in sorted(aliases_of(client, name).items()):
+        found.setdefault(number, []).append(alias)
+    return found
 
 
 def models(client: "MlflowClient") -> Iterator["RegisteredModel"]:
@@ -104,7 +118,7 @@ def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGener
 
     Raises UserError when files are missing, or are not those that were registered.
     """
-    name = f"{version.name}/{version.version}"
+    name = called(version)
     with TemporaryDirectory() as folder:
         files = _download(f"models:/{name}", folder, name)
         stored = load_folder(files / "extra_files", name)  # which names what is missing
@@ -119,7 +133,7 @@ def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGener
 
 def fetch(version: "ModelVersion", folder: str) -> Path:
     """Copy all files of a version into ``folder``. Raises UserError when they are missing, or not those registered."""
-    name = f"{version.name}/{version.version}"
+    name = called(version)
     files = _download(f"models:/{name}", folder, name)
     _check_files(version, files)
     return files
@@ -130,8 +144,9 @@ def _check_files(version: "ModelVersion", files: Path) -> None:
         shutil.rmtree(compiled)
     registered = version.tags.get(FILES_TAG)
     if registered and files_hash(files) != registered:
-        name = f"{version.name}/{version.version}"
-        raise UserError(f"{name} is not what was registered: its files have another hash than its tag {FILES_TAG} says")
+        raise UserError(
+            f"{called(version)} is not what was registered: its files have another hash than its tag {FILES_TAG} says"
+        )
 
 
 def _download(uri: str, folder: str, name: str) -> Path:
@@ -178,8 +193,8 @@ def add_version(
     digest = content_hash(generator)
     for version in _versions_so_far(run.client, model_name):
         if version.tags.get("generator.hash") == digest:
-            run.client.set_registered_model_alias(model_name, "candidate", version.version)
-            if not run_exists(run_of(version) or ""):
+            run.client.set_registered_model_alias(model_name, CANDIDATE, version.version)
+            if not run_exists(run.client, run_of(version) or ""):
                 run.client.set_model_version_tag(model_name, version.version, RUN_TAG, run.run_id)
             return version, False
     with TemporaryDirectory() as folder:
@@ -207,19 +222,21 @@ def refresh_origin(run: Run, version: "ModelVersion", tags: dict[str, str]) -> "
 
 def describe(client: "MlflowClient", name: str) -> None:
     """Write the registered model's description: its newest versions with the links to their model cards."""
-    aliases = aliases_of(client, name)
+    aliases = own_aliases(client, name)
     lines = ["| version | alias | gate | model card |", "|---|---|---|---|"]
     for version in versions_of(client, name)[:DESCRIBED]:
-        own = ", ".join(sorted(alias for alias, number in aliases.items() if number == str(version.version)))
-        link = f"[read]({card_link(client, version)})" if run_exists(run_of(version) or "") else "its run is gone"
+        own, page = ", ".join(aliases.get(str(version.version), [])), card_link(client, version)
+        link = f"[read]({page})" if page else "its run is gone"
         lines.append(f"| {version.version} | {own} | {version.tags.get('gate.decision', '')} | {link} |")
     client.update_registered_model(name, "\n".join(lines))
 
 
-def card_link(client: "MlflowClient", version: "ModelVersion") -> str:
-    """Where MLflow's UI shows a version's model card, from any of its pages."""
+def card_link(client: "MlflowClient", version: "ModelVersion") -> str | None:
+    """Where MLflow's UI shows a version's model card, from any of its pages; None where its run is gone."""
     run_id = run_of(version)
-    experiment = client.get_run(str(run_id)).info.experiment_id
+    if run_id is None or not run_exists(client, run_id):
+        return None
+    experiment = client.get_run(run_id).info.experiment_id
     return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{CARD_FOLDER}/model_card.html"
 
 
@@ -243,7 +260,7 @@ def _register(run: Run, model_name: str, model_uri: str, tags: dict[str, str]) -
     version = run.client.create_model_version(
         model_name, model_uri, run.run_id, tags, model_id=model_uri.removeprefix("models:/")
     )
-    run.client.set_registered_model_alias(model_name, "candidate", version.version)
+    run.client.set_registered_model_alias(model_name, CANDIDATE, version.version)
     return version
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from src import interrupts
-from src.errors import UserError
+from src.errors import UserError, first_line
 from src.tracking import processes, store
 from src.tracking.delivery import LONGEST_TEXT, TAGS, log_dataset, run_is_gone
 from src.tracking.leftovers import adopt, deliver_leftovers
@@ -125,7 +125,7 @@ class Run(_Ending):
         except MlflowException as error:
             raise UserError(
                 f"MLflow does not answer, and does not know that run {self.run_id} has ended as {status}: "
-                f"{store.first_line(error)}"
+                f"{first_line(error)}"
             ) from None
 
 
@@ -175,17 +175,8 @@ class TrainingRun(_Ending):
 
 
 @contextmanager
-def new_run(
-    experiment: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str], parent: str | None = None
-) -> Iterator[Run]:
-    """Open a run with its parameters and tags and what is known of the code; finished, failed or killed at the end."""
-    with run_from(experiment, Origin.here(name, params, tags), parent) as run:
-        yield run
-
-
-@contextmanager
-def run_from(experiment: str, origin: Origin, parent: str | None = None) -> Iterator[Run]:
-    """The same for an origin that is known already."""
+def new_run(experiment: str, origin: Origin, parent: str | None = None) -> Iterator[Run]:
+    """Open a run that knows where it comes from; finished, failed or killed at the end."""
     run = _created(experiment, origin, parent)
     deliver_leftovers(run.client)
     with _closing(run):
@@ -195,9 +186,7 @@ def run_from(experiment: str, origin: Origin, parent: str | None = None) -> Iter
 @contextmanager
 def training_run(
     experiment: str,
-    name: str,
-    params: Mapping[str, Any],
-    tags: Mapping[str, str],
+    origin: Origin,
     parent: str | None = None,
     run_id: str | None = None,
     *,
@@ -213,8 +202,7 @@ def training_run(
     """
     client, continued = None, run_id is not None and _goes_on(run_id)
     if run_id is None or not continued:
-        restored = {"restored.from.run": run_id} if run_id else {}
-        created = _created(experiment, Origin.here(name, params, {**tags, **restored}), parent)
+        created = _created(experiment, origin.instead_of(run_id) if run_id else origin, parent)
         if run_id:
             adopt(run_id, created.run_id)
         client, run_id = created.client, created.run_id
@@ -275,15 +263,15 @@ def _user() -> str:
         return "unknown"
 
 
-def run_exists(run_id: str) -> bool:
+def run_exists(client: "MlflowClient", run_id: str) -> bool:
     """Whether the store has the run, and it is not deleted. Raises UserError where it does not answer."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return not run_is_gone(store.connect(), run_id)
+        return not run_is_gone(client, run_id)
     except MlflowException as error:
         raise UserError(
-            f"the MLflow store {store.where()} cannot be asked for run {run_id}: {store.first_line(error)}"
+            f"the MLflow store {store.where()} cannot be asked for run {run_id}: {first_line(error)}"
         ) from None
 
 

@@ -115,7 +115,7 @@ def _model(client: "MlflowClient", reference: str) -> str | None:
 
 def _of_model(client: "MlflowClient", reference: str) -> StoredScorecard:
     version = registry.find_version(client, reference)
-    name = f"{version.name}/{version.version}"
+    name = registry.called(version)
     run_id = registry.run_of(version)
     if not run_id:
         raise UserError(f"{name} was registered without an MLflow run, so it has no scorecard; name a run instead")

@@ -143,7 +143,7 @@ def serve(version: "ModelVersion", host: str, port: int, workers: int) -> None:
     import uvicorn
 
     _check_address(host, port)
-    name = f"{version.name}/{version.version}"
+    name = registry.called(version)
     with TemporaryDirectory() as folder:
         os.environ[FOLDER] = str(registry.fetch(version, folder))
         print(f"serving {name} at http://{host}:{port}/invocations; Ctrl-C ends it", flush=True)

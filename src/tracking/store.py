@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from src.errors import UserError
+from src.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -100,8 +100,3 @@ def outage_is_told(what: str) -> Iterator[None]:
         yield
     except (MlflowException, OSError) as error:
         print(f"MLflow does not answer, and does not have {what} yet: {first_line(error)}", file=sys.stderr)
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text, or its kind where it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

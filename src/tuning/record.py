@@ -13,7 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from src.params import Params
 from src.tracking.leftovers import abandon
+from src.tracking.lineage import Origin
 from src.tracking.runs import Run, child_runs, new_run, reopened_run, run_exists
+from src.tracking.store import connect
 from src.tuning.plots import save_plots
 from src.tuning.report import description, ended, is_feasible, trials_table
 from src.tuning.retries import first_number
@@ -32,10 +34,10 @@ def study_run(
     """Open the study's MLflow run; a new one if there is none or the store lost it."""
     with exclusively(storage):
         run_id = study.user_attrs.get(RUN_ID, "")
-        if not (run_id and run_exists(run_id)):
+        if not (run_id and run_exists(connect(), run_id)):
             if run_id:
                 print(f"the MLflow run {run_id} of study {study.study_name!r} is gone; a new run takes its place")
-            with new_run(experiment, study.study_name, _study_params(study, params), tags) as run:
+            with new_run(experiment, Origin.here(study.study_name, _study_params(study, params), tags)) as run:
                 run_id = run.run_id
             study.set_user_attr(RUN_ID, run_id)
             study.set_user_attr(RECORDED, 0)

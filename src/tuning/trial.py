@@ -17,9 +17,10 @@ from src.device import forget_peak_memory, peak_memory, pick_device
 from src.interrupts import Stopped
 from src.params import Params
 from src.tracking.leftovers import abandon
+from src.tracking.lineage import Origin
 from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import TrainingRun, run_exists, training_run
-from src.tracking.store import project_root
+from src.tracking.store import connect, project_root
 from src.training.folder import TrainingFolder, sweep
 from src.training.health import TrainingDiverged
 from src.training.loop import GRID_COLUMNS, FitResult, TrainingData, fit
@@ -151,11 +152,11 @@ class TrialRun:
             trial_folders(study), {**setting.identity(params), "trial": str(first)}, PATIENCE
         )
         earlier = stored.user_attrs.get(RUN_ID)
-        if earlier and earlier != folder.run_id and run_exists(earlier):
+        if earlier and earlier != folder.run_id and run_exists(connect(), earlier):
             abandon(earlier, "its process is gone; tried again without its checkpoint")
         tags = {**setting.tags, "study": study, "seed": str(params.train.seed), "trial": str(trial.number)}
-        name = f"{study} {first:03d}"
-        with training_run(setting.experiment, name, params.flat(), tags, setting.parent, folder.run_id) as run:
+        origin = Origin.here(f"{study} {first:03d}", params.flat(), tags)
+        with training_run(setting.experiment, origin, setting.parent, folder.run_id) as run:
             folder.run_id = run.run_id
             trial.set_user_attr(RUN_ID, run.run_id)
             run.tags({"trial": str(trial.number)})  # a trial that is tried again has another number

@@ -1,6 +1,5 @@
 """A registry in memory of versions without files: what matters is who is called what."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,10 @@ from mlflow.entities.model_registry import ModelVersion
 from src.errors import UserError
 from src.tracking import aliases, store
 from src.tracking.registry import aliases_of
-from tests.conftest import work_in
 
 
 @pytest.fixture
-def client(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    shutil.copytree(empty_store, tmp_path / "mlruns")
-    work_in(tmp_path, monkeypatch)
+def client(place: Path) -> MlflowClient:
     client = store.connect()
     client.create_registered_model("gan")
     for _ in range(3):

@@ -13,6 +13,7 @@ from src.checks.finding import Finding
 from src.params_edit import write_params
 from src.tracking import store
 from src.tracking.dead import check_runs
+from src.tracking.lineage import Origin
 from src.tracking.processes import TAG, Process
 from src.tracking.runs import new_run, reopened_run, training_run
 from tests.conftest import Project
@@ -54,7 +55,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_no_run_is_open(place: Path) -> None:
-    with new_run("digits", "done", {}, {}):
+    with new_run("digits", Origin.here("done", {}, {})):
         assert only().text == "runs: 1 under way here"
     assert (only().level, only().text) == ("ok", "no run is left open")
 
@@ -62,7 +63,7 @@ def test_no_run_is_open(place: Path) -> None:
 @pytest.mark.parametrize("kind", ["new_run", "training_run", "reopened_run"])
 def test_the_run_of_a_killed_process(kind: str, place: Path) -> None:
     client = store.connect()
-    with new_run("digits", "first", {}, {}) as made:
+    with new_run("digits", Origin.here("first", {}, {})) as made:
         pass
     arguments = [made.run_id] if kind == "reopened_run" else ["digits", "second"]
     with held(ROOT, kind, *arguments) as (process, run_id):
@@ -102,7 +103,7 @@ def test_runs_of_other_hosts_and_other_programs_are_left_alone(missing: bool, pl
 def test_a_training_whose_end_still_waits_is_no_matter_of_its_process(
     place: Path, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
-    with training_run("digits", "away", {}, {}) as run:
+    with training_run("digits", Origin.here("away", {}, {})) as run:
         assert run.flush(20)
         monkeypatch.setattr("src.tracking.delivery.deliver_next", _away)
     monkeypatch.undo()

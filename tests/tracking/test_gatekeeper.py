@@ -1,6 +1,5 @@
 """What the gate's ruling does to a real registry; the measuring is made up, since tests/metrics/test_gate.py has it."""
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,16 +14,14 @@ from src.errors import UserError
 from src.metrics.gate import Gate, Measured
 from src.params import Register
 from src.tracking import gatekeeper, registry, store
+from src.tracking.lineage import Origin
 from src.tracking.runs import new_run
-from tests.conftest import work_in
 
 TAGS = {"data.hash": "d" * 64, "classifier.hash": "c" * 64, "git.dirty": "false", "registered.git.dirty": "false"}
 
 
 @pytest.fixture
-def client(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    shutil.copytree(empty_store, tmp_path / "mlruns")
-    work_in(tmp_path, monkeypatch)
+def client(place: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
     client = store.connect()
     client.create_registered_model("gan")
     monkeypatch.setattr(
@@ -110,7 +107,7 @@ def test_uncommitted_code_may_be_allowed_and_is_then_tagged(client: MlflowClient
     decision = decide(client, version, allow_dirty=True)
     assert champion(client) == "1"
     assert decision.allowed_dirty
-    with new_run("digits", "first", {}, {}) as run:
+    with new_run("digits", Origin.here("first", {}, {})) as run:
         gatekeeper.record(run, version, decision)
     tags = client.get_model_version("gan", version.version).tags
     assert tags["gate.allowed_dirty"] == "true"
@@ -148,7 +145,7 @@ def test_the_verdict_is_on_the_version_and_the_report_in_the_run(client: MlflowC
     decide(client, add(client, 3.0))
     version = add(client, 2.0)
     decision = decide(client, version)
-    with new_run("digits", "first", {}, {}) as run:
+    with new_run("digits", Origin.here("first", {}, {})) as run:
         gatekeeper.record(run, version, decision)
     tags = client.get_model_version("gan", version.version).tags
     assert tags["verdict"] == decision.verdict

@@ -10,6 +10,7 @@ import pytest
 from src import registry, sample
 from src.errors import UserError
 from src.tracking import store
+from src.tracking.lineage import Origin
 from src.tracking.moved import COLUMNS, check_moved
 from src.tracking.runs import new_run
 from tests.conftest import Project, work_in
@@ -56,7 +57,7 @@ def test_a_project_that_was_really_moved(own: Project, tmp_path: Path, monkeypat
     assert not any(str(own.folder) in location for location in locations(new))
     assert [location.startswith("file:") for location in locations(new)].count(True) == 4
     assert use_it("after.png") == before
-    with new_run("digits", "later", {}, {}) as run:  # a new run's place is made from the experiment's
+    with new_run("digits", Origin.here("later", {}, {})) as run:  # a new run's place is made from the experiment's
         run.text("here", "note.txt")
     assert Path(f"mlruns/artifacts/digits/{run.run_id}/artifacts/note.txt").read_text() == "here"
     assert not own.folder.exists()
@@ -82,7 +83,7 @@ def test_files_that_stayed_behind_are_told_and_left(
     new = tmp_path / "new"
     own.folder.rename(new)
     work_in(new, monkeypatch)
-    with new_run("digits", "between", {}, {}) as run:
+    with new_run("digits", Origin.here("between", {}, {})) as run:
         run.text("there", "note.txt")
     moved, stayed = check_moved()
     assert (stayed.level, stayed.repair) == ("warning", None)

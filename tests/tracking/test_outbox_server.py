@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from src.tracking import store
+from src.tracking.lineage import Origin
 from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import new_run, training_run
 from src.training.recorder import Progress
@@ -34,7 +35,7 @@ def server(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, q
 
 
 def test_a_server_goes_away_and_comes_back(server: Server, capfd: pytest.CaptureFixture[str]) -> None:
-    with training_run("digits", "first", {"a": 1}, {}) as run:
+    with training_run("digits", Origin.here("first", {"a": 1}, {})) as run:
         recorder = MlflowRecorder(run, grid_columns=2)
         recorder.losses(Progress(0, 30, 0, 0.0), {"loss": 0.1, "odd": float("nan")})
         assert run.flush(20)
@@ -71,7 +72,7 @@ def test_a_server_stays_away_and_the_training_is_killed_and_continued(
 ) -> None:
     (Path("made")).mkdir()
     (Path("made/a.txt")).write_text("a", encoding="utf-8")
-    with suppress(KeyboardInterrupt), training_run("digits", "first", {}, {}) as run:
+    with suppress(KeyboardInterrupt), training_run("digits", Origin.here("first", {}, {})) as run:
         for step in range(10):
             run.metrics({"loss": step / 3, "odd": float("nan")}, step, "losses")
         assert run.flush(20)
@@ -83,14 +84,14 @@ def test_a_server_stays_away_and_the_training_is_killed_and_continued(
     assert "wait in mlruns/outbox" in capfd.readouterr().err
     (folder / "sent").unlink()  # as if a kill had come between each delivery and its note
     began = time.monotonic()
-    with training_run("digits", "first", {}, {}, run_id=run.run_id) as run:
+    with training_run("digits", Origin.here("first", {}, {}), run_id=run.run_id) as run:
         for step in range(12, 20):
             run.metrics({"loss": step / 3, "odd": float("nan")}, step, "losses")
         run.artifact(Path("made"))
     assert time.monotonic() - began < 10
     assert outboxes() == [run.run_id]
     server.start()
-    with new_run("digits", "next", {}, {}):
+    with new_run("digits", Origin.here("next", {}, {})):
         pass
     client = store.connect()
     read = client.get_run(run.run_id)

@@ -11,6 +11,7 @@ import torch
 from src.errors import UserError
 from src.interrupts import Stopped
 from src.tracking import runs, store
+from src.tracking.lineage import Origin
 from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import new_run, reopened_run, training_run
 from src.training.recorder import Progress
@@ -26,7 +27,7 @@ def _here(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, qu
 
 def interrupted(error: BaseException) -> str:
     """The id of a training's run that an exception ended after step 10."""
-    with suppress(type(error)), training_run("digits", "first", {}, {}) as run:
+    with suppress(type(error)), training_run("digits", Origin.here("first", {}, {})) as run:
         run.metrics({"loss": 1.0}, 10, "losses")
         raise error
     return run.run_id
@@ -38,7 +39,7 @@ def history(run_id: str, name: str = "loss") -> list[int]:
 
 def test_a_training_is_recorded_by_step() -> None:
     params = {"train.kimg": 1.5, "model.family": "mlp"}
-    with training_run("digits", "first", params, {"seed": "3"}, parent="above") as run:
+    with training_run("digits", Origin.here("first", params, {"seed": "3"}), parent="above") as run:
         recorder = MlflowRecorder(run, grid_columns=2)
         for step in (10, 20):
             recorder.losses(Progress(step, 20, step * 32, 1.0), {"loss_generator": step / 10})
@@ -64,7 +65,7 @@ def test_a_training_is_recorded_by_step() -> None:
 
 @pytest.mark.parametrize(("error", "status"), [(ValueError("bad"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
 def test_an_interrupted_run_says_how_it_ended(error: BaseException, status: str) -> None:
-    with pytest.raises(type(error)), new_run("digits", "first", {}, {}) as run:
+    with pytest.raises(type(error)), new_run("digits", Origin.here("first", {}, {})) as run:
         raise error
     read = store.connect().get_run(run.run_id)
     assert read.info.status == status
@@ -85,7 +86,7 @@ def test_an_interrupted_training_goes_on_in_its_run(error: BaseException, status
     assert read.info.status == status
     assert tags.items() <= read.data.tags.items()
     assert outboxes() == [run_id]
-    with training_run("digits", "first", {}, {}, run_id=run_id) as same:
+    with training_run("digits", Origin.here("first", {}, {}), run_id=run_id) as same:
         assert same.flush(30)
         assert store.connect().get_run(run_id).info.status == "RUNNING"
         for step in (10, 20):
@@ -99,7 +100,7 @@ def test_an_interrupted_training_goes_on_in_its_run(error: BaseException, status
 
 @pytest.mark.parametrize(("end", "status", "tag"), [("fail", "FAILED", "failure"), ("kill", "KILLED", "stopped")])
 def test_a_training_that_ends_itself_is_not_continued(end: str, status: str, tag: str) -> None:
-    with suppress(SystemExit), training_run("digits", "first", {}, {}) as run:
+    with suppress(SystemExit), training_run("digits", Origin.here("first", {}, {})) as run:
         getattr(run, end)("x" * 9000)
         raise SystemExit(3)
     read = store.connect().get_run(run.run_id)
@@ -108,13 +109,13 @@ def test_a_training_that_ends_itself_is_not_continued(end: str, status: str, tag
 
 
 def test_a_training_that_cannot_be_resumed_leaves_nothing() -> None:
-    with pytest.raises(KeyboardInterrupt), training_run("digits", "first", {}, {}, resumable=False):
+    with pytest.raises(KeyboardInterrupt), training_run("digits", Origin.here("first", {}, {}), resumable=False):
         raise KeyboardInterrupt
     assert outboxes() == []
 
 
 def test_metrics_without_a_topic_are_told_apart_by_their_names() -> None:
-    with training_run("digits", "first", {}, {}) as run:
+    with training_run("digits", Origin.here("first", {}, {})) as run:
         run.metrics({"best.score": 1.0})
         run.metrics({"best.step": 20.0})
         run.metrics({"best.score": 1.0})
@@ -127,10 +128,10 @@ def test_a_training_goes_on_while_the_store_is_away(
     run_id = interrupted(KeyboardInterrupt())
     with monkeypatch.context() as patch:
         patch.setattr(store, "connect", _away)
-        with training_run("digits", "first", {}, {}, run_id=run_id) as same:
+        with training_run("digits", Origin.here("first", {}, {}), run_id=run_id) as same:
             for step in (10, 20):
                 same.metrics({"loss": 1.0}, step, "losses")
-        with pytest.raises(UserError, match="cannot be reached"), training_run("digits", "second", {}, {}):
+        with pytest.raises(UserError, match="cannot be reached"), training_run("digits", Origin.here("second", {}, {})):
             pass
     assert capfd.readouterr().err.splitlines() == [
         f"MLflow does not answer (Connection refused): the training goes on, and its news waits in mlruns/outbox/{run_id}",
@@ -153,7 +154,7 @@ def _away() -> None:
 def test_a_training_whose_run_was_deleted_goes_on_in_a_new_one(capsys: pytest.CaptureFixture[str]) -> None:
     run_id = interrupted(KeyboardInterrupt())
     store.connect().delete_run(run_id)
-    with training_run("digits", "first", {"train.kimg": 2}, {"seed": "3"}, run_id=run_id) as other:
+    with training_run("digits", Origin.here("first", {"train.kimg": 2}, {"seed": "3"}), run_id=run_id) as other:
         for step in (10, 20):
             other.metrics({"loss": 1.0}, step, "losses")
     read = store.connect().get_run(other.run_id)

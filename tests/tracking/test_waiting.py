@@ -6,6 +6,7 @@ import pytest
 
 from src.tracking import folders, store
 from src.tracking.entries import Entries, now
+from src.tracking.lineage import Origin
 from src.tracking.runs import new_run
 from src.tracking.waiting import check_waiting
 
@@ -29,7 +30,7 @@ def leave(run_id: str, uri: str = "", count: int = 3, ending: bool = True) -> Pa
 
 @pytest.fixture
 def run_id(place: Path) -> str:
-    with new_run("digits", "first", {}, {}) as run:
+    with new_run("digits", Origin.here("first", {}, {})) as run:
         pass
     return run.run_id
 
