@@ -22,7 +22,9 @@ from tests.test_train import LENGTH, TRAIN, training
 HOLD = """
 import sys
 from src.tracking import runs
-with getattr(runs, sys.argv[1])(*sys.argv[2:3], *([sys.argv[3], {}, {}] if sys.argv[3:] else [])) as run:
+from src.tracking.lineage import Origin
+kind, first, *name = sys.argv[1:]
+with getattr(runs, kind)(first, *[Origin.here(one, {}, {}) for one in name]) as run:
     getattr(run, "flush", lambda seconds: None)(20)
     print(run.run_id, flush=True)
     input()
