@@ -147,8 +147,7 @@ def train(params: Params, data: store.PreparedData, world: World, *, resume: boo
     tags, material = source_tags(params, data), training_data(params, data)
     folder = open_folder(params, tags, world, resume=resume)
     described = f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
-    name = experiment_name() or described
-    origin = Origin.here(name, params.flat(), tags)
+    origin = Origin.here(experiment_name() or described, params.flat(), tags)
     with training_run(data.name, origin, run_id=folder.run_id) as run:
         folder.run_id = run.run_id
         outputs.record_dataset(run, data)

@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from src.errors import first_line
 from src.tracking.entries import Entry, parse
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _refusal(client: "MlflowClient", run_id: str, folder: Path, batch: Sequence[
             raise
         if run_is_gone(client, run_id):
             raise RunIsGone from None
-        return str(error).partition("\n")[0]
+        return first_line(error)
     return ""
 
 

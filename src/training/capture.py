@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from src.errors import first_line
+
 WARM_UP = 3
 """Steps of each kind that run one kernel at a time first, as PyTorch asks for; they count like any other."""
 
@@ -60,9 +62,9 @@ class Replayed:
             with torch.cuda.graph(graph):
                 self.function(*inputs, flag)
         except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
             print(
-                f"the training step cannot be captured as a CUDA graph ({reason}); it runs uncaptured", file=sys.stderr
+                f"the training step cannot be captured as a CUDA graph ({first_line(error)}); it runs uncaptured",
+                file=sys.stderr,
             )
             self._failed = True
             return False

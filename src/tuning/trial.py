@@ -14,6 +14,7 @@ from torch import Tensor
 
 from src import interrupts, paths
 from src.device import forget_peak_memory, peak_memory, pick_device
+from src.errors import first_line
 from src.interrupts import Stopped
 from src.params import Params
 from src.tracking.leftovers import abandon
@@ -193,8 +194,7 @@ def _prune(run: TrainingRun, reason: str) -> optuna.TrialPruned:
 
 
 def _reason(error: Exception) -> str:
-    first_line = str(error).partition("\n")[0]
-    return ("diverged: " if isinstance(error, TrainingDiverged) else "out of memory: ") + first_line
+    return ("diverged: " if isinstance(error, TrainingDiverged) else "out of memory: ") + first_line(error)
 
 
 class TrialRecorder(MlflowRecorder):

@@ -31,9 +31,8 @@ PICTURE = Image.new("RGB", (8, 8), "red")
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
-    shutil.copytree(empty_store, tmp_path / "mlruns")
-    work_in(tmp_path, monkeypatch)
+def _here(place: Path, quick: None) -> None:
+    """In a project folder with an empty store; nothing waits long."""
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,14 +14,12 @@ from src.tracking.lineage import Origin
 from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import new_run, reopened_run, training_run
 from src.training.recorder import Progress
-from tests.conftest import work_in
 from tests.tracking.conftest import outboxes
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> None:
-    shutil.copytree(empty_store, tmp_path / "mlruns")
-    work_in(tmp_path, monkeypatch)
+def _here(place: Path, quick: None) -> None:
+    """In a project folder with an empty store; nothing waits long."""
 
 
 def interrupted(error: BaseException) -> str:

@@ -1,6 +1,5 @@
 import json
 import re
-import shutil
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -35,14 +34,6 @@ def save(one: StoredScorecard, folder: Path) -> Path:
     (folder / "scorecard.json").write_text(json.dumps(content), encoding="utf-8")
     pd.DataFrame({name: rows.numpy() for name, rows in one.rows.items()}).to_csv(folder / "bootstrap.csv", index=False)
     return folder
-
-
-@pytest.fixture
-def place(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder with an empty store, as the current folder."""
-    shutil.copytree(empty_store, tmp_path / "mlruns")
-    work_in(tmp_path, monkeypatch)
-    return tmp_path
 
 
 def log(name: str, one: StoredScorecard | None, experiment: str = "digits") -> str:
