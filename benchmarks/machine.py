@@ -10,8 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
 from src.device import describe_device
 from src.params import Params
@@ -55,48 +53,11 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, size: int | None = Non
     return 2 * size**3 / min(times)
 
 
-class FlopCount(TorchDispatchMode):
-    """Adds up the operations of matrix products and convolutions, forward and backward, by PyTorch's own formulas.
-
-    ``FlopCounterMode`` also follows the modules, and stops at ``autograd.grad``, which the gradient penalty calls.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN204
-        result = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            self.total += formula(*args, **(kwargs or {}), out_val=result)
-        return result
-
-
-def step_flops(params: Params, images: Tensor, labels: Tensor, *, regularise: bool) -> int:
-    """Operations of one step of the project's loop on uint8 images (N, C, H, W), with or without the gradient penalty."""
-    plain = params.replace({"train.device": "cpu", "train.compile": "none"})
-    engine = Engine(plain, images, labels, 10)
-    batch, latent_size = params.train.batch_size, params.model.latent_size
-    real, some_labels = torch.randn(batch, *images.shape[1:]), torch.zeros(batch, dtype=torch.int64)
-    count = FlopCount()
-    with count:
-        engine.step.update(real, some_labels, torch.randn(batch, latent_size), regularise=regularise)
-    return count.total
-
-
-def flops_per_image(params: Params, images: Tensor, labels: Tensor) -> float:
-    """The mean over plain steps and those that take the gradient penalty, over the batch."""
-    penalised = 1 / params.train.r1_interval if params.train.r1_weight else 0.0
-    plain, regularised = (step_flops(params, images, labels, regularise=flag) for flag in (False, True))
-    return ((1 - penalised) * plain + penalised * regularised) / params.train.batch_size
-
-
 def gpu_busy(params: Params, images: Tensor, labels: Tensor, steps: int = 200) -> float:
     """The share of time in which the GPU works, over some steps of the project's loop."""
     engine = Engine(params, images, labels, 10)
     # Both kinds of step are captured after a few runs of each.
-    for _ in range(5 * params.train.r1_interval + 10):
+    for _ in range(5 * params.train.penalty_interval + 10):
         engine.advance()
     synchronize(engine.device)
     # With the CPU's side too, the profiler itself would hold the GPU up.

@@ -18,7 +18,7 @@ from src.device import pick_device
 from src.errors import UserError
 from src.networks.description import build_pair
 from src.params import Params
-from src.training.losses import LOSSES
+from src.training.losses import find_loss
 
 
 class TextbookImages(Dataset[tuple[Tensor, int]]):
@@ -61,7 +61,7 @@ class TextbookTraining:
         betas = (train.beta1, train.beta2)
         self.optimizer_g = torch.optim.Adam(self.generator.parameters(), lr=train.lr_generator, betas=betas)
         self.optimizer_d = torch.optim.Adam(self.discriminator.parameters(), lr=train.lr_discriminator, betas=betas)
-        self.criterion = LOSSES[train.loss]
+        self.criterion = find_loss(train.loss)
         self.latent_size, self.class_count = params.model.latent_size, class_count
 
     def steps(self) -> Iterator[tuple[float, float]]:
@@ -76,14 +76,17 @@ class TextbookTraining:
         self.optimizer_d.zero_grad()
         fake_labels = torch.randint(0, self.class_count, (count,), device=self.device)
         fake = generator(torch.randn(count, self.latent_size, device=self.device), fake_labels)
-        loss_d = self.criterion.discriminator(discriminator(real, labels), discriminator(fake.detach(), fake_labels))
+        real_logits, _ = discriminator(real, labels)
+        fake_logits, _ = discriminator(fake.detach(), fake_labels)
+        loss_d = self.criterion.discriminator(real_logits, fake_logits)
         loss_d.backward()
         self.optimizer_d.step()
 
         self.optimizer_g.zero_grad()
         fake_labels = torch.randint(0, self.class_count, (count,), device=self.device)
         fake = generator(torch.randn(count, self.latent_size, device=self.device), fake_labels)
-        loss_g = self.criterion.generator(discriminator(fake, fake_labels))
+        fake_logits, _ = discriminator(fake, fake_labels)
+        loss_g = self.criterion.generator(real_logits.detach(), fake_logits)
         loss_g.backward()
         self.optimizer_g.step()
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from benchmarks import report
-from benchmarks.machine import describe_machine, flops_per_image, gpu_busy, matmul_rate, synchronize
+from benchmarks.machine import describe_machine, gpu_busy, matmul_rate, synchronize
 from benchmarks.memory import peak_memory
 from benchmarks.settings import FAMILIES, for_family, random_images
 from benchmarks.textbook import TextbookTraining
@@ -22,6 +22,7 @@ from benchmarks.tracked import no_judge, tracking_cost
 from src.device import pick_device, set_up, use_bfloat16
 from src.errors import run_command
 from src.params import Params, load_params
+from src.training.flops import training_flops
 from src.training.loop import TrainingData, fit
 from src.training.recorder import Progress, SilentRecorder
 
@@ -166,7 +167,7 @@ def speed_rows(base: Params, families: Sequence[str], options: argparse.Namespac
         for batch_size in batch_sizes(own, options.batch_size):
             params = own.replace({"train.batch_size": batch_size})
             is_default = batch_size == own.train.batch_size
-            row = Row(family, batch_size, is_default, flops_per_image(params, images, labels))
+            row = Row(family, batch_size, is_default, training_flops(params, images, labels, 10))
             measure(params, images, labels, row, options)
             rows.append(row)
     return rows

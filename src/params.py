@@ -27,13 +27,27 @@ class Section(BaseModel):
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
+FAMILIES = {
+    "mlp": "src.networks.mlp.Mlp",
+    "dcgan": "src.networks.dcgan.Dcgan",
+    "resnet": "src.networks.resnet.Resnet",
+    "progressive": "src.networks.progressive.Progressive",
+}
+"""The short names of model.family, and the class that each stands for."""
 
 
 class Data(Section):
     """Which images, and how they are split."""
 
-    dataset: Literal["fashion-mnist", "digits"] = Field("fashion-mnist", description="the images to learn")
-    folder: str | None = Field(None, description="a local folder with the dataset's files, tried after the mirrors")
+    dataset: Literal["fashion-mnist", "mnist", "kmnist", "cifar10", "digits", "folder"] = Field(
+        "fashion-mnist", description="the images to learn; folder: your own"
+    )
+    folder: str = Field(
+        "data/own", min_length=1, description="your own images; or a dataset's files, tried after the mirrors"
+    )
+    image_size: int = Field(32, ge=8, le=256, description="folder: images are cut to squares and resized to this")
+    channels: Literal[1, 3] = Field(3, description="folder: 1 grey, 3 colour")
+    clusters: int = Field(10, ge=2, le=1000, description="folder without class folders: classes that k-means makes")
     validation_fraction: float = Field(0.16667, gt=0, le=0.5, description="share of the training images held out")
     test_fraction: float = Field(
         0.2, gt=0, le=0.5, description="share for testing, where no official test split exists"
@@ -57,17 +71,23 @@ class Classifier(Section):
 class Model(Section):
     """The generator and the discriminator."""
 
-    family: Literal["mlp", "dcgan"] = Field("dcgan", description="fully connected, or transposed convolutions")
-    conditioning: Literal["none", "concat", "projection"] = Field(
+    family: str = Field(
+        "dcgan",
+        pattern=rf"^({'|'.join(FAMILIES)}|[A-Za-z_]\w*(\.[A-Za-z_]\w*)+)$",
+        json_schema_extra={"words": f"{' | '.join(FAMILIES)} | the dotted path of a class"},
+        description="fully connected, convolutions, residual blocks, growing from 4 x 4; or a class by its dotted path",
+    )
+    conditioning: Literal["none", "concat", "embedding", "projection", "auxiliary", "batch_norm"] = Field(
         "projection",
-        description="how the label enters: nowhere, joined to the input, or projected in the discriminator",
+        description="how the label enters: not, one-hot, embedded, projected, AC-GAN, or by batch norm (dcgan, resnet)",
     )
     latent_size: int = Field(64, ge=1, le=4096, description="length of the latent vector z")
     hidden_sizes: Annotated[list[Annotated[int, Field(ge=1, le=65536)]], Field(min_length=1, max_length=16)] = Field(
         [256, 512, 1024], description="mlp: hidden layers of the generator; the discriminator has them reversed"
     )
-    width: int = Field(48, ge=4, le=2048, description="dcgan: channels at a quarter of the image size")
+    width: int = Field(48, ge=4, le=2048, description="channels at a quarter of the image size, all but mlp")
     dropout: Fraction = Field(0.0, description="dropout in the discriminator")
+    spectral_norm: bool = Field(False, description="each weight of the discriminator divided by its spectral norm")
 
 
 class Train(Section):
@@ -84,20 +104,46 @@ class Train(Section):
     seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, batches and latents")
     kimg: float = Field(480, gt=0, le=1e9, description="length of the training in thousands of real images shown")
     batch_size: int = Field(64, ge=2, le=65536, description="real images a step")
-    loss: Literal["bce", "least_squares", "hinge"] = Field("bce", description="adversarial loss, on logits")
-    optimizer: Literal["adam", "sgd", "rmsprop"] = Field("adam", description="optimiser of both networks")
+    loss: Literal["bce", "least_squares", "hinge", "wasserstein", "relativistic"] = Field(
+        "bce", description="adversarial loss, on logits"
+    )
+    critic_steps: int = Field(1, ge=1, le=100, description="steps of the discriminator for each one of the generator")
+    auxiliary_weight: float = Field(
+        1.0, gt=0, le=100, description="conditioning auxiliary: weight of its cross-entropy"
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=0.5, description="bce and least_squares: real images are to be 1 - this"
+    )
+    optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = Field("adam", description="optimiser of both networks")
     lr_generator: LearningRate = Field(3e-3, description="learning rate of the generator")
     lr_discriminator: LearningRate = Field(3e-3, description="learning rate of the discriminator")
     beta1: Fraction = Field(0.0, description="adam: decay of the mean of gradients; sgd and rmsprop: momentum")
     beta2: Fraction = Field(0.99, description="adam and rmsprop: decay of the mean of squared gradients")
     mirror: float = Field(0.0, ge=0, le=0.5, description="share of the real images that are mirrored at random")
+    augment: Annotated[list[Literal["translation", "cutout", "flip"]], Field(max_length=3)] = Field(
+        [], description="differentiable augmentation of all images that the discriminator sees, real and fake"
+    )
+    augment_probability: float = Field(1.0, gt=0, le=1, description="chance of each augmentation for each image")
+    augment_target: float = Field(
+        0.0, ge=0, lt=1, description="adaptive augmentation: the overfitting to keep to, as 0.6; 0: a fixed chance"
+    )
+    augment_kimg: float = Field(
+        50, gt=0, le=1e6, description="adaptive augmentation: thousand images from chance 0 to 1 at the fastest"
+    )
+    lr_schedule: Literal["linear", "cosine"] = Field("linear", description="how the rates fall to zero")
     lr_decay_from: float = Field(
         0.5, ge=0, le=1, description="share of the training after which rates fall to zero; 1: never"
     )
+    lr_warmup: Fraction = Field(0.0, description="share of the training in which rates rise from zero")
+    grow_until: float = Field(0.5, gt=0, le=1, description="progressive: share of the training until the full size")
     weight_decay: float = Field(0.0, ge=0, le=1, description="L2 penalty on the weights of both networks")
     l1: float = Field(0.0, ge=0, le=1, description="L1 penalty on the weights of both networks")
-    r1_weight: float = Field(0.3, ge=0, le=1e4, description="R1 gradient penalty on real images; 0: off")
-    r1_interval: int = Field(8, ge=1, le=1000, description="steps between two R1 penalties (lazy regularisation)")
+    gp_weight: float = Field(
+        0.0, ge=0, le=1e4, description="gradient penalty of WGAN-GP, between real and fake images; 0: off"
+    )
+    r1_weight: float = Field(0.3, ge=0, le=1e4, description="R1 gradient penalty, on real images; 0: off")
+    r2_weight: float = Field(0.0, ge=0, le=1e4, description="R2 gradient penalty, on fake images; 0: off")
+    penalty_interval: int = Field(8, ge=1, le=1000, description="steps between two gradient penalties (lazily)")
     ema_decay: Fraction = Field(0.998, description="decay a step of the averaged generator; 0: no averaging")
     log_every_kimg: float = Field(10, gt=0, le=1e9, description="losses are recorded this often")
     score_every_kimg: float = Field(
@@ -112,6 +158,11 @@ class Train(Section):
         3, ge=0, le=100, description="times a diverged training goes back to its last checkpoint with halved rates"
     )
     patience: int = Field(0, ge=0, le=10_000, description="scores without a better one before stopping early; 0: never")
+
+    @property
+    def images_per_step(self) -> int:
+        """Real images: a batch for each step of the discriminator."""
+        return self.batch_size * self.critic_steps
 
 
 class Evaluate(Section):
@@ -258,6 +309,19 @@ class Params(Section):
     def _check_together(self) -> Self:
         if self.train.patience and self.train.score_every_kimg > self.train.kimg:
             raise ValueError("train.patience: early stopping needs train.score_every_kimg below train.kimg")
+        train = self.train
+        if train.loss == "wasserstein" and not (train.gp_weight or self.model.spectral_norm):
+            raise ValueError(
+                "train.loss: wasserstein needs train.gp_weight above 0 (as 10) or model.spectral_norm: the critic's slope must "
+                "be limited, or its loss has no end"
+            )
+        if train.label_smoothing and train.loss not in ("bce", "least_squares"):
+            raise ValueError(
+                f"train.label_smoothing: {train.loss} has no labels to smooth; it must be 0, or train.loss bce or "
+                "least_squares"
+            )
+        if train.augment_target and not train.augment:
+            raise ValueError("train.augment_target: there is nothing to adapt, since train.augment is empty")
         return self
 
     def flat(self) -> dict[str, Any]:
@@ -391,12 +455,14 @@ def _explain(problem: Any, values: Any, where: str) -> str:
 
 def _allowed(schema: Mapping[str, Any]) -> str:
     """The JSON schema of a parameter in words."""
+    if "words" in schema:
+        return str(schema["words"])
     if "enum" in schema:
-        return " | ".join(schema["enum"])
+        return " | ".join(map(str, schema["enum"]))
     if "anyOf" in schema:
         return " | ".join(_allowed(one) for one in schema["anyOf"])
     if schema["type"] == "array":
-        return f"list of {schema['minItems']} to {schema['maxItems']}, each {_allowed(schema['items'])}"
+        return f"list of {schema.get('minItems', 0)} to {schema['maxItems']}, each {_allowed(schema['items'])}"
     if schema["type"] == "object":
         limits = schema["additionalProperties"].get("$ref", "").endswith("Limit")
         return f"names, each with {LIMIT if limits else SPACE_ENTRY}"

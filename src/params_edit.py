@@ -23,7 +23,7 @@ def write_params(changes: Mapping[str, Any], path: Path = paths.PARAMS) -> None:
     text = read_text(path)
     for dotted, value in changes.items():
         start, end = _place(text, dotted, path)
-        text = f"{text[:start]}{'' if text[start - 1].isspace() else ' '}{_as_yaml(value)}{text[end:]}"
+        text = f"{text[:start]}{'' if text[start - 1].isspace() else ' '}{as_yaml(value)}{text[end:]}"
     try:
         found = parse_text(text, str(path))
     except UserError:
@@ -46,8 +46,8 @@ def _place(text: str, dotted: str, path: Path) -> tuple[int, int]:
     return node.start_mark.index, node.end_mark.index
 
 
-def _as_yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
     """On one line: JSON is YAML, and a plain word needs no quotes."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w-]*", value) and YAML(typ="safe").load(value) == value:
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./-]*", value) and YAML(typ="safe").load(value) == value:
         return value
     return json.dumps(value, ensure_ascii=False)

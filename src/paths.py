@@ -3,6 +3,7 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+RECIPES = Path("recipes")
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 CLASSIFIER = Path("models/classifier")

@@ -22,6 +22,7 @@ from src.interrupts import Stopped
 from src.metrics.judge import ValidationJudge
 from src.metrics.real_images import RealImages
 from src.networks.description import content_hash, load_classifier, save_network
+from src.networks.families import family_code
 from src.params import Params, load_params
 from src.pictures.grids import save_grid
 from src.pictures.plots import save_history
@@ -43,7 +44,7 @@ SAMPLES = paths.GAN / outputs.SAMPLES
 NOT_IDENTITY = ("train.device", "train.checkpoint_minutes", "train.max_rollbacks")
 """Parameters of train that an interrupted training may go on with other values of."""
 CODE = ("datasets/batches.py", "device.py", "metrics", "networks", "pixels.py", "training")
-"""What the numbers of a training depend on, below src."""
+"""What the numbers of a training depend on, below src; a family of the user's own comes with it."""
 
 
 class SampleFiles(SilentRecorder):
@@ -51,8 +52,8 @@ class SampleFiles(SilentRecorder):
     in one that DVC does not delete.
     """
 
-    def __init__(self, class_names: tuple[str, ...], kept: Path) -> None:
-        self.class_names, self.kept = class_names, kept
+    def __init__(self, row_labels: tuple[str, ...] | None, kept: Path) -> None:
+        self.row_labels, self.kept = row_labels, kept
         kept.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(
             SAMPLES, ignore_errors=True
@@ -62,7 +63,7 @@ class SampleFiles(SilentRecorder):
     def samples(self, progress: Progress, images: Tensor) -> None:
         """Write the grid, named by the step."""
         path = SAMPLES / f"step_{progress.step:07d}.png"
-        save_grid(images, path, GRID_COLUMNS, self.class_names, f"{progress.images / 1000:,.0f} thousand images")
+        save_grid(images, path, GRID_COLUMNS, self.row_labels, f"{progress.images / 1000:,.0f} thousand images")
         shutil.copy(path, self.kept)
 
 
@@ -104,7 +105,7 @@ def identity(params: Params, tags: Mapping[str, str], world: World) -> dict[str,
         "device": pick_device(params.train.device).type,
         "processes": str(world.size),
         "torch": torch.__version__,
-        **code_hashes(Path("src") / place for place in CODE),
+        **code_hashes([*(Path("src") / place for place in CODE), *family_code(params.model.family)]),
     }
 
 
@@ -152,7 +153,7 @@ def train(params: Params, data: store.PreparedData, world: World, *, resume: boo
         folder.run_id = run.run_id
         outputs.record_dataset(run, data)
         with ProgressLine("train", params.train.kimg, "kimg") as line:
-            files = SampleFiles(data.class_names, folder.samples)
+            files = SampleFiles(data.class_names if params.model.conditioning != "none" else None, folder.samples)
             recorder = Recorders([ConsoleRecorder(line), files, MlflowRecorder(run, GRID_COLUMNS)])
             try:
                 result = fit(params, material, recorder, folder.checkpoints)

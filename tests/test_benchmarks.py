@@ -20,7 +20,8 @@ from src.datasets import store
 from src.errors import UserError
 from src.params import Params
 from src.pixels import to_float
-from src.training.losses import LOSSES
+from src.training import flops
+from src.training.losses import find_loss
 from tests.conftest import SAMPLE, work_in
 from tests.training.digits import digits, judge, tiny
 
@@ -56,8 +57,8 @@ def test_the_loss_is_the_one_that_textbooks_take() -> None:
     real, fake = torch.randn(2, 9, generator=torch.Generator().manual_seed(0))
     ones, zeros = torch.ones(9), torch.zeros(9)
     expected = F.binary_cross_entropy_with_logits(real, ones) + F.binary_cross_entropy_with_logits(fake, zeros)
-    torch.testing.assert_close(LOSSES["bce"].discriminator(real, fake), expected)
-    torch.testing.assert_close(LOSSES["bce"].generator(fake), F.binary_cross_entropy_with_logits(fake, ones))
+    torch.testing.assert_close(find_loss("bce").discriminator(real, fake), expected)
+    torch.testing.assert_close(find_loss("bce").generator(real, fake), F.binary_cross_entropy_with_logits(fake, ones))
 
 
 def test_the_textbook_loop_learns() -> None:
@@ -91,19 +92,19 @@ def test_the_operations_of_a_step_are_those_counted_by_hand() -> None:
     train_discriminator = 2 * (3 * discriminator - 784 * 1024)
     train_generator = 3 * generator - 74 * 256 + 2 * discriminator
     by_hand = 2 * 64 * (train_discriminator + train_generator)
-    plain = machine.step_flops(params, images, labels, regularise=False)
+    plain = flops.step_flops(params, images, labels, 10, penalise=False)
     assert plain == pytest.approx(by_hand, rel=0.02)
     # The gradient penalty: forward, gradient, and backward through both of them.
-    regularised = machine.step_flops(params, images, labels, regularise=True)
+    regularised = flops.step_flops(params, images, labels, 10, penalise=True)
     assert regularised - plain == pytest.approx(2 * 64 * 6 * discriminator, rel=0.02)
-    mean = machine.flops_per_image(params, images, labels)
+    mean = flops.training_flops(params, images, labels, 10)
     assert mean == pytest.approx((7 * plain + regularised) / 8 / 64)
-    off = machine.flops_per_image(params.replace({"train.r1_weight": 0.0}), images, labels)
+    off = flops.training_flops(params.replace({"train.r1_weight": 0.0}), images, labels, 10)
     assert off == plain / 64
 
 
 def test_the_operations_of_a_convolution_are_counted_both_ways() -> None:
-    layer, count = nn.Conv2d(3, 8, 3, padding=1), machine.FlopCount()
+    layer, count = nn.Conv2d(3, 8, 3, padding=1), flops.FlopCount()
     with count:
         layer(torch.randn(5, 3, 10, 10, requires_grad=True)).sum().backward()
     assert count.total == 3 * 2 * 5 * 10 * 10 * 3 * 8 * 9

@@ -18,6 +18,7 @@ from src.params import (
     parse_params,
 )
 
+LOSSES = "bce | least_squares | hinge | wasserstein | relativistic"
 SHIPPED = Path(__file__).parent.parent / "params.yaml"
 
 
@@ -85,8 +86,8 @@ def test_a_whole_number_is_a_float_where_a_float_is_due(tmp_path: Path) -> None:
         ("train: {batch_size: 128.0}", "train.batch_size: 128.0 is not allowed: it must be int >= 2 and <= 65536"),
         ("train: {batch_size: 1}", "train.batch_size: 1 is not allowed: it must be int >= 2 and <= 65536"),
         ("train: {seed: 4294967296}", "train.seed: 4294967296 is not allowed: it must be int >= 0 and < 4294967296"),
-        ("train: {loss: wgan}", "train.loss: 'wgan' is not allowed: it must be bce | least_squares | hinge"),
-        ("data: {folder: 3}", "data.folder: 3 is not allowed: it must be text | null"),
+        ("train: {loss: wgan}", f"train.loss: 'wgan' is not allowed: it must be {LOSSES}"),
+        ("data: {folder: null}", "data.folder: None is not allowed: it must be text"),
         (
             "model: {hidden_sizes: [12, x, 0]}",
             "model.hidden_sizes: [12, 'x', 0] is not allowed: it must be list of 1 to 16, each int >= 1 and <= 65536",
@@ -208,8 +209,8 @@ ENTRY = "it must be {low, high[, log, step]} with numbers, or {choices} with a l
         ("model.dropout: {low: 0, high: 1}", ".model.dropout: 1.0 is not allowed: it must be float >= 0 and < 1"),
         ("model.width: {low: 2, high: 8}", ".model.width: 2 is not allowed: it must be int >= 4 and <= 2048"),
         ("model.width: {low: 8.0, high: 9}", ".model.width: 8.0 is not allowed: it must be int >= 4 and <= 2048"),
-        ("train.loss: {low: 1, high: 2}", ".train.loss: 1 is not allowed: it must be bce | least_squares | hinge"),
-        ("train.loss: {choices: [bce, wgan]}", ".train.loss: 'wgan' is not allowed: it must be bce | least_squares | hinge"),
+        ("train.loss: {low: 1, high: 2}", f".train.loss: 1 is not allowed: it must be {LOSSES}"),
+        ("train.loss: {choices: [bce, wgan]}", f".train.loss: 'wgan' is not allowed: it must be {LOSSES}"),
         ("train.l1: {low: 0.2, high: 0.1}", ".train.l1: low 0.2 is above high 0.1"),
         ("train.l1: {low: 0, high: 0.1, log: true}", ".train.l1: " + LOGARITHMIC),
         ("model.width: {low: 8, high: 64, log: true, step: 8}", ".model.width: " + LOGARITHMIC),
@@ -222,7 +223,8 @@ ENTRY = "it must be {low, high[, log, step]} with numbers, or {choices} with a l
         ("model.width: {low: 8, high: 9, when: {model.famly: mlp}}",
          ".model.width: when: model.famly: unknown parameter; did you mean model.family?"),
         ("model.width: {low: 8, high: 9, when: {model.family: [mlp, vae]}}",
-         ".model.width: when: model.family: 'vae' is not allowed: it must be mlp | dcgan"),
+         ".model.width: when: model.family: 'vae' is not allowed: it must be mlp | dcgan | resnet | progressive | "
+         "the dotted path of a class"),
         ("{model.width: {low: 8, high: 9, when: {model.family: mlp}}, model.family: {choices: [mlp]}}",
          ".model.width: when names model.family, which must stand before it in tune.space"),
         ("model.width: {low: 8, high: 9, when: {}}",
@@ -269,9 +271,13 @@ def test_the_table_names_type_default_and_help_of_every_parameter() -> None:
         name: value for name, value in Params().flat().items() if name != "tune.space"
     }
     assert all(len(text) > 5 for _, _, text in rows.values())
-    assert {name: rows[name][0] for name in ("data.folder", "data.dataset", "train.seed", "train.ema_decay")} == {
-        "data.folder": "text | null",
-        "data.dataset": "fashion-mnist | digits",
+    assert {
+        name: rows[name][0]
+        for name in ("evaluate.inception_weights", "data.channels", "model.family", "train.seed", "train.ema_decay")
+    } == {
+        "evaluate.inception_weights": "text | null",
+        "data.channels": "1 | 3",
+        "model.family": "mlp | dcgan | resnet | progressive | the dotted path of a class",
         "train.seed": "int >= 0 and < 4294967296",
         "train.ema_decay": "float >= 0 and < 1",
     }

@@ -30,21 +30,21 @@ def test_writing_changes_the_values_and_no_other_byte(tmp_path: Path) -> None:
     }
     write_params(changes, path)
     assert changed_lines(SAMPLE.read_text(), path.read_text()) == [
-        "-  folder: null                  # a local folder with the dataset's four files, tried after the mirrors\n",
-        '+  folder: "/a b: #c"                  # a local folder with the dataset\'s four files, tried after the mirrors\n',
+        "-  folder: data/own              # your own images; or a dataset's files, tried after the mirrors\n",
+        '+  folder: "/a b: #c"              # your own images; or a dataset\'s files, tried after the mirrors\n',
         "-  hidden_sizes: [256, 512, 1024]  # mlp: the generator's hidden layers; the discriminator has them reversed\n",
         "+  hidden_sizes: [128, 1024]  # mlp: the generator's hidden layers; the discriminator has them reversed\n",
         "-  kimg: 600                     # length: thousands of real images shown\n",
         "+  kimg: 6                     # length: thousands of real images shown\n",
-        "-  loss: bce                     # bce | least_squares | hinge\n",
-        "+  loss: hinge                     # bce | least_squares | hinge\n",
+        "-  loss: bce                     # bce | least_squares | hinge | wasserstein | relativistic\n",
+        "+  loss: hinge                     # bce | least_squares | hinge | wasserstein | relativistic\n",
         "-  lr_generator: 0.002\n",
         "+  lr_generator: 1.25e-05\n",
     ]
     assert load_params(path) == load_params(SAMPLE).replace(changes)
     write_params(
         {
-            "data.folder": None,
+            "data.folder": "data/own",
             "model.hidden_sizes": [256, 512, 1024],
             "train.loss": "bce",
             "train.lr_generator": 0.002,
@@ -59,19 +59,19 @@ def test_writing_changes_the_values_and_no_other_byte(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "value", "expected"),
     [
-        ("data:\r\n    folder:   ~  # ä\r\n", "x", "data:\r\n    folder:   x  # ä\r\n"),
-        ("data:\n  folder:\n  split_seed: 0x10", "x", "data:\n  folder: x\n  split_seed: 0x10"),
-        ("data: {folder: 'x', split_seed: 3}", None, "data: {folder: null, split_seed: 3}"),
-        ("data:\n  folder: x\n", "null", 'data:\n  folder: "null"\n'),
-        ("data:\n  folder: x\n", "007", 'data:\n  folder: "007"\n'),
+        ("evaluate:\r\n    inception_weights:   ~  # ä\r\n", "x", "evaluate:\r\n    inception_weights:   x  # ä\r\n"),
+        ("evaluate:\n  inception_weights:\n  seed: 0x10", "x", "evaluate:\n  inception_weights: x\n  seed: 0x10"),
+        ("evaluate: {inception_weights: 'x', seed: 3}", None, "evaluate: {inception_weights: null, seed: 3}"),
+        ("evaluate:\n  inception_weights: x\n", "null", 'evaluate:\n  inception_weights: "null"\n'),
+        ("evaluate:\n  inception_weights: x\n", "007", 'evaluate:\n  inception_weights: "007"\n'),
     ],
 )
 def test_any_style_of_yaml_is_kept(text: str, value: str | None, expected: str, tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_bytes(text.encode())
-    write_params({"data.folder": value}, path)
+    write_params({"evaluate.inception_weights": value}, path)
     assert path.read_bytes().decode() == expected
-    assert load_params(path).data.folder == value
+    assert load_params(path).evaluate.inception_weights == value
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from src.datasets.readers import read_raw
 from src.datasets.sources import fetch
 from src.errors import UserError, run_command
 from src.networks.description import save_network
-from src.params import load_params
+from src.params import Data, load_params
 from src.params_edit import write_params
 from src.tracking.store import connect
 from src.train import training_data
@@ -69,7 +69,7 @@ def digits_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         work_in(folder, patch)
         paths.PARAMS.write_text(PARAMS)
         params = load_params()
-        fetch("digits", None, paths.RAW)
+        fetch(Data(dataset="digits"), paths.RAW)
         store.split_and_save(read_raw("digits", paths.RAW), params.data, paths.PREPARED)
         data = store.load(paths.PREPARED)
         save_network(

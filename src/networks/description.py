@@ -3,29 +3,37 @@
 import hashlib
 import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from src.errors import UserError
 from src.files import replacing, write_json
 from src.networks.classifier import ConvClassifier
-from src.networks.dcgan import DcganDiscriminator, DcganGenerator
+from src.networks.families import find_family
 from src.networks.interface import Classifier, Discriminator, Generator, Network
-from src.networks.mlp import MlpDiscriminator, MlpGenerator
 
 Kind = TypeVar("Kind", bound=Network)
+CLASSIFIER = "conv classifier"
 
-ARCHITECTURES: dict[str, type[Network]] = {
-    "mlp generator": MlpGenerator,
-    "mlp discriminator": MlpDiscriminator,
-    "dcgan generator": DcganGenerator,
-    "dcgan discriminator": DcganDiscriminator,
-    "conv classifier": ConvClassifier,
-}
+
+def _architecture(name: Any, where: str) -> type[Network]:
+    """The class of ``FAMILY generator``, ``FAMILY discriminator`` or the classifier."""
+    if name == CLASSIFIER:
+        return ConvClassifier
+    family, _, kind = name.rpartition(" ") if isinstance(name, str) else ("", "", "")
+    if kind not in ("generator", "discriminator"):
+        raise UserError(
+            f"{where}: unknown architecture {name!r}; it must be {CLASSIFIER}, or a family's name with generator or "
+            "discriminator behind it"
+        )
+    found: type[Network] = getattr(find_family(family, where), kind)
+    return found
 
 
 def build(description: Any, where: str = "architecture") -> Network:
@@ -36,14 +44,13 @@ def build(description: Any, where: str = "architecture") -> Network:
     name, options = (
         (description.get(key) for key in ("architecture", "options")) if isinstance(description, dict) else (None, None)
     )
-    if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise UserError(f"{where}: unknown architecture {name!r}; known are {', '.join(ARCHITECTURES)}")
-    wanted = set(inspect.signature(ARCHITECTURES[name]).parameters)
+    architecture = _architecture(name, where)
+    wanted = set(inspect.signature(architecture).parameters)
     if not isinstance(options, dict) or wanted != set(options):
         found = sorted(options) if isinstance(options, dict) else options
         raise UserError(f"{where}: {name} needs the options {sorted(wanted)}, the file has {found}")
     try:
-        network = ARCHITECTURES[name](**options)
+        network = architecture(**options)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{where}: {name} cannot be built from {options}: {error}") from None
     network.description = {"architecture": name, "options": dict(options)}
@@ -51,9 +58,23 @@ def build(description: Any, where: str = "architecture") -> Network:
 
 
 def describe(architecture: str, **candidates: Any) -> dict[str, Any]:
-    """The description of ``architecture`` with those of the candidate options that it takes."""
-    wanted = inspect.signature(ARCHITECTURES[architecture]).parameters
+    """The description of ``architecture`` with those of the candidate options that it takes.
+
+    Raises UserError for one that it takes and that is not among them.
+    """
+    wanted = inspect.signature(_architecture(architecture, "model.family")).parameters
+    if unknown := sorted(set(wanted) - set(candidates)):
+        raise UserError(
+            f"model.family: the {architecture} takes {', '.join(unknown)}, which there is not; there are "
+            f"{', '.join(sorted(candidates))}"
+        )
     return {"architecture": architecture, "options": {name: candidates[name] for name in wanted}}
+
+
+def options_of(family: str) -> set[str]:
+    """The names of all options that a family's networks take."""
+    networks = find_family(family).generator, find_family(family).discriminator
+    return {name for network in networks for name in inspect.signature(network).parameters}
 
 
 def weights_bytes(network: Network) -> bytes:
@@ -69,8 +90,18 @@ def content_hash(network: Network) -> str:
 
 def save_network(network: Network, folder: Path, name: str) -> None:
     """Write ``name.json`` (architecture) and ``name.safetensors`` (weights) into ``folder``."""
-    write_json(network.description, folder / f"{name}.json")
-    with replacing(folder / f"{name}.safetensors") as part:
+    save_architecture(network, folder / f"{name}.json")
+    save_weights(network, folder / f"{name}.safetensors")
+
+
+def save_architecture(network: Network, path: Path) -> None:
+    """Write the architecture alone, as JSON."""
+    write_json(network.description, path)
+
+
+def save_weights(network: Network, path: Path) -> None:
+    """Write the weights alone, as safetensors."""
+    with replacing(path) as part:
         part.write_bytes(weights_bytes(network))
 
 
@@ -83,18 +114,52 @@ def load_network(folder: Path, name: str, device: torch.device | None = None) ->
     for path in (architecture, weights):
         if not path.is_file():
             raise UserError(f"{path} is missing; a saved network is {name}.json with {name}.safetensors")
-    try:
-        description = json.loads(architecture.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"{architecture} is not valid JSON: {error}") from None
-    network = build(description, str(architecture))
-    try:
-        network.load_state_dict(load_file(weights))
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{weights} is corrupt: {error}") from None
-    except RuntimeError as error:
-        raise UserError(f"{weights} does not fit {architecture}: {' '.join(str(error).split())}") from None
+    network = load_architecture(architecture)
+    load_weights(network, weights, str(architecture))
     return network.eval().to(device or "cpu")
+
+
+def load_architecture(path: Path) -> Network:
+    """A network with fresh weights, from the JSON of :func:`save_architecture`.
+
+    Raises UserError when the file is missing, is not JSON, or describes no network that can be built.
+    """
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise UserError(f"{path} is not valid JSON: {error}") from None
+    return build(description, str(path))
+
+
+def load_weights(network: Network, path: Path, name: str = "the network") -> None:
+    """Put the weights of :func:`save_weights` into a network, all or none.
+
+    Raises UserError when the file is missing or corrupt, and for the weights of another architecture, with every difference:
+    what ``name`` lacks, what it has beside them, and whose shape is another.
+    """
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path} is corrupt: {error}" if path.is_file() else f"{path} is missing") from None
+    if found := weight_differences(weights, network.state_dict()):
+        raise UserError(f"{path} does not fit {name}: {'; '.join(found)}")
+    network.load_state_dict(weights)
+
+
+def weight_differences(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
+    """How the tensors of a file differ from those of a network, in names and shapes: a line each, none where they fit."""
+    lines = []
+    for name in sorted(weights.keys() | wanted.keys()):
+        ours, theirs = (tuple(some[name].shape) if name in some else None for some in (weights, wanted))
+        if ours is None:
+            lines.append(f"{name} {theirs} is not in the file")
+        elif theirs is None:
+            lines.append(f"{name} {ours} is only in the file")
+        elif ours != theirs:
+            lines.append(f"{name} is {ours} in the file and {theirs} in the network")
+    return lines
 
 
 def load_generator(folder: Path, device: torch.device | None = None) -> Generator:
@@ -109,7 +174,16 @@ def load_classifier(folder: Path, device: torch.device | None = None) -> Classif
 
 
 def build_pair(family: str, **options: Any) -> tuple[Generator, Discriminator]:
-    """The generator and discriminator of a family with fresh weights; unused options are left out."""
+    """The generator and discriminator of a family with fresh weights; unused options are left out.
+
+    Raises UserError for an unknown family, and for a ``conditioning`` or an image size that it has not.
+    """
+    allowed = find_family(family).conditionings
+    if options["conditioning"] not in allowed:
+        raise UserError(
+            f"model.conditioning: {options['conditioning']} is not for model.family {family}, which has "
+            f"{', '.join(allowed)}"
+        )
     generator = build(describe(f"{family} generator", **options))
     discriminator = build(describe(f"{family} discriminator", **options))
     where = Path(f"model.family {family}")
@@ -118,7 +192,7 @@ def build_pair(family: str, **options: Any) -> tuple[Generator, Discriminator]:
 
 def build_classifier(**options: Any) -> Classifier:
     """The auxiliary classifier with fresh weights; unused options are left out."""
-    return _of_kind(build(describe("conv classifier", **options)), Classifier, Path("conv classifier"))
+    return _of_kind(build(describe(CLASSIFIER, **options)), Classifier, Path(CLASSIFIER))
 
 
 def _of_kind(network: Network, kind: type[Kind], where: Path) -> Kind:

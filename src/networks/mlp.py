@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from src.networks.conditioning import Head, join_to_vector
-from src.networks.interface import Discriminator, Generator
+from src.networks.conditioning import Head, VectorLabel, latent_label
+from src.networks.interface import Discriminator, Family, Generator
+from src.networks.layers import limit_slope
 
 
 class MlpGenerator(Generator):
@@ -24,8 +25,9 @@ class MlpGenerator(Generator):
         super().__init__()
         self.latent_size, self.class_count, self.conditional = latent_size, class_count, conditioning != "none"
         self.image_shape = (channels, image_size, image_size)
+        self.label = latent_label(latent_size, class_count, conditioning)
         layers: list[nn.Module] = []
-        size = latent_size + (class_count if self.conditional else 0)
+        size = self.label.size
         for hidden in hidden_sizes:
             layers += [nn.Linear(size, hidden), nn.LeakyReLU(0.2)]
             size = hidden
@@ -33,8 +35,7 @@ class MlpGenerator(Generator):
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """See the class."""
-        vector = join_to_vector(latents, labels, self.class_count) if self.conditional else latents
-        images: Tensor = self.layers(vector).unflatten(1, self.image_shape)
+        images: Tensor = self.layers(self.label(latents, labels)).unflatten(1, self.image_shape)
         return images
 
 
@@ -50,21 +51,27 @@ class MlpDiscriminator(Discriminator):
         conditioning: str,
         hidden_sizes: Sequence[int],
         dropout: float,
+        spectral_norm: bool,
     ) -> None:
         super().__init__()
-        self.class_count, self.concat = class_count, conditioning == "concat"
+        self.label = VectorLabel(channels * image_size**2, class_count, conditioning)
         layers: list[nn.Module] = []
-        size = channels * image_size**2 + (class_count if self.concat else 0)
+        size = self.label.size
         for hidden in reversed(hidden_sizes):
             layers += [nn.Linear(size, hidden), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
             size = hidden
         self.layers = nn.Sequential(*layers)
-        self.head = Head(size, class_count, projection=conditioning == "projection")
+        self.head = Head(size, class_count, conditioning)
+        if spectral_norm:
+            limit_slope(self)
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
         """See the class."""
-        vector = images.flatten(1)
-        if self.concat:
-            vector = join_to_vector(vector, labels, self.class_count)
-        logits: Tensor = self.head(self.layers(vector), labels)
-        return logits
+        judged: tuple[Tensor, Tensor | None] = self.head(self.layers(self.label(images.flatten(1), labels)), labels)
+        return judged
+
+
+class Mlp(Family):
+    """Fully connected."""
+
+    generator, discriminator = MlpGenerator, MlpDiscriminator

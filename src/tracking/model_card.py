@@ -19,18 +19,45 @@ from src.files import replacing
 from src.metrics.bootstrap import Estimate
 from src.metrics.catalogue import about, clearly_better
 from src.metrics.report import escaped, score_lines, share_of_gap, short
+from src.networks.description import options_of
 from src.params import Params, Section
 from src.tracking.page import as_html
 
-FAMILIES = {"mlp": "fully connected", "dcgan": "convolutional (DCGAN)"}
-NOT_IN_FAMILY = {"mlp": "width", "dcgan": "hidden_sizes"}
-"""Parameters of model that a family does not have."""
+FAMILIES = {
+    "mlp": "fully connected",
+    "dcgan": "convolutional (DCGAN)",
+    "resnet": "residual",
+    "progressive": "progressively grown",
+}
 RECIPE = {
-    "Length and optimiser": (
-        *("kimg", "batch_size", "loss", "optimizer", "lr_generator", "lr_discriminator", "beta1", "beta2"),
-        "lr_decay_from",
+    "Length and loss": (
+        *("kimg", "batch_size", "loss", "critic_steps", "auxiliary_weight", "label_smoothing", "grow_until"),
     ),
-    "Regularisation": ("mirror", "weight_decay", "l1", "r1_weight", "r1_interval", "ema_decay"),
+    "Optimiser": (
+        *(
+            "optimizer",
+            "lr_generator",
+            "lr_discriminator",
+            "beta1",
+            "beta2",
+            "lr_schedule",
+            "lr_decay_from",
+            "lr_warmup",
+        ),
+    ),
+    "Penalties": ("gp_weight", "r1_weight", "r2_weight", "penalty_interval"),
+    "Regularisation": (
+        *(
+            "mirror",
+            "augment",
+            "augment_probability",
+            "augment_target",
+            "augment_kimg",
+            "weight_decay",
+            "l1",
+            "ema_decay",
+        ),
+    ),
     "Execution": ("seed", "precision", "compile", "deterministic"),
 }
 """Parameters of train, in tables of ten rows at most: MLflow's UI shows no more without scrolling."""
@@ -163,7 +190,7 @@ def _summary(facts: CardFacts) -> str:
     model, images = facts.params.model, facts.dataset["images"]
     kind = f"A conditional ({model.conditioning})" if facts.scorecard["conditional"] else "An unconditional"
     return (
-        f"{kind}, {FAMILIES[model.family]} GAN that draws images of {_shape(facts)} like those of "
+        f"{kind}, {FAMILIES.get(model.family, model.family)} GAN that draws images of {_shape(facts)} like those of "
         f"{escaped(facts.dataset['title'])}, trained on {images['train']:,} of them."
     )
 
@@ -337,9 +364,13 @@ def _data(facts: CardFacts) -> list[str]:
 def _recipe(facts: CardFacts) -> list[str]:
     model, train = facts.params.model, facts.params.train
     idle = {"beta2"} if train.optimizer == "sgd" else set()
-    idle |= set() if train.r1_weight else {"r1_interval"}
-    left_out = NOT_IN_FAMILY[model.family]
-    lines = _settings("Networks", model, [name for name in type(model).model_fields if name != left_out])
+    idle |= set() if train.gp_weight or train.r1_weight or train.r2_weight else {"penalty_interval"}
+    idle |= set() if model.conditioning == "auxiliary" else {"auxiliary_weight"}
+    idle |= set() if model.family == "progressive" else {"grow_until"}
+    idle |= set() if train.augment else {"augment_probability", "augment_target"}
+    idle |= set() if train.augment_target else {"augment_kimg"}
+    taken = {"family", *options_of(model.family)}
+    lines = _settings("Networks", model, [name for name in type(model).model_fields if name in taken])
     for title, names in RECIPE.items():
         lines += ["", *_settings(title, train, [name for name in names if name not in idle])]
     ran_on = {"version.torch": "PyTorch ", "version.python": "Python ", "device": "", "cpu": ""}

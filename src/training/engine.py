@@ -16,8 +16,9 @@ from src.networks.description import build_pair
 from src.params import Params
 from src.pixels import to_float
 from src.training.capture import Replayed
+from src.training.draws import Draws
 from src.training.health import not_finite
-from src.training.step import COUNTERS, AdversarialStep
+from src.training.step import COUNTERS, AdversarialStep, Kind
 from src.training.world import World
 
 
@@ -40,12 +41,7 @@ class Engine:
         train, self.params = params.train, params
         device = self.device = pick_device(train.device)
         self.world = World.join(device)
-        if train.batch_size % self.world.size:
-            raise UserError(
-                f"train.batch_size {train.batch_size} cannot be split over {self.world.size} processes: "
-                f"it must be a multiple of {self.world.size}"
-            )
-        self.steps = max(1, round(train.kimg * 1000 / train.batch_size))
+        self.steps = max(1, round(train.kimg * 1000 / train.images_per_step))
         self.done = 0
         """steps so far"""
         self.latent_rng = torch.Generator(device).manual_seed(train.seed)
@@ -53,6 +49,7 @@ class Engine:
         torch.manual_seed(train.seed)  # weights and dropout; batches and latents have generators of their own
         shape = {"class_count": class_count, "channels": images.shape[1], "image_size": images.shape[2]}
         networks = build_pair(params.model.family, **params.model.model_dump(exclude={"family"}), **shape)
+        self._check_batch(networks[1].batch_multiple)
         # Convolutions are faster with the channels last, on a CPU as on a GPU; it changes nothing for linear layers.
         generator, discriminator = (
             network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -61,7 +58,8 @@ class Engine:
         if self.world.size > 1:
             torch.manual_seed(train.seed + self.world.rank)  # another dropout in each process
         bfloat16 = use_bfloat16(train.precision, device)
-        self.step = AdversarialStep(generator, discriminator, train, self.steps, self.world, bfloat16=bfloat16)
+        self.draws = Draws(self.latent_rng, self.world)
+        self.step = AdversarialStep(generator, discriminator, train, self.steps, self.draws, bfloat16=bfloat16)
         self._replayed: Replayed | None = None
         if use_graphs(train.compile, device) and self.world.size == 1:
             self._replayed = Replayed(self._work, [self.latent_rng])
@@ -70,28 +68,34 @@ class Engine:
         self._finite_steps = torch.zeros((), device=device)
         self.interval_steps = 0
 
+    def _check_batch(self, multiple: int) -> None:
+        batch_size, size = self.params.train.batch_size, self.world.size
+        if batch_size % size:
+            raise UserError(
+                f"train.batch_size {batch_size} cannot be split over {size} processes: it must be a multiple of {size}"
+            )
+        if batch_size // size % multiple:
+            raise UserError(
+                f"train.batch_size {batch_size}{f' over {size} processes' if size > 1 else ''} is not for model.family "
+                f"{self.params.model.family}: it must be a multiple of {multiple * size}"
+            )
+
     def advance(self) -> None:
         """One step."""
-        images, labels = self.batches.next_batch(self.params.train.batch_size)
+        images, labels = self.batches.next_batch(self.params.train.images_per_step)
         self.step.prepare(self.done)
         work = self._replayed or self._work
-        work(images, labels, self.step.regularises(self.done))
+        work(images, labels, self.step.kind(self.done))
         self.done += 1
         self.interval_steps += 1
 
-    def _work(self, images: Tensor, labels: Tensor, regularise: bool) -> None:
+    def _work(self, images: Tensor, labels: Tensor, kind: Kind) -> None:
         """The part of a step that is nothing but work for the device."""
-        train = self.params.train
         real = to_float(images).contiguous(memory_format=torch.channels_last)
-        # Every process draws the random numbers of the whole batch, so that one process or many see the same ones.
-        if train.mirror:
-            mirrored = (
-                torch.rand(train.batch_size, 1, 1, 1, generator=self.latent_rng, device=self.device) < train.mirror
-            )
-            real = torch.where(self.world.share(mirrored), real.flip(3), real)
-        size = train.batch_size, self.params.model.latent_size
-        latents = torch.randn(size, generator=self.latent_rng, device=self.device)
-        values = self.step.update(real, labels, self.world.share(latents), regularise=regularise)
+        if mirror := self.params.train.mirror:
+            real = torch.where(self.draws.uniform(len(real), 1, 1, 1) < mirror, real.flip(3), real)
+        latents = self.draws.normal(len(real), self.params.model.latent_size)
+        values = self.step.update(real, labels, latents, kind)
         self._sums += values
         self._finite_steps += values.isfinite().all()
 

@@ -22,6 +22,8 @@ class TrainingDiverged(Exception):
 class Health:
     """Turns the numbers of an interval into alarms. An alarm comes once, when it begins."""
 
+    critic: bool = False
+    """a Wasserstein critic is to be right always, and gives a gradient all the same"""
     saturated_for: int = 0
     """intervals in a row"""
     collapsed: list[int] = field(default_factory=list)
@@ -31,7 +33,7 @@ class Health:
         """New alarms, sentences by kind. ``diversity`` has a share per class (K,): distance of fakes over that of reals."""
         found = {}
         right = min(values["real_accuracy"], values["fake_accuracy"])
-        self.saturated_for = self.saturated_for + 1 if right > SATURATED else 0
+        self.saturated_for = self.saturated_for + 1 if right > SATURATED and not self.critic else 0
         if self.saturated_for == SATURATED_INTERVALS:
             found["saturated"] = (
                 f"the discriminator is right on {right:.1%} of real and fake images: the generator learns little; "

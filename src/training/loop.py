@@ -81,7 +81,7 @@ class _Training:
         self.data, self.recorder, self.checkpoints = data, recorder, checkpoints
         self.engine = Engine(params, data.images, data.labels, data.class_count)
         self.world, self.steps = self.engine.world, self.engine.steps
-        self.history, self.health, self.rollbacks = History(), Health(), 0
+        self.history, self.health, self.rollbacks = History(), Health(critic=train.loss == "wasserstein"), 0
         self.stopped: str | None = None
         self.log_every, score_every = (self._in_steps(kimg) for kimg in (train.log_every_kimg, train.score_every_kimg))
         # Whole logging intervals, or a score would leave behind an average over a step or two.
@@ -128,7 +128,7 @@ class _Training:
         values = dict(interval.means)
         rates = self.engine.step.rates.at(self.engine.done)
         values |= dict(zip(("lr_generator", "lr_discriminator"), rates, strict=True))
-        values["images_per_second"] = interval.steps * self.train.batch_size / seconds
+        values["images_per_second"] = interval.steps * self.train.images_per_step / seconds
         diversity = self._diversity()
         if diversity is not None:
             values["diversity"] = float(diversity.nanmean())
@@ -271,11 +271,11 @@ class _Training:
         self.interval_began, self.started = now - state["interval_seconds"], now - state["seconds"]
 
     def _in_steps(self, kimg: float) -> int:
-        return max(1, round(kimg * 1000 / self.train.batch_size))
+        return max(1, round(kimg * 1000 / self.train.images_per_step))
 
     def _progress(self) -> Progress:
         done = self.engine.done
-        return Progress(done, self.steps, done * self.train.batch_size, time.perf_counter() - self.started)
+        return Progress(done, self.steps, done * self.train.images_per_step, time.perf_counter() - self.started)
 
     def _result(self) -> FitResult:
         """The best networks. A training that was saved at its very end finds them in its checkpoint."""
@@ -283,5 +283,5 @@ class _Training:
         for name, network in (("generator", generator), ("discriminator", discriminator)):
             network.load_state_dict(self.history.best_networks[name])
             network.eval().cpu().to(memory_format=torch.contiguous_format)
-        rate = self.engine.done * self.train.batch_size / self.history.training_seconds
+        rate = self.engine.done * self.train.images_per_step / self.history.training_seconds
         return FitResult(generator, discriminator, self.history, rate, self.stopped)

@@ -9,44 +9,53 @@ from torch.nn import functional as F
 
 
 class AdversarialLoss(NamedTuple):
-    """Both sides of the game. Each returns a scalar tensor to minimise."""
+    """Both sides of the game. Each takes the logits of real and of fake images, (N,) each, and returns a scalar to minimise."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
-    """(real logits (N,), fake logits (N,)) -> loss"""
-    generator: Callable[[Tensor], Tensor]
-    """(fake logits (N,)) -> loss"""
+    generator: Callable[[Tensor, Tensor], Tensor]
+    boundary: float | None = 0.0
+    """the logit that parts real from fake; None: a logit tells something only beside another one"""
+    paired: bool = False
+    """whether the generator's loss asks for the logits of real images"""
 
 
-def _bce_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    # softplus(-x) = -log sigmoid(x), without overflow
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
+def find_loss(name: str, label_smoothing: float = 0.0) -> AdversarialLoss:
+    """The loss that ``train.loss`` names; ``label_smoothing`` lowers the target of real images (Salimans et al. 2016)."""
+    real_target = 1 - label_smoothing
+    losses = {
+        # Goodfellow et al. 2014, the non-saturating form
+        "bce": AdversarialLoss(
+            lambda real, fake: _cross_entropy(real, real_target) + _cross_entropy(fake, 0.0),
+            lambda _, fake: _cross_entropy(fake, 1.0),
+        ),
+        # Mao et al. 2017, labels a = 0, b = c = 1
+        "least_squares": AdversarialLoss(
+            lambda real, fake: _half_square(real, real_target) + _half_square(fake, 0.0),
+            lambda _, fake: _half_square(fake, 1.0),
+            boundary=0.5,
+        ),
+        # Lim and Ye 2017
+        "hinge": AdversarialLoss(
+            lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(), lambda _, fake: -fake.mean()
+        ),
+        # Arjovsky et al. 2017
+        "wasserstein": AdversarialLoss(
+            lambda real, fake: fake.mean() - real.mean(), lambda _, fake: -fake.mean(), boundary=None
+        ),
+        # Jolicoeur-Martineau 2019, in the pairing form of Huang et al. 2024 (R3GAN)
+        "relativistic": AdversarialLoss(
+            lambda real, fake: _cross_entropy(real - fake, 1.0),
+            lambda real, fake: _cross_entropy(fake - real, 1.0),
+            boundary=None,
+            paired=True,
+        ),
+    }
+    return losses[name]
 
 
-def _bce_generator(fake: Tensor) -> Tensor:
-    return F.softplus(-fake).mean()
+def _cross_entropy(logits: Tensor, target: float) -> Tensor:
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
 
-def _least_squares_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    return 0.5 * (F.mse_loss(real, torch.ones_like(real)) + F.mse_loss(fake, torch.zeros_like(fake)))
-
-
-def _least_squares_generator(fake: Tensor) -> Tensor:
-    return 0.5 * F.mse_loss(fake, torch.ones_like(fake))
-
-
-def _hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
-
-
-def _hinge_generator(fake: Tensor) -> Tensor:
-    return -fake.mean()
-
-
-LOSSES: dict[str, AdversarialLoss] = {
-    # Goodfellow et al. 2014, the non-saturating form
-    "bce": AdversarialLoss(_bce_discriminator, _bce_generator),
-    # Mao et al. 2017, labels a = 0, b = c = 1
-    "least_squares": AdversarialLoss(_least_squares_discriminator, _least_squares_generator),
-    # Lim and Ye 2017
-    "hinge": AdversarialLoss(_hinge_discriminator, _hinge_generator),
-}
+def _half_square(logits: Tensor, target: float) -> Tensor:
+    return 0.5 * F.mse_loss(logits, torch.full_like(logits, target))

@@ -1,6 +1,8 @@
 """Optimisers and their learning rates."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +19,9 @@ def make_optimizer(network: nn.Module, train: Train, lr: float) -> Optimizer:
     parameters = list(network.parameters())
     on_gpu = parameters[0].is_cuda
     rate: float | Tensor = torch.tensor(lr, device=parameters[0].device) if on_gpu else lr
-    if train.optimizer == "adam":
-        return torch.optim.Adam(
+    if train.optimizer in ("adam", "adamw"):
+        kind = torch.optim.Adam if train.optimizer == "adam" else torch.optim.AdamW
+        return kind(
             parameters,
             lr=rate,
             betas=(train.beta1, train.beta2),
@@ -39,24 +42,39 @@ def make_optimizer(network: nn.Module, train: Train, lr: float) -> Optimizer:
     )
 
 
-def constant_then_linear(step: int, steps: int, decay_from: float) -> float:
-    """The factor on the learning rate: 1 up to ``decay_from * steps``, then straight down to 0 at ``steps``."""
-    remaining, decaying = steps - step, steps * (1 - decay_from)
-    return min(1.0, max(0.0, remaining / decaying)) if decaying > 0 else 1.0
+@dataclass(frozen=True)
+class Schedule:
+    """The factor on the learning rates over a training: up from 0, then 1, then down to 0."""
+
+    steps: int
+    shape: str = "linear"
+    """of the way down: linear, or cosine (half a wave, Loshchilov and Hutter 2017)"""
+    decay_from: float = 1.0
+    """share of the training at which the way down begins; 1: never"""
+    warmup: float = 0.0
+    """share of the training in which it rises, linearly"""
+
+    def __call__(self, step: int) -> float:
+        """The factor for the step that follows ``step`` others."""
+        rising = self.warmup * self.steps
+        factor = min(1.0, (step + 1) / rising) if rising else 1.0
+        decaying = self.steps * (1 - self.decay_from)
+        left = min(1.0, max(0.0, (self.steps - step) / decaying)) if decaying > 0 else 1.0
+        return factor * (left if self.shape == "linear" else 0.5 - 0.5 * math.cos(math.pi * left))
 
 
 class LearningRates:
     """The rates of several optimisers over the training: ``base * scale * schedule(step)``."""
 
-    def __init__(self, optimizers: Sequence[Optimizer], base: Sequence[float], steps: int, decay_from: float) -> None:
-        self.optimizers, self.base, self.steps, self.decay_from = optimizers, base, steps, decay_from
+    def __init__(self, optimizers: Sequence[Optimizer], base: Sequence[float], schedule: Schedule) -> None:
+        self.optimizers, self.base, self.schedule = optimizers, base, schedule
         self.scale = 1.0
         """halved when a diverged training goes back to a checkpoint"""
         self._applied: tuple[float, ...] | None = None
 
     def at(self, step: int) -> tuple[float, ...]:
         """The rates after ``step`` steps."""
-        factor = constant_then_linear(step, self.steps, self.decay_from)
+        factor = self.schedule(step)
         return tuple(rate * self.scale * factor for rate in self.base)
 
     def apply(self, step: int) -> None:

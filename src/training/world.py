@@ -10,6 +10,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from src.networks.interface import Growing
+
 TIMEOUT = timedelta(hours=1)
 """The first process scores alone, and the others wait for it."""
 
@@ -41,12 +43,15 @@ class World:
         """Whether this is the process that scores, records and saves."""
         return self.rank == 0
 
-    def parallel(self, network: nn.Module) -> Callable[..., Tensor]:
+    def parallel(self, network: nn.Module) -> Callable[..., Any]:
         """The network, such that its gradients are averaged over the processes."""
         if self.size == 1:
             return network
         devices = [next(network.parameters()).device.index] if next(network.parameters()).is_cuda else None
-        return DistributedDataParallel(network, device_ids=devices, gradient_as_bucket_view=True)
+        grows = any(isinstance(part, Growing) for part in network.modules())  # then not all weights are in use
+        return DistributedDataParallel(
+            network, device_ids=devices, gradient_as_bucket_view=True, find_unused_parameters=grows
+        )
 
     def share(self, whole: Tensor) -> Tensor:
         """This process's part of a tensor (N, ...) that all have; N is divisible by ``size``."""

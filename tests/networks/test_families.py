@@ -1,121 +1,104 @@
-"""What both families have in common: mlp.py and dcgan.py."""
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from src.errors import UserError
-from src.networks.description import build_pair
-from tests.networks.tiny import CONDITIONINGS, FAMILIES, LATENT, batch, pair
+from src.networks.description import build_pair, content_hash, load_generator, save_network
+from src.networks.families import find_family
+from src.networks.interface import Discriminator, Family, Generator
+from src.params import FAMILIES
+
+OPTIONS = {"conditioning": "concat", "latent_size": 3, "class_count": 2, "channels": 1, "image_size": 8, "width": 8,
+           "dropout": 0.0, "spectral_norm": False, "hidden_sizes": [4]}  # fmt: skip
+CODE = """
+from src.networks.mlp import Mlp, MlpGenerator
+
+class Small(Mlp):
+    pass
+
+class Half(Mlp):
+    generator = int
+
+NOTHING = 3
+"""
 
 
-def count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
+@pytest.fixture
+def extras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project folder with a file of the user's own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "extras").mkdir()
+    (tmp_path / "extras" / "own_family.py").write_text(CODE)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.partition(".")[0] == "extras"]:
+        del sys.modules[name]
 
 
-@pytest.mark.parametrize("size", [8, 28, 32])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_images_and_logits_have_their_shapes(family: str, conditioning: str, channels: int, size: int) -> None:
-    generator, discriminator = pair(family, conditioning, channels=channels, size=size)
-    _, labels, latents = batch(4)
-    images = generator(10 * latents, labels)
-    assert (images.shape, images.dtype) == ((4, channels, size, size), torch.float32)
-    assert images.detach().abs().max() <= 1
-    assert discriminator(images, labels).shape == (4,)
-    assert generator.latent_size == LATENT
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_short_name_stands_for_a_class(name: str) -> None:
+    family = find_family(name)
+    assert f"{family.__module__}.{family.__qualname__}" == FAMILIES[name]
+    assert issubclass(family, Family)
+    assert issubclass(family.generator, Generator)
+    assert issubclass(family.discriminator, Discriminator)
+    assert set(Family.conditionings) <= set(family.conditionings)
 
 
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_weights_of_one_class_are_its_label(family: str, conditioning: str) -> None:
-    generator = pair(family, conditioning)[0].eval()
-    _, labels, latents = batch()
-    with torch.no_grad():
-        images = generator(latents, labels)
-        assert torch.equal(generator(latents, nn.functional.one_hot(labels, generator.class_count).float()), images)
-        mixed = generator(latents, torch.full((len(labels), generator.class_count), 1 / 3))
-    assert torch.equal(mixed, images) == (conditioning == "none")
-
-
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_label_changes_the_output_if_and_only_if_conditional(family: str, conditioning: str) -> None:
-    generator, discriminator = pair(family, conditioning)
-    images, labels, latents = batch()
-    others = (labels + 1) % 3
-    with torch.no_grad():
-        for network, values in ((generator.eval(), latents), (discriminator.eval(), images)):
-            change = (network(values, labels) - network(values, others)).abs().reshape(len(labels), -1).amax(dim=1)
-            assert (change == 0).all() if conditioning == "none" else (change > 1e-4).all()
-
-
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_the_gradient_reaches_every_parameter(family: str, conditioning: str) -> None:
-    generator, discriminator = pair(family, conditioning)
-    _, labels, latents = batch()
-    discriminator(generator(latents, labels), labels).sum().backward()
-    for network in (generator, discriminator):
-        for name, parameter in network.named_parameters():
-            assert parameter.grad is not None, name
-            assert parameter.grad.isfinite().all(), name
-            assert parameter.grad.abs().sum() > 0, name
-
-
-@pytest.mark.parametrize("conditioning", CONDITIONINGS)
-@pytest.mark.parametrize("family", FAMILIES)
-def test_in_evaluation_mode_an_image_does_not_depend_on_its_batch(family: str, conditioning: str) -> None:
-    generator, discriminator = pair(family, conditioning)
-    images, labels, latents = batch()
-    with torch.no_grad():
-        generator(latents, labels)  # moves the statistics of batch normalisation away from their start
-        for network, values in ((generator.eval(), latents), (discriminator.eval(), images)):
-            together = network(values, labels)
-            alone = torch.cat([network(values[n : n + 1], labels[n : n + 1]) for n in range(len(labels))])
-            assert torch.allclose(together, alone, rtol=0, atol=1e-6)
+def test_a_class_of_ones_own_by_its_dotted_path(extras: Path) -> None:
+    name = "extras.own_family.Small"
+    torch.manual_seed(0)
+    generator, discriminator = build_pair(name, **OPTIONS)
+    images = generator(torch.zeros(2, 3), torch.tensor([0, 1]))
+    assert discriminator(images, torch.tensor([0, 1]))[0].shape == (2,)
+    assert generator.description["architecture"] == f"{name} generator"
+    save_network(generator, extras, "generator")
+    assert content_hash(load_generator(extras)) == content_hash(generator)
 
 
 @pytest.mark.parametrize(
-    ("conditioning", "more_g", "more_d"), [("none", 0, 0), ("concat", 2560, 10240), ("projection", 2560, 2560)]
+    ("name", "message"),
+    [
+        (
+            "vae",
+            r"unknown family 'vae' \(it has no dot\); it is mlp \| dcgan \| resnet \| progressive, or the dotted path",
+        ),
+        ("extras.missing.Small", r"unknown family 'extras\.missing\.Small' \(extras/missing\.py is not in .*\)"),
+        # Not the user's own file: what is installed is not imported because a description says so.
+        ("json.decoder.JSONDecoder", r"unknown family 'json\.decoder\.JSONDecoder' \(json/decoder\.py is not in"),
+        ("extras.own_family.Other", r"extras\.own_family\.Other is no subclass of src\.networks\.interface\.Family"),
+        (
+            "extras.own_family.NOTHING",
+            r"extras\.own_family\.NOTHING is no subclass of src\.networks\.interface\.Family",
+        ),
+        (
+            "extras.own_family.Half",
+            r"extras\.own_family\.Half\.generator is no subclass of src\.networks\.interface\.Generator",
+        ),
+        (
+            "src.networks.mlp.MlpGenerator",
+            r"unknown family 'src\.networks\.mlp\.MlpGenerator' \(src/networks/mlp\.py is not",
+        ),
+    ],
 )
-def test_the_classic_mlp_has_the_parameters_counted_by_hand(conditioning: str, more_g: int, more_d: int) -> None:
-    generator, discriminator = build_pair(
-        "mlp",
-        conditioning=conditioning,
-        channels=1,
-        image_size=28,
-        class_count=10,
-        latent_size=100,
-        hidden_sizes=[256, 512, 1024],
-        dropout=0.3,
-    )
-    # 100-256-512-1024-784 and 784-1024-512-256-1, each layer with a bias.
-    assert count(generator) == 25_856 + 131_584 + 525_312 + 803_600 + more_g
-    assert count(discriminator) == 803_840 + 524_800 + 131_328 + 257 + more_d
-    assert [module.p for module in discriminator.modules() if isinstance(module, nn.Dropout)] == [0.3] * 3
-    assert not [module for module in generator.modules() if isinstance(module, nn.Dropout)]
+def test_what_is_no_family_is_refused(name: str, message: str, extras: Path) -> None:
+    with pytest.raises(UserError, match=rf"^model\.family: {message}"):
+        find_family(name)
 
 
-def test_the_dcgan_has_the_parameters_counted_by_hand() -> None:
-    generator, discriminator = pair("dcgan", "projection", channels=3)
-    start, same, first, second = (5 + 3) * 6 * 4, 6 * 6 * 9, 6 * 3 * 16, 3 * 3 * 16 + 3
-    norms = 2 * 6 + 2 * 6 + 2 * 3
-    assert count(generator) == start + same + first + second + norms
-    assert count(discriminator) == (3 * 3 * 16 + 3) + (3 * 6 * 16 + 6) + (6 * 6 * 9 + 6) + (24 + 1) + 3 * 24
+def test_a_file_that_fails_is_named_with_its_error(extras: Path) -> None:
+    (extras / "extras" / "broken.py").write_text("import nothing_of_this_name")
+    with pytest.raises(
+        UserError, match=r"its file cannot be imported: ModuleNotFoundError: No module named 'nothing_of"
+    ):
+        find_family("extras.broken.Small")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_dropout_acts_in_the_discriminator_while_it_trains(family: str) -> None:
-    _, discriminator = pair(family, "none", dropout=0.5)
-    images, labels, _ = batch()
-    assert not torch.equal(discriminator(images, labels), discriminator(images, labels))
-    discriminator.eval()
-    assert torch.equal(discriminator(images, labels), discriminator(images, labels))
-
-
-def test_dcgan_refuses_a_size_that_it_cannot_make() -> None:
-    with pytest.raises(UserError, match=r"^model\.family dcgan cannot make 30 x 30 images: .* multiple of 4$"):
-        pair("dcgan", size=30)
-    assert pair("mlp", size=30)[0](torch.zeros(1, 5), torch.tensor([0])).shape == (1, 1, 30, 30)
+def test_a_file_behind_an_installed_module_of_its_name_is_refused(extras: Path) -> None:
+    (extras / "json").mkdir()
+    (extras / "json" / "decoder.py").write_text(CODE)
+    with pytest.raises(UserError, match=r"json/decoder\.py has the same name as .*/json/decoder\.py; rename the file"):
+        find_family("json.decoder.JSONDecoder")

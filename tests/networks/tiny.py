@@ -3,10 +3,14 @@
 import torch
 
 from src.networks.description import build_classifier, build_pair
+from src.networks.families import find_family
 from src.networks.interface import Classifier, Discriminator, Generator
+from src.params import FAMILIES as FAMILY_PATHS
 
-FAMILIES = ("mlp", "dcgan")
-CONDITIONINGS = ("none", "concat", "projection")
+FAMILIES = tuple(FAMILY_PATHS)
+CONDITIONINGS = ("none", "concat", "embedding", "projection", "auxiliary", "batch_norm")
+PAIRS = [(family, one) for family in FAMILIES for one in CONDITIONINGS if one in find_family(family).conditionings]
+"""every family with every conditioning that it has"""
 LATENT = 5
 CLASSES = 3
 
@@ -20,6 +24,7 @@ def pair(
     seed: int = 0,
     class_count: int = CLASSES,
     dropout: float = 0.0,
+    spectral_norm: bool = False,
 ) -> tuple[Generator, Discriminator]:
     torch.manual_seed(seed)
     return build_pair(
@@ -30,8 +35,9 @@ def pair(
         class_count=class_count,
         latent_size=LATENT,
         hidden_sizes=[16, 24],
-        width=6,
+        width=8,
         dropout=dropout,
+        spectral_norm=spectral_norm,
     )
 
 
@@ -42,7 +48,7 @@ def classifier(*, channels: int = 1, size: int = 8, seed: int = 0) -> Classifier
     )
 
 
-def batch(count: int = 6, *, channels: int = 1, size: int = 8, seed: int = 0) -> tuple[torch.Tensor, ...]:
+def batch(count: int = 8, *, channels: int = 1, size: int = 8, seed: int = 0) -> tuple[torch.Tensor, ...]:
     """Images in [-1, 1], labels of every class in turn, latents."""
     rng = torch.Generator().manual_seed(seed)
     images = torch.rand(count, channels, size, size, generator=rng) * 2 - 1

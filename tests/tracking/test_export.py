@@ -3,7 +3,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from src.networks.sampling import SeededGenerator, generate
 from src.pixels import to_uint8
 from src.tracking import export, store
 from tests.conftest import Project, work_in
-from tests.networks.tiny import CONDITIONINGS, FAMILIES, pair
+from tests.networks.tiny import PAIRS, pair
 
 ALONE = Path(__file__).with_name("alone.py")
 QUICK = {("mlp", "projection"), ("dcgan", "none")}
@@ -46,7 +45,7 @@ def folder(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("family", "conditioning"),
-    [pytest.param(*both, marks=() if both in QUICK else pytest.mark.slow) for both in product(FAMILIES, CONDITIONINGS)],
+    [pytest.param(*both, marks=() if both in QUICK else pytest.mark.slow) for both in PAIRS],
 )
 def test_onnx_gives_the_images_of_pytorch(tmp_path: Path, family: str, conditioning: str) -> None:
     program = program_of(family, conditioning, channels=3)
@@ -66,8 +65,8 @@ def test_onnx_gives_the_images_of_pytorch(tmp_path: Path, family: str, condition
         with torch.no_grad():
             expected = program(rows, truncation).numpy()
         assert made.shape == (count, 3, 8, 8)
-        assert np.abs(made - expected).max() <= 1e-5
-    assert 0 <= difference <= 1e-5
+        assert np.abs(made - expected).max() <= 5e-4
+    assert 0 <= difference <= 5e-4
 
 
 def test_onnx_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +80,7 @@ def test_onnx_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(export, "_export_onnx", other_weights)
     with pytest.raises(
-        UserError, match=r"^the ONNX form of this generator differs from PyTorch by .* at most 1e-05 is"
+        UserError, match=r"^the ONNX form of this generator differs from PyTorch by .* at most 0.0005 is"
     ):
         export.write_onnx(program_of("mlp", "concat"), tmp_path / "generator.onnx")
     assert not list(tmp_path.iterdir())

@@ -125,8 +125,8 @@ def test_data_recipe_lineage_and_use() -> None:
     assert "Licence: CC0." in data[-1]
     recipe = section(card, "Recipe")
     assert "PyTorch 2.14.1, cpu, 2 threads" in recipe[0]
-    assert table(card, "Length and optimiser")["`lr_generator`"][0] == "`0.003`"
-    assert table(card, "Length and optimiser")["`loss`"][0] == "`bce`"
+    assert table(card, "Optimiser")["`lr_generator`"][0] == "`0.003`"
+    assert table(card, "Length and loss")["`loss`"][0] == "`bce`"
     assert table(card, "Execution")["`deterministic`"][0] == "`false`"
     assert table(card, "from") == {
         "MLflow run": ["`run0`"],
@@ -144,11 +144,11 @@ def test_the_recipe_has_what_the_family_and_the_optimiser_have() -> None:
         params = Params().replace(changes)
         return {row.split("|")[1].strip(" `") for row in section(model_card(facts(params=params)), "Recipe")[1:]}
 
-    assert {"width", "beta2", "r1_interval"} <= rows()
+    assert {"width", "beta2", "penalty_interval"} <= rows()
     assert "hidden_sizes" not in rows()
     other = rows(**{"model.family": "mlp", "train.optimizer": "sgd", "train.r1_weight": 0.0})
     assert {"hidden_sizes", "beta1", "r1_weight"} <= other
-    assert not {"width", "beta2", "r1_interval"} & other
+    assert not {"width", "beta2", "penalty_interval"} & other
     # Nothing of what a training is made from is forgotten, but how often it reports, saves and gives up.
     reporting = {
         "log_every_kimg",
@@ -158,7 +158,14 @@ def test_the_recipe_has_what_the_family_and_the_optimiser_have() -> None:
         "max_rollbacks",
         "patience",
     }
-    shown = rows() | other
+    special = {
+        **{"model.family": "progressive", "model.conditioning": "auxiliary"},
+        **{"train.augment": ["flip"], "train.augment_target": 0.6},
+    }
+    idle = {"auxiliary_weight", "grow_until", "augment_probability", "augment_target", "augment_kimg"}
+    assert not idle & (rows() | other)
+    assert idle <= rows(**special)
+    shown = rows() | other | rows(**special)
     assert set(Params().train.model_dump()) - shown == reporting | {"device"}
     assert set(Params().model.model_dump()) <= shown
 

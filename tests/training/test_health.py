@@ -22,6 +22,11 @@ def test_a_saturated_discriminator_is_told_once_when_it_lasts() -> None:
         assert health.alarms(accuracies(0.2, 1.0), None) == {}
 
 
+def test_a_critic_that_is_always_right_is_no_alarm() -> None:
+    health = Health(critic=True)
+    assert [health.alarms(accuracies(1, 1), None) for _ in range(5)] == [{}] * 5
+
+
 def test_collapsed_classes_are_named_once_each() -> None:
     health, fine = Health(), accuracies(0.7, 0.7)
     diversity = torch.tensor([0.9, COLLAPSED * 0.9, torch.nan, 0.5])

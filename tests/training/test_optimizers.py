@@ -5,13 +5,14 @@ import torch
 from torch import nn
 
 from src.params import Train
-from src.training.optimizers import LearningRates, constant_then_linear, make_optimizer
+from src.training.optimizers import LearningRates, Schedule, make_optimizer
 
 
 @pytest.mark.parametrize(
     ("name", "kind", "settings"),
     [
         ("adam", torch.optim.Adam, {"betas": (0.4, 0.8), "weight_decay": 0.1}),
+        ("adamw", torch.optim.AdamW, {"betas": (0.4, 0.8), "weight_decay": 0.1}),
         ("sgd", torch.optim.SGD, {"momentum": 0.4, "weight_decay": 0.1, "nesterov": False}),
         ("rmsprop", torch.optim.RMSprop, {"momentum": 0.4, "alpha": 0.8, "weight_decay": 0.1}),
     ],
@@ -54,12 +55,24 @@ def test_sgd_moves_by_rate_times_gradient_and_decay() -> None:
     ],
 )
 def test_the_rate_is_constant_and_then_falls_to_zero(decay_from: float, at: int, factor: float) -> None:
-    assert constant_then_linear(at, 100, decay_from) == pytest.approx(factor)
+    assert Schedule(100, "linear", decay_from)(at) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("at", "factor"), [(0, 1), (50, 1), (60, 0.904508), (75, 0.5), (90, 0.095492), (99, 0.000987), (100, 0)]
+)
+def test_a_cosine_falls_slowly_then_fast_then_slowly(at: int, factor: float) -> None:
+    assert Schedule(100, "cosine", 0.5)(at) == pytest.approx(factor, abs=1e-6)
+
+
+def test_the_rate_rises_first() -> None:
+    schedule = Schedule(100, "linear", 0.5, warmup=0.1)
+    assert [schedule(step) for step in (0, 4, 9, 10, 40, 75)] == pytest.approx([0.1, 0.5, 1, 1, 1, 0.5])
 
 
 def test_the_rates_are_set_before_every_step_and_halve_with_the_scale() -> None:
     optimizers = [make_optimizer(nn.Linear(1, 1), Train(optimizer="sgd"), lr=rate) for rate in (0.2, 0.4)]
-    rates = LearningRates(optimizers, (0.2, 0.4), steps=4, decay_from=0.5)
+    rates = LearningRates(optimizers, (0.2, 0.4), Schedule(4, decay_from=0.5))
     seen = []
     for step in range(4):
         rates.apply(step)
@@ -73,7 +86,7 @@ def test_the_rates_are_set_before_every_step_and_halve_with_the_scale() -> None:
 
 def test_the_scale_is_restored_and_the_next_step_sets_the_rate_again() -> None:
     optimizer = make_optimizer(nn.Linear(1, 1), Train(optimizer="sgd"), lr=0.2)
-    rates = LearningRates([optimizer], [0.2], steps=10, decay_from=1.0)
+    rates = LearningRates([optimizer], [0.2], Schedule(10))
     rates.apply(0)
     rates.load_state_dict({"scale": 0.25})
     optimizer.param_groups[0]["lr"] = 7.0  # as an optimiser's own saved state would

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.training.penalties import l1_penalty, r1_penalty
+from src.training.penalties import gradient_penalty, l1_penalty, r1_penalty
 
 
 class Linear(nn.Module):
@@ -12,8 +12,8 @@ class Linear(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(weight)
 
-    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        return (images * self.weight).sum(dim=(1, 2, 3)) * (labels + 1)
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, None]:
+        return (images * self.weight).sum(dim=(1, 2, 3)) * (labels + 1), None
 
 
 def test_r1_of_a_linear_discriminator_is_half_its_squared_weight() -> None:
@@ -42,9 +42,8 @@ def test_r1_of_a_network_agrees_with_finite_differences() -> None:
     images, step = torch.rand(1, 1, 2, 2, dtype=torch.float64), 1e-5
 
     class Network(nn.Module):
-        def forward(self, values: Tensor, labels: Tensor) -> Tensor:
-            logits: Tensor = layers(values)
-            return logits
+        def forward(self, values: Tensor, labels: Tensor) -> tuple[Tensor, None]:
+            return layers(values), None
 
     slopes = []
     for index in range(4):
@@ -54,6 +53,37 @@ def test_r1_of_a_network_agrees_with_finite_differences() -> None:
         slopes.append((up - down) / (2 * step))
     penalty = r1_penalty(Network(), images, torch.tensor([0]))
     assert float(penalty.detach()) == pytest.approx(0.5 * sum(slope**2 for slope in slopes), rel=1e-6)
+
+
+def test_the_gradient_penalty_of_a_linear_critic_is_how_far_its_slope_is_from_one() -> None:
+    weight = torch.randn(3, 4, 4, generator=torch.Generator().manual_seed(0))
+    network, norm = Linear(weight), float(weight.norm())
+    real, fake = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+    penalty = gradient_penalty(network, real, fake, torch.tensor([0, 1]), torch.rand(2, 1, 1, 1))
+    assert penalty.item() == pytest.approx(((norm - 1) ** 2 + (2 * norm - 1) ** 2) / 2, rel=1e-5)
+    penalty.backward()
+    assert network.weight.grad is not None
+
+
+def test_the_gradient_penalty_is_taken_between_the_images() -> None:
+    class Square(nn.Module):
+        def forward(self, values: Tensor, labels: Tensor) -> tuple[Tensor, None]:
+            return values.square().sum(dim=(1, 2, 3)), None  # its slope at x is 2 x
+
+    real, fake = torch.full((3, 1, 1, 1), 4.0), torch.full((3, 1, 1, 1), 2.0)
+    positions = torch.tensor([0.0, 0.5, 1.0]).reshape(3, 1, 1, 1)
+    penalty = gradient_penalty(Square(), real, fake, torch.zeros(3, dtype=torch.int64), positions)
+    assert penalty.item() == pytest.approx((7**2 + 5**2 + 3**2) / 3, rel=1e-5)
+
+
+def test_a_critic_without_slope_has_a_finite_penalty_and_gradient() -> None:
+    network = Linear(torch.zeros(1, 2, 2))
+    some = torch.rand(2, 1, 2, 2)
+    penalty = gradient_penalty(network, some, some, torch.tensor([0, 0]), torch.rand(2, 1, 1, 1))
+    penalty.backward()
+    assert penalty.item() == pytest.approx(1, abs=1e-5)
+    assert network.weight.grad is not None
+    assert network.weight.grad.isfinite().all()
 
 
 def test_l1_counts_weights_and_no_biases_or_norms() -> None:

@@ -1,0 +1,80 @@
+"""Layers that several families use."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
+
+
+def limit_slope(network: nn.Module) -> None:
+    """Divide each weight matrix by its largest singular value (spectral norm, Miyato et al. 2018).
+
+    The power iteration goes on by one step each time the network is called in training mode.
+    """
+    for module in list(network.modules()):
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.Embedding)):
+            spectral_norm(module)
+
+
+class EqualizedLinear(nn.Linear):
+    """A linear layer with standard normal weights, scaled when it is used (Karras et al. 2018).
+
+    So an optimiser with a step of its own for each weight moves all layers equally fast.
+    """
+
+    def __init__(self, inputs: int, outputs: int, gain: float = math.sqrt(2)) -> None:
+        super().__init__(inputs, outputs)
+        self.scale = gain / math.sqrt(inputs)
+        _standard(self)
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """See :class:`torch.nn.Linear`."""
+        return F.linear(vectors, self.weight * self.scale, self.bias)
+
+
+class EqualizedConv(nn.Conv2d):
+    """The same for a convolution that keeps the image's size."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, gain: float = math.sqrt(2)) -> None:
+        super().__init__(inputs, outputs, kernel, padding=kernel // 2)
+        self.scale = gain / math.sqrt(inputs * kernel**2)
+        _standard(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See :class:`torch.nn.Conv2d`."""
+        return F.conv2d(images, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+def _standard(layer: nn.Linear | nn.Conv2d) -> None:
+    nn.init.normal_(layer.weight)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+
+
+class PixelNorm(nn.Module):
+    """Each vector along the channels is given length sqrt(channels) (Karras et al. 2018)."""
+
+    SMALLEST = 1e-2
+    """added to the mean square; with the paper's 1e-8 the rounding of a vector that is nearly 0 becomes visible in the image"""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(N, C, ...) to the same."""
+        return values * torch.rsqrt(values.square().mean(dim=1, keepdim=True) + self.SMALLEST)
+
+
+class MinibatchDeviation(nn.Module):
+    """One more channel: how different the images of a small group are (minibatch standard deviation, Karras et al. 2018).
+
+    Groups are neighbours in the batch, so that real and fake images in one batch are not compared with one another.
+    """
+
+    GROUP = 4
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C + 1, H, W); N is a multiple of 4, or less than 4."""
+        groups = images.unflatten(0, (-1, min(self.GROUP, len(images))))
+        deviation = (groups.var(dim=1, correction=0) + 1e-8).sqrt().mean(dim=(1, 2, 3))
+        planes = deviation.repeat_interleave(groups.shape[1])[:, None, None, None]
+        return torch.cat([images, planes.expand(-1, 1, *images.shape[2:])], dim=1)
