@@ -8,8 +8,7 @@ from src.params import load_params
 
 def main() -> None:
     """Fetch the dataset that params.yaml names."""
-    data = load_params().data
-    fetch(data.dataset, data.folder, paths.RAW)
+    fetch(load_params().data, paths.RAW)
 
 
 if __name__ == "__main__":

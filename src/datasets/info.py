@@ -1,6 +1,6 @@
 """What is known of each dataset before a byte of it is read."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -36,6 +36,16 @@ FASHION_MNIST_FILES = (
     IdxFile("t10k-labels-idx1-ubyte", 10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
 )
 DIGITS_FILE = "digits.safetensors"
+OWN_FILE = "own.safetensors"
+OWN_REPORT = "own.json"
+IDX_ARCHIVES = tuple(f"{file.name}.gz" for file in FASHION_MNIST_FILES)
+CIFAR10_ARCHIVE = "cifar-10-binary.tar.gz"
+
+
+def raw_names(dataset: str, archives: Iterable[str]) -> tuple[str, ...]:
+    """What published archives are called in the raw folder: those of MNIST and of its successors have the same names."""
+    return tuple(f"{dataset}-{name}" for name in archives)
+
 
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
     {
@@ -71,6 +81,45 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
             ),
             class_names=tuple(str(digit) for digit in range(10)),
             files=(DIGITS_FILE,),
+        ),
+        "mnist": DatasetInfo(
+            name="mnist",
+            title="MNIST",
+            licence="CC BY-SA 3.0",
+            citation=(
+                "LeCun, Y., Cortes, C. and Burges, C. J. C. (1998). The MNIST database of handwritten digits. "
+                "http://yann.lecun.com/exdb/mnist"
+            ),
+            class_names=tuple(str(digit) for digit in range(10)),
+            files=raw_names("mnist", IDX_ARCHIVES),
+        ),
+        "kmnist": DatasetInfo(
+            name="kmnist",
+            title="Kuzushiji-MNIST",
+            licence="CC BY-SA 4.0",
+            citation=(
+                "Clanuwat, T., Bober-Irizar, M., Kitamoto, A., Lamb, A., Yamamoto, K. and Ha, D. (2018). Deep Learning for "
+                "Classical Japanese Literature. arXiv:1812.01718. Adapted from the KMJD dataset, NIJL and CODH, "
+                "doi:10.20676/00000341."
+            ),
+            class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+            files=raw_names("kmnist", IDX_ARCHIVES),
+        ),
+        "cifar10": DatasetInfo(
+            name="cifar10",
+            title="CIFAR-10",
+            licence="none stated by its authors",
+            citation="Krizhevsky, A. (2009). Learning Multiple Layers of Features from Tiny Images. University of Toronto.",
+            class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+            files=raw_names("cifar10", (CIFAR10_ARCHIVE,)),
+        ),
+        "folder": DatasetInfo(
+            name="folder",
+            title="The images of data.folder",
+            licence="that of the images",
+            citation="Images of the user's own.",
+            class_names=(),  # the names of its folders
+            files=(OWN_FILE, OWN_REPORT),
         ),
     }
 )

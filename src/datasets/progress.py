@@ -1,8 +1,13 @@
-"""Progress of a transfer: a bar for a person at a terminal, plain lines for a log."""
+"""Progress of a transfer, or of many small pieces of work: a bar for a person at a terminal, plain lines for a log."""
 
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+Item = TypeVar("Item")
+LINE_SECONDS = 10
 
 
 @contextmanager
@@ -32,3 +37,19 @@ def transfer_progress(label: str, total: int | None) -> Iterator[Callable[[int],
             bar.update(task, advance=count)
 
         yield advance
+
+
+def counted(items: Iterable[Item], total: int, label: str) -> Iterator[Item]:
+    """Pass ``total`` items on, and show on standard error how many have come."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import track
+
+        yield from track(items, label, total, console=Console(stderr=True), transient=True)
+        return
+    last = time.monotonic()
+    for number, item in enumerate(items, start=1):
+        if time.monotonic() - last >= LINE_SECONDS:
+            last = time.monotonic()
+            print(f"{label}: {number:,} of {total:,}", file=sys.stderr, flush=True)
+        yield item

@@ -6,44 +6,48 @@ from pathlib import Path
 
 from src.datasets.debian import PACKAGE, from_package
 from src.datasets.info import DATASETS, DIGITS_FILE, FASHION_MNIST_FILES, IdxFile, dataset_info
+from src.datasets.own import save_own
+from src.datasets.published import fetch_published, published
 from src.datasets.transfer import SourceError, from_folder, from_mirror, is_right
 from src.errors import UserError
 from src.files import replacing
+from src.params import Data
 
 
 def fetch(
-    dataset: str,
-    folder: str | None,
+    data: Data,
     destination: Path,
     mirrors: Sequence[str] | None = None,
     files: Sequence[IdxFile] = FASHION_MNIST_FILES,
 ) -> None:
-    """Put the raw files of ``dataset`` into ``destination``, under the same names with the same bytes from any source.
+    """Put the raw files of ``data.dataset`` into ``destination``, under the same names with the same bytes from any source.
 
     fashion-mnist: the four IDX files, decompressed, from the first that has them of ``mirrors`` (None: torchvision's
-    own list), the local ``folder``, and a Debian package. Files that are there and right are kept. digits: one
-    safetensors file made from scikit-learn's copy, no network. What another dataset left in ``destination`` is removed.
-    Prints one line with the source. Raises UserError when ``folder`` does not exist, when no source answers (with
-    every reason), or when ``destination`` cannot be written.
+    own list), the local ``data.folder``, and a Debian package. mnist, kmnist and cifar10: the archives, from torchvision's
+    mirrors or ``data.folder``. digits: one safetensors file made from scikit-learn's copy, no network. folder: the images of
+    ``data.folder``. Files that are there and right are kept; what another dataset left in ``destination`` is removed. Prints
+    one line with the source. Raises UserError when ``data.folder`` does not exist, when no source answers (with every reason),
+    or when ``destination`` cannot be written.
     """
-    info = dataset_info(dataset)
-    local = None if folder is None else Path(folder).expanduser()
-    if local is not None and not local.is_dir():
-        raise UserError(
-            f"params.yaml: data.folder: {folder} is not a folder; it must hold the dataset's files, or be null"
-        )
-    if dataset == "digits":
-        _save_digits(destination / DIGITS_FILE)
-        used = "scikit-learn, no download"
-    else:
-        used = _fetch_files(files, mirrors, local, destination)
-    _remove_strays(dataset, destination)
+    info = dataset_info(data.dataset)
+    local = Path(data.folder).expanduser()
+    if data.dataset != "digits" and not local.is_dir():
+        raise UserError(f"params.yaml: data.folder: {data.folder} is not a folder; it must be one, if an empty one")
+    match data.dataset:
+        case "folder":
+            used = save_own(data, destination)
+        case "digits":
+            _save_digits(destination / DIGITS_FILE)
+            used = "scikit-learn, no download"
+        case "fashion-mnist":
+            used = _fetch_files(files, mirrors, local, destination)
+        case name:
+            used = fetch_published(info, published(name), local, destination)
+    _remove_strays(data.dataset, destination)
     print(f"{info.title}: in {destination}, verified; source: {used}")
 
 
-def _fetch_files(
-    files: Sequence[IdxFile], mirrors: Sequence[str] | None, folder: Path | None, destination: Path
-) -> str:
+def _fetch_files(files: Sequence[IdxFile], mirrors: Sequence[str] | None, folder: Path, destination: Path) -> str:
     """Fetch what is missing and return which source gave how many files."""
     missing = _missing(files, destination)
     used = [f"{len(files) - len(missing)} of {len(files)} files already there"] if len(missing) < len(files) else []
@@ -68,7 +72,7 @@ def _missing(files: Sequence[IdxFile], destination: Path) -> list[IdxFile]:
 
 
 def _sources(
-    mirrors: Sequence[str] | None, folder: Path | None
+    mirrors: Sequence[str] | None, folder: Path
 ) -> Iterator[tuple[str, Callable[[Sequence[IdxFile], Path], None]]]:
     """Name each source and give the function that brings files from it to a folder, in the order to try them."""
     if mirrors is None:
@@ -77,8 +81,7 @@ def _sources(
         mirrors = FashionMNIST.mirrors
     for mirror in mirrors:
         yield f"mirror {mirror}", partial(from_mirror, mirror)
-    if folder is not None:
-        yield f"folder {folder}", partial(from_folder, folder)
+    yield f"folder {folder}", partial(from_folder, folder)
     yield f"Debian package {PACKAGE}", from_package
 
 

@@ -173,6 +173,7 @@ def _card(raw: RawImages, data_params: Data, tensors: dict[str, Tensor]) -> dict
         "test_fraction": None if raw.official_test.any() else data_params.test_fraction,
         "split_seed": data_params.split_seed,
         "content_hash": _content_hash(tensors),
+        **raw.facts,
     }
 
 

@@ -51,7 +51,7 @@ def _decompressed_chunks(stream: io.BufferedReader, name: str) -> Iterator[bytes
         while chunk := content.read(1 << 18):
             yield chunk
     except READ_ERRORS as error:
-        raise SourceError(f"{name}: {_explain(error)}") from None
+        raise SourceError(f"{name}: {explain(error)}") from None
 
 
 def save_verified(file: IdxFile, stream: io.BufferedReader, destination: Path) -> None:
@@ -93,7 +93,7 @@ def from_mirror(mirror: str, files: Iterable[IdxFile], destination: Path) -> Non
         try:
             response = urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)
         except READ_ERRORS as error:
-            raise SourceError(f"{file.name}.gz: {_explain(error)}") from None
+            raise SourceError(f"{file.name}.gz: {explain(error)}") from None
         with response:
             length = response.headers.get("Content-Length", "")
             total = int(length) if length.isdigit() else None
@@ -110,12 +110,12 @@ def from_folder(folder: Path, files: Iterable[IdxFile], destination: Path) -> No
         try:
             stream = candidates[0].open("rb")
         except OSError as error:
-            raise SourceError(f"{candidates[0].name}: {_explain(error)}") from None
+            raise SourceError(f"{candidates[0].name}: {explain(error)}") from None
         with stream:
             save_verified(file, stream, destination)
 
 
-def _explain(error: BaseException) -> str:
+def explain(error: BaseException) -> str:
     """The reason inside an error, in as few words as it has."""
     reason = getattr(error, "reason", None) or error
     if isinstance(reason, TimeoutError):

@@ -79,6 +79,9 @@ def running_server() -> Iterator[Web]:
     web = Web("", {}, [])
 
     class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def do_GET(self) -> None:
             web.requests.append(self.path)
             answer = web.answers.get(self.path)

@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from src.datasets.readers import read_idx, read_raw
 from src.datasets.sources import fetch
 from src.errors import UserError
+from src.params import Data
 
 from .conftest import TinyFiles, idx_bytes
 
@@ -24,7 +25,7 @@ def test_fashion_mnist_is_read_with_its_official_test_split(tiny: TinyFiles, tmp
 
 
 def test_digits_are_read_without_an_official_test_split(tmp_path: Path) -> None:
-    fetch("digits", None, tmp_path)
+    fetch(Data(dataset="digits"), tmp_path)
     raw = read_raw("digits", tmp_path)
     assert raw.images.shape == (1797, 1, 8, 8)
     assert torch.bincount(raw.labels).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
