@@ -27,6 +27,8 @@ MAX_IMAGES = 1_000_000
 MAX_SHOWN = 1_600
 """Pictures are for the eye, and are made in memory."""
 STEPS = 16
+UNLABELLED = ("unlabelled",)
+"""the class of all images of a generator that ignores labels"""
 
 
 def parse_label(text: str, class_names: tuple[str, ...], option: str = "--label") -> int:
@@ -138,7 +140,10 @@ def load(reference: str) -> StoredGenerator:
 
 def make_plan(options: argparse.Namespace, stored: StoredGenerator) -> Plan:
     """What the options ask for. Raises UserError for an unknown class, or too many images."""
-    classes = parse_labels(options.label, stored.class_names)
+    if not stored.network.conditional and (options.label or options.per_class):
+        option = "--label" if options.label else "--per-class"
+        raise UserError(f"{option}: {stored.name} ignores labels (model.conditioning is none); --count is possible")
+    classes = parse_labels(options.label, stored.class_names) if stored.network.conditional else (0,)
     count = options.per_class * len(classes) if options.per_class else options.count
     if count > MAX_IMAGES:
         raise UserError(f"{count:,} images are too many at once; at most {MAX_IMAGES:,} are allowed")
@@ -188,15 +193,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
     stored = load(options.model)
     plan = make_plan(options, stored)
+    class_names = stored.class_names if stored.network.conditional else UNLABELLED
     if options.walk:
         end = make_end(plan, options, stored)
-        draw_walks(plan, end, options.steps or STEPS, stored.network, stored.class_names, options.out)
+        draw_walks(plan, end, options.steps or STEPS, stored.network, class_names, options.out)
     elif options.kind == ".npz":
         write_npz(plan, stored.network, options.out)
     elif options.kind == "/":
-        save_folder(plan, stored.network, stored.class_names, options.out, watched(plan))
+        save_folder(plan, stored.network, class_names, options.out, watched(plan))
     else:
-        draw_samples(plan, stored.network, stored.class_names, options.out)
+        draw_samples(plan, stored.network, class_names, options.out)
     print(f"{plan.count:,} images of {stored.name} in {options.out}")
 
 

@@ -77,13 +77,17 @@ def draw_classes(card: Mapping[str, Any], sources: Mapping[str, str], folder: Pa
 def draw_samples(
     generator: Generator, class_names: Sequence[str], seed: int, frames: Sequence[Path], folder: Path
 ) -> None:
-    """``samples.png``, ``interpolation.png`` and, from the grids of the training, ``training.gif``."""
+    """``samples.png``, ``interpolation.png`` and, from the grids of the training, ``training.gif``.
+
+    Rows are named by their class, unless the generator ignores it.
+    """
+    row_labels = class_names if generator.conditional else None
     classes, first = torch.arange(len(class_names)), seed * 2**32
     labels = classes.repeat_interleave(COLUMNS)
     save_grid(
-        generate(generator, labels, first + torch.arange(len(labels))), folder / "samples.png", COLUMNS, class_names
+        generate(generator, labels, first + torch.arange(len(labels))), folder / "samples.png", COLUMNS, row_labels
     )
     between = interpolate(generator, classes, first + 2 * classes, first + 2 * classes + 1, COLUMNS)
-    save_grid(between, folder / "interpolation.png", COLUMNS, class_names, "From one latent to another")
+    save_grid(between, folder / "interpolation.png", COLUMNS, row_labels, "From one latent to another")
     if frames:
         save_animation(frames, folder / "training.gif")

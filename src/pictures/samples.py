@@ -34,10 +34,14 @@ def draw_walks(
     """From each image of one plan to that of another, of as many: a row each, or all at once, there and back."""
     numbers = torch.arange(start.count)
     labels, end_labels = start.labels(numbers), end.labels(numbers)
-    captions = [
-        class_names[one] if one == other else f"{class_names[one]} to {class_names[other]}"
-        for one, other in zip(labels.tolist(), end_labels.tolist(), strict=True)
-    ]
+    captions = (
+        None
+        if not generator.conditional
+        else [
+            class_names[one] if one == other else f"{class_names[one]} to {class_names[other]}"
+            for one, other in zip(labels.tolist(), end_labels.tolist(), strict=True)
+        ]
+    )
     images = interpolate(
         generator,
         labels,
@@ -55,8 +59,8 @@ def draw_walks(
         save_grid(images, path, steps, captions)
 
 
-def _layout(plan: Plan, captions: Sequence[str]) -> tuple[int, Sequence[str] | None]:
+def _layout(plan: Plan, captions: Sequence[str] | None) -> tuple[int, Sequence[str] | None]:
     """Columns and row labels: a row a class where each has some that fit into one, otherwise nearly a square."""
-    if plan.per_class and plan.per_class <= MAX_COLUMNS:
+    if captions and plan.per_class and plan.per_class <= MAX_COLUMNS:
         return plan.per_class, captions[:: plan.per_class]
     return max(1, min(MAX_COLUMNS, round(plan.count**0.5))), None
