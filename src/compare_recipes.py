@@ -1,0 +1,204 @@
+"""Train several recipes with one budget of images, and make a leaderboard of them. Finished ones are not trained again.
+
+``python -m src.compare_recipes --kimg 240``, ``python -m src.compare_recipes dcgan r3gan --kimg 480 --seed 1``
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from src import paths
+from src.datasets import store
+from src.datasets.store import PreparedData, Split
+from src.device import pick_device, set_up
+from src.errors import UserError, run_command
+from src.files import replacing, write_json
+from src.metrics.leaderboard import Leaderboard, as_markdown, as_table
+from src.metrics.real_images import RealImages
+from src.networks.description import load_classifier, save_network
+from src.networks.interface import Classifier
+from src.networks.sampling import generate
+from src.params import Params, load_params
+from src.pictures.grids import save_grid
+from src.recipes import load_recipe, recipe_names
+from src.tracking import outputs
+from src.tracking.lineage import Origin
+from src.tracking.recorder import MlflowRecorder
+from src.tracking.runs import Run, TrainingRun, new_run, reopened_run, run_exists, training_run
+from src.tracking.store import connect, project_root
+from src.train import identity, source_tags, training_data
+from src.training.classifier import fit_classifier
+from src.training.flops import drawing_flops, training_flops
+from src.training.folder import TrainingFolder
+from src.training.health import TrainingDiverged
+from src.training.loop import GRID_COLUMNS, GRID_SEED, FitResult, fit
+from src.training.progress import ConsoleRecorder, ProgressLine
+from src.training.recorder import Recorders
+from src.training.world import World
+
+FOLDER = Path("models/recipes")
+DEFAULT = "default"
+"""what params.yaml itself has, as a recipe"""
+RESULT, PARENT = "result.json", "run.json"
+SCORES = 8
+"""validation scores in a training, whose best networks count"""
+Result = dict[str, Any]
+
+
+def budgeted(params: Params, name: str, kimg: float, seed: int) -> Params:
+    """The parameters of a recipe's training."""
+    chosen = params if name == DEFAULT else load_recipe(name).applied(params)
+    budget = {"train.kimg": kimg, "train.seed": seed, "train.score_every_kimg": kimg / SCORES}
+    logged = {"train.log_every_kimg": min(chosen.train.log_every_kimg, kimg / SCORES)}
+    return chosen.replace({**budget, **logged})
+
+
+class Comparison:
+    """Recipes trained on the same images with the same budget. What is made of each is in a folder of its name."""
+
+    def __init__(self, data: PreparedData, leaderboard: Leaderboard, folder: Path, parent: str) -> None:
+        """``parent`` is the MLflow run above those of the recipes."""
+        self.data, self.leaderboard, self.folder, self.parent = data, leaderboard, folder, parent
+
+    def result(self, name: str, params: Params) -> Result:
+        """Of a training that has finished, or that is done now, and goes on where it was interrupted."""
+        tags = {**source_tags(params, self.data), "recipe": name}
+        known = {**identity(params, tags, World()), "recipe": name}
+        place = TrainingFolder(project_root() / paths.CHECKPOINTS / "recipes", known)
+        path = self.folder / name / RESULT
+        if path.is_file():
+            result: Result = json.loads(path.read_text(encoding="utf-8"))
+            if result["identity"] == place.identity:
+                place.remove()
+                print(f"{name}: trained already, validation score {result['score']:.3f}")
+                return result
+        origin = Origin.here(name, params.flat(), tags)
+        with training_run(self.data.name, origin, self.parent, place.run_id) as run:
+            place.run_id = run.run_id
+            outputs.record_dataset(run, self.data)
+            trained = self._train(name, params, place, run)
+            result = {"recipe": name, "identity": place.identity, "run_id": run.run_id, **self._found(params, trained)}
+            tested = {f"test.{number}": one["value"] for number, one in result["numbers"].items()}
+            run.metrics({"best.score": result["score"], **tested}, 0, "best")
+            self._save(trained, self.folder / name, f"{name}: {params.train.kimg:,.4g} thousand images")
+            write_json(result, path)
+            run.artifact(self.folder / name)
+        place.remove()
+        return result
+
+    def _train(self, name: str, params: Params, place: TrainingFolder, run: TrainingRun) -> FitResult:
+        with ProgressLine(name, params.train.kimg, "kimg") as line:
+            recorder = Recorders([ConsoleRecorder(line), MlflowRecorder(run, GRID_COLUMNS)])
+            return fit(params, training_data(params, self.data), recorder, place.checkpoints)
+
+    def _found(self, params: Params, trained: FitResult) -> Result:
+        """The numbers of a row."""
+        train, networks = self.data.train, (trained.generator, trained.discriminator)
+        sizes = [sum(weight.numel() for weight in network.parameters()) for network in networks]
+        return {
+            "score": trained.best["score"],
+            "best_kimg": trained.best["step"] * params.train.images_per_step / 1000,
+            "images_per_second": trained.images_per_second,
+            "minutes": trained.history.training_seconds / 60,
+            "parameters": dict(zip(("generator", "discriminator"), sizes, strict=True)),
+            "drawing_flops": drawing_flops(trained.generator),
+            "training_flops": training_flops(params, train.images, train.labels, len(self.data.class_names)),
+            "numbers": {name: asdict(one) for name, one in self.leaderboard.generator(trained.generator).items()},
+        }
+
+    def _save(self, trained: FitResult, folder: Path, title: str) -> None:
+        """Both networks, and images of every class."""
+        save_network(trained.generator, folder, "generator")
+        save_network(trained.discriminator, folder, "discriminator")
+        names = self.data.class_names
+        labels = torch.arange(len(names)).repeat_interleave(GRID_COLUMNS)
+        images = generate(trained.generator, labels, GRID_SEED + torch.arange(len(labels)))
+        save_grid(images, folder / "samples.png", GRID_COLUMNS, names if trained.generator.conditional else None, title)
+
+
+@contextmanager
+def parent_run(folder: Path, data: PreparedData, title: str) -> Iterator[Run]:
+    """The MLflow run above those of the recipes: the one of before, where the comparison goes on."""
+    path = folder / PARENT
+    run_id = json.loads(path.read_text(encoding="utf-8"))["run_id"] if path.is_file() else ""
+    if not (run_id and run_exists(connect(), run_id)):
+        with new_run(data.name, Origin.here(title, {}, {"data.hash": data.content_hash})) as run:
+            run_id = run.run_id
+        write_json({"run_id": run_id}, path)
+    with reopened_run(run_id) as run:
+        yield run
+
+
+def write_leaderboard(results: Sequence[Result], failed: Mapping[str, str], ceiling: Result, folder: Path) -> str:
+    """``leaderboard.csv`` and ``leaderboard.md``; returns the latter's text."""
+    table = as_table(results, ceiling)
+    text = as_markdown(table) + "".join(f"\n{name}: {why}\n" for name, why in failed.items())
+    with replacing(folder / "leaderboard.csv") as part:
+        table.to_csv(part, index=False)
+    with replacing(folder / "leaderboard.md") as part:
+        part.write_text(text, encoding="utf-8")
+    return text
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options. Raises UserError for a budget or a seed that cannot be."""
+    parser = argparse.ArgumentParser(prog="python -m src.compare_recipes", description=(__doc__ or "").splitlines()[0])
+    what = f"recipes, or {DEFAULT} for what params.yaml has itself; all of them where none is named"
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=what)
+    parser.add_argument("--kimg", type=float, default=240.0, help="thousand real images for each (240)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of each training (0)")
+    options = parser.parse_args(arguments)
+    if not (options.kimg > 0 and math.isfinite(options.kimg)):
+        raise UserError(f"--kimg {options.kimg:g} must be above 0")
+    if not 0 <= options.seed < 2**32:
+        raise UserError(f"--seed {options.seed} must be from 0 to {2**32 - 1}")
+    options.recipes = list(dict.fromkeys(options.recipes)) or [
+        DEFAULT,
+        *(name for name in recipe_names() if name != "gpu"),
+    ]
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, score, and write the leaderboard."""
+    options, params = parse_arguments(arguments), load_params()
+    # All of them before any work: the last one's mistake must not be found after hours.
+    plans = {name: budgeted(params, name, options.kimg, options.seed) for name in options.recipes}
+    device = pick_device(params.train.device)
+    set_up(device, deterministic=params.train.deterministic)
+    data = store.load(paths.PREPARED)
+
+    def fit_one(train: Split, held_out: Split) -> Classifier:
+        return fit_classifier(params.classifier, train, len(data.class_names), device, held_out, "GAN-train").to(device)
+
+    real_images = RealImages(load_classifier(paths.CLASSIFIER, device), data, paths.FEATURES)
+    leaderboard = Leaderboard(params.evaluate, real_images, fit_one, device)
+    folder = FOLDER / f"{data.name}-{options.kimg:g}kimg-seed{options.seed}"
+    results, failed = [], {}
+    with parent_run(folder, data, f"recipes, {options.kimg:g} kimg, seed {options.seed}") as parent:
+        comparison = Comparison(data, leaderboard, folder, parent.run_id)
+        for name, plan in plans.items():
+            try:
+                results.append(comparison.result(name, plan))
+            except TrainingDiverged as error:
+                failed[name] = str(error)
+                print(f"{name}: {error}")
+        if not results:
+            raise UserError(f"every training diverged: {'; '.join(f'{name}: {why}' for name, why in failed.items())}")
+        ceiling = {name: asdict(one) for name, one in leaderboard.ceiling().items()}
+        text = write_leaderboard(results, failed, ceiling, folder)
+        for file in ("leaderboard.csv", "leaderboard.md"):
+            parent.artifact(folder / file)
+        parent.tags({"mlflow.note.content": text})
+    print(f"\n{text}\n{folder}/leaderboard.md; each recipe's images and networks are in {folder}")
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,117 @@
+"""Several generators by the same numbers, each with its interval, on the test split; and the real images beside them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import pandas as pd
+import torch
+
+from src.datasets.store import Split
+from src.metrics.bootstrap import Estimate, estimate, resamples
+from src.metrics.catalogue import CATALOGUE, about
+from src.metrics.gan_train import gan_train
+from src.metrics.memorisation import nearest_training
+from src.metrics.real_images import RealImages
+from src.metrics.scorecard import Rows, quick_metrics, scorecard
+from src.metrics.scored import Scored, score_images
+from src.metrics.validity import checked_images
+from src.networks.interface import Classifier, Generator
+from src.params import Evaluate
+
+SHOWN = (
+    "gan_test_accuracy",
+    "gan_train_accuracy",
+    "frechet_classifier_distance",
+    "frechet_joint_distance",
+    "precision",
+    "recall",
+    "coverage",
+    "copied_share",
+)
+"""the numbers of the leaderboard"""
+
+
+class Leaderboard:
+    """Scores generators, and the real images of the validation split, as :func:`src.metrics.evaluation.evaluate` does."""
+
+    def __init__(
+        self,
+        settings: Evaluate,
+        real_images: RealImages,
+        fit: Callable[[Split, Split], Classifier],
+        device: torch.device,
+    ) -> None:
+        """``fit(train, held_out)`` trains a classifier for GAN-train."""
+        self.settings, self.real_images, self.fit, self.device = settings, real_images, fit, device
+        data = real_images.data
+        self.count = min(settings.samples, len(data.test), len(data.validation))
+        self.real = self._resampled(real_images.scored("test").head(self.count), 2 * settings.seed + 1)
+
+    def generator(self, generator: Generator) -> dict[str, Estimate]:
+        """The numbers SHOWN of a generator; those about labels only if it takes them."""
+        seeds = self.settings.seed * 2**32 + torch.arange(self.count)
+        labels = self.real_images.data.test.labels[: self.count]
+        generator = generator.to(self.device)
+        images, _ = checked_images(generator, labels, seeds, self.real_images.data.test.images[: self.count])
+        scored = score_images(self.real_images.classifier, images, labels)
+        return self._numbers(scored, conditional=generator.conditional)
+
+    def ceiling(self) -> dict[str, Estimate]:
+        """The same numbers of real images that nobody has trained on."""
+        return self._numbers(self.real_images.scored("validation").head(self.count), conditional=True)
+
+    def _numbers(self, one: Scored, *, conditional: bool) -> dict[str, Estimate]:
+        train = self.real_images.scored("train").features.to(self.device)
+        one = self._resampled(one, 2 * self.settings.seed)
+        one = one.beside(nearest_training(one.features, train)[0])
+        metrics = [*quick_metrics(self.settings.nearest_k)]
+        if conditional and self.settings.gan_train:
+            metrics.append(partial(gan_train, fit=self.fit))
+        return _estimates(scorecard(metrics, one, self.real, conditional=conditional))
+
+    def _resampled(self, one: Scored, seed: int) -> Scored:
+        return one.to(self.device).resampled(resamples(one.labels, self.settings.resamples, seed))
+
+
+def _estimates(rows: Rows) -> dict[str, Estimate]:
+    return {name: estimate(rows[name], about(name).lowest, about(name).highest) for name in SHOWN if name in rows}
+
+
+def with_interval(one: Mapping[str, float], digits: int = 3) -> str:
+    """``0.906 [0.901, 0.911]``"""
+    low, high, value = (format(one[name], f".{digits}f") for name in ("low", "high", "value"))
+    return f"{value} [{low}, {high}]"
+
+
+def as_table(results: Sequence[Mapping[str, Any]], ceiling: Mapping[str, Mapping[str, float]]) -> pd.DataFrame:
+    """A row a recipe, the best validation score first; below them the ``ceiling``, real images.
+
+    A result has ``recipe``, ``score``, ``numbers`` (those SHOWN, each as the dictionary of an Estimate), ``images_per_second``,
+    ``minutes``, ``parameters`` of generator and discriminator, and ``drawing_flops`` and ``training_flops`` an image.
+    """
+    titles = {name: CATALOGUE[name].title for name in SHOWN}
+    rows = [
+        {
+            "recipe": one["recipe"],
+            "validation score": f"{one['score']:.3f}",
+            **{titles[name]: with_interval(one["numbers"][name]) for name in SHOWN if name in one["numbers"]},
+            "images/s": f"{one['images_per_second']:,.0f}",
+            "minutes": f"{one['minutes']:.1f}",
+            "parameters of both": " / ".join(f"{count:,}" for count in one["parameters"].values()),
+            "MFLOP to draw": f"{one['drawing_flops'] / 1e6:,.2f}",
+            "MFLOP to train": f"{one['training_flops'] / 1e6:,.1f}",
+        }
+        for one in sorted(results, key=lambda some: float(some["score"]))
+    ]
+    rows.append({"recipe": "real images", **{titles[name]: with_interval(one) for name, one in ceiling.items()}})
+    # The order of columns is that of the first row that has all of them.
+    columns = max(rows, key=len)
+    return pd.DataFrame(rows, columns=list(columns)).fillna("")
+
+
+def as_markdown(table: pd.DataFrame) -> str:
+    """The table in Markdown."""
+    lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False)]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,142 @@
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from src import compare_recipes
+from src.errors import UserError
+from src.networks.description import content_hash, load_generator
+from src.params import load_params
+from src.params_edit import write_params
+from tests.conftest import Project, copy_of
+
+BUDGET = ("--kimg", "4")
+FOLDER = "models/recipes/digits-4kimg-seed0"
+
+
+@pytest.fixture(scope="module")
+def compared(project: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+    """Two recipes and params.yaml itself, and what was printed."""
+    copy = copy_of(project, tmp_path_factory.mktemp("compared") / "project")
+    return copy, copy.module("compare_recipes", "default", "mlp-gan", "mlp-cgan", *BUDGET).stdout
+
+
+def results(copy: Project) -> dict[str, dict[str, object]]:
+    files = (copy.folder / FOLDER).glob("*/result.json")
+    return {file.parent.name: json.loads(file.read_text()) for file in files}
+
+
+def test_the_leaderboard(compared: tuple[Project, str]) -> None:
+    copy, printed = compared
+    text = (copy.folder / FOLDER / "leaderboard.md").read_text()
+    assert text in printed
+    table = pd.read_csv(copy.folder / FOLDER / "leaderboard.csv")
+    assert set(table["recipe"]) == {"default", "mlp-gan", "mlp-cgan", "real images"}
+    assert list(table["recipe"])[-1] == "real images"
+    scores = table["validation score"][:3].tolist()
+    assert scores == sorted(scores)
+    found = results(copy)
+    for row in table[:3].to_dict("records"):
+        one = found[row["recipe"]]
+        assert row["validation score"] == pytest.approx(one["score"], abs=1e-3)
+        assert float(row["images/s"].replace(",", "") if isinstance(row["images/s"], str) else row["images/s"]) > 0
+        low, high = map(float, row["Coverage"].split("[")[1].rstrip("]").split(", "))
+        assert low <= float(row["Coverage"].split()[0]) <= high
+        assert "/" in row["parameters of both"]
+        # A score about labels is none of a generator that ignores them.
+        assert (row["recipe"] == "mlp-gan") == (not isinstance(row["GAN-test accuracy (label agreement)"], str))
+
+
+def test_each_has_its_networks_pictures_and_the_same_budget(compared: tuple[Project, str]) -> None:
+    copy, _ = compared
+    for name, one in results(copy).items():
+        place = copy.folder / FOLDER / name
+        generator = load_generator(place)
+        assert one["parameters"]["generator"] == sum(some.numel() for some in generator.parameters())  # type: ignore[index]
+        assert Image.open(place / "samples.png").width > 500
+        run = copy.client().get_run(str(one["run_id"]))
+        assert float(run.data.params["train.kimg"]) == 4
+        assert run.data.metrics["best.score"] == pytest.approx(one["score"])
+        assert run.data.tags["recipe"] == name
+        assert run.info.status == "FINISHED"
+    assert content_hash(load_generator(copy.folder / FOLDER / "default")) != content_hash(
+        load_generator(copy.folder / FOLDER / "mlp-cgan")
+    )
+
+
+def test_mlflow_has_them_below_one_run(compared: tuple[Project, str]) -> None:
+    copy, _ = compared
+    client = copy.client()
+    parent = json.loads((copy.folder / FOLDER / "run.json").read_text())["run_id"]
+    assert client.get_run(parent).data.tags["mlflow.note.content"].startswith("| recipe |")
+    children = client.search_runs(
+        [client.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
+    )
+    assert {run.info.run_name for run in children} == {"default", "mlp-gan", "mlp-cgan"}
+    assert {file.path for file in client.list_artifacts(parent)} >= {"leaderboard.csv", "leaderboard.md"}
+
+
+def test_finished_ones_are_not_trained_again_and_changed_ones_are(
+    compared: tuple[Project, str], tmp_path: Path
+) -> None:
+    copy = copy_of(compared[0], tmp_path / "copy")
+    before = results(copy)
+    shutil.rmtree(copy.folder / FOLDER / "mlp-cgan")
+    write_params({"model.latent_size": 9}, copy.folder / "params.yaml")
+    # A recipe trains with what params.yaml has beside the recipe's own values.
+    printed = copy.module("compare_recipes", "default", *BUDGET).stdout
+    assert "trained already" not in printed
+    write_params({"model.latent_size": 8}, copy.folder / "params.yaml")
+    printed = copy.module("compare_recipes", "mlp-gan", "mlp-cgan", *BUDGET).stdout
+    assert "mlp-gan: trained already" in printed
+    assert "mlp-cgan: trained already" not in printed
+    after = results(copy)
+    assert after["mlp-gan"] == before["mlp-gan"]
+    # The same seed and processor: the same training.
+    assert after["mlp-cgan"]["score"] == before["mlp-cgan"]["score"]
+    assert after["mlp-cgan"]["run_id"] != before["mlp-cgan"]["run_id"]
+
+
+def test_one_that_diverges_is_told_and_the_others_go_on(project: Project, tmp_path: Path) -> None:
+    copy = copy_of(project, tmp_path / "copy")
+    broken = (
+        "# too fast\nmodel: {family: mlp}\ntrain: {optimizer: sgd, lr_generator: 1.0, lr_discriminator: 1.0, l1: 1.0}\n"
+    )
+    (copy.folder / "recipes" / "broken.yaml").write_text(broken)
+    write_params({"train.max_rollbacks": 0}, copy.folder / "params.yaml")
+    done = copy.module("compare_recipes", "broken", "default", "--kimg", "1")
+    text = (copy.folder / "models/recipes/digits-1kimg-seed0/leaderboard.md").read_text()
+    assert "\nbroken: " in text
+    assert "| default |" in text
+    assert "Traceback" not in done.stderr
+    alone = copy.module("compare_recipes", "broken", "--kimg", "1", check=False)
+    assert alone.returncode == 2
+    assert "every training diverged: broken: " in alone.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonesuch"], "nonesuch: no such recipe; there are "),
+        (["--kimg", "0"], "--kimg 0 must be above 0"),
+        (["--kimg", "nan"], "--kimg nan must be above 0"),
+        (["--seed", "-1"], "--seed -1 must be from 0 to 4294967295"),
+    ],
+)
+def test_wrong_arguments(arguments: list[str], message: str, in_project: Project) -> None:
+    with pytest.raises(UserError) as caught:
+        compare_recipes.main(arguments)
+    assert str(caught.value).startswith(message)
+
+
+def test_a_budget_makes_as_many_scores_whatever_its_size(in_project: Project) -> None:
+    for kimg in (0.5, 240.0):
+        params = compare_recipes.budgeted(load_params(), "dcgan", kimg, 3)
+        assert params.train.kimg / params.train.score_every_kimg == compare_recipes.SCORES
+        assert params.train.log_every_kimg <= params.train.score_every_kimg
+        assert params.train.seed == 3
+        assert math.isclose(params.train.kimg, kimg)
