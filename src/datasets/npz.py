@@ -16,7 +16,18 @@ def save_npz(path: Path, rows: int, arrays: Mapping[str, Iterable[np.ndarray]]) 
     Each array comes in parts, (some, ...), that have ``rows`` rows together; there is at least one. The same parts give
     the same bytes. Raises ValueError when there are more or fewer rows; then nothing is at ``path``.
     """
-    with replacing(path) as part, ZipFile(part, "w", ZIP_DEFLATED) as archive:
+    with replacing(path) as part:
+        try:
+            _write(part, rows, arrays)
+        except ValueError as error:
+            # Ctrl-C between the opening of a member and its block: the archive's own complaint would hide it.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise error.__context__ from None
+            raise
+
+
+def _write(path: Path, rows: int, arrays: Mapping[str, Iterable[np.ndarray]]) -> None:
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
         for name, parts in arrays.items():
             # ZipInfo's own date is 1980; the size is not known yet, and may be above 4 GiB.
             member = ZipInfo(f"{name}.npy")

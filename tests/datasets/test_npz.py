@@ -1,6 +1,8 @@
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -60,3 +62,16 @@ def test_a_failure_on_the_way_leaves_the_old_file(tmp_path: Path) -> None:
         save_npz(path, 70, {"labels": broken()})
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["some.npz"]
+
+
+def test_an_interrupt_just_after_a_member_was_opened_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = ZipFile.open
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        handle = opened(*arguments, **options)
+        raise KeyboardInterrupt(handle)
+
+    monkeypatch.setattr(ZipFile, "open", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_npz(tmp_path / "some.npz", 1, {"a": [np.zeros((1, 2))]})
+    assert not list(tmp_path.iterdir())
