@@ -54,7 +54,8 @@ def find_loss(name: str, label_smoothing: float = 0.0) -> AdversarialLoss:
 
 
 def _cross_entropy(logits: Tensor, target: float) -> Tensor:
-    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
+    # softplus(-x) = -log sigmoid(x), without overflow; its slope is exact also where the sigmoid itself is rounded to 1.
+    return target * F.softplus(-logits).mean() + (1 - target) * F.softplus(logits).mean()
 
 
 def _half_square(logits: Tensor, target: float) -> Tensor:
