@@ -30,7 +30,7 @@ from src.metrics.scored import Scored, score_images
 from src.networks.description import load_classifier
 from src.networks.interface import Classifier
 from src.params import Evaluate, load_params
-from src.training.classifier import fit_classifier
+from src.training.classifier import fit_by
 
 SMOOTH = 10
 """images of a class that the over-smooth generator averages"""
@@ -167,9 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = pick_device(params.train.device)
     real_images = RealImages(load_classifier(paths.CLASSIFIER, device), data, paths.FEATURES)
 
-    def fit(train: Split, held_out: Split) -> Classifier:
-        return fit_classifier(params.classifier, train, len(data.class_names), device, held_out).to(device)
-
+    fit = fit_by(params.classifier, len(data.class_names), device, "classifier")
     found = estimates(real_images, fit, options.samples, params.evaluate.nearest_k)
     table = caught(found)
     print(f"| | real images | {' | '.join(CHEATS)} |\n|---|{'---:|' * (1 + len(CHEATS))}")

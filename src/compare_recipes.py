@@ -16,14 +16,13 @@ import torch
 
 from src import paths
 from src.datasets import store
-from src.datasets.store import PreparedData, Split
+from src.datasets.store import PreparedData
 from src.device import pick_device, set_up
 from src.errors import UserError, run_command
 from src.files import replacing, write_json
 from src.metrics.leaderboard import Leaderboard, as_markdown, as_table
 from src.metrics.real_images import RealImages
 from src.networks.description import load_classifier, save_network
-from src.networks.interface import Classifier
 from src.networks.sampling import generate
 from src.params import Params, load_params
 from src.pictures.grids import save_grid
@@ -34,7 +33,7 @@ from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import Run, TrainingRun, new_run, reopened_run, run_exists, training_run
 from src.tracking.store import connect, project_root
 from src.train import identity, source_tags, training_data
-from src.training.classifier import fit_classifier
+from src.training.classifier import fit_by
 from src.training.flops import drawing_flops, training_flops
 from src.training.folder import TrainingFolder
 from src.training.health import TrainingDiverged
@@ -159,10 +158,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         raise UserError(f"--kimg {options.kimg:g} must be above 0")
     if not 0 <= options.seed < 2**32:
         raise UserError(f"--seed {options.seed} must be from 0 to {2**32 - 1}")
-    options.recipes = list(dict.fromkeys(options.recipes)) or [
-        DEFAULT,
-        *(name for name in recipe_names() if name != "gpu"),
-    ]
+    options.recipes = list(dict.fromkeys(options.recipes)) or [DEFAULT, *recipe_names()]
     return options
 
 
@@ -175,11 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     set_up(device, deterministic=params.train.deterministic)
     data = store.load(paths.PREPARED)
 
-    def fit_one(train: Split, held_out: Split) -> Classifier:
-        return fit_classifier(params.classifier, train, len(data.class_names), device, held_out, "GAN-train").to(device)
-
     real_images = RealImages(load_classifier(paths.CLASSIFIER, device), data, paths.FEATURES)
-    leaderboard = Leaderboard(params.evaluate, real_images, fit_one, device)
+    leaderboard = Leaderboard(
+        params.evaluate, real_images, fit_by(params.classifier, len(data.class_names), device), device
+    )
     folder = FOLDER / f"{data.name}-{options.kimg:g}kimg-seed{options.seed}"
     results, failed = [], {}
     with parent_run(folder, data, f"recipes, {options.kimg:g} kimg, seed {options.seed}") as parent:

@@ -8,7 +8,6 @@ import torch
 
 from src import paths
 from src.datasets import store
-from src.datasets.store import Split
 from src.device import pick_device
 from src.errors import run_command
 from src.files import replacing, write_json
@@ -17,12 +16,11 @@ from src.metrics.evaluation import Evaluation, evaluate
 from src.metrics.gan_test import confusion
 from src.metrics.real_images import RealImages
 from src.networks.description import load_classifier, load_generator
-from src.networks.interface import Classifier
 from src.params import load_params
 from src.pictures.evaluation import Shown, draw_classes, draw_samples, draw_scored
 from src.pictures.plots import save_confusion
 from src.tracking.outputs import SAMPLES, record_evaluation, run_of_outputs, run_summary
-from src.training.classifier import fit_classifier
+from src.training.classifier import fit_by
 from src.training.progress import LINE_SECONDS
 
 
@@ -73,14 +71,12 @@ def main() -> None:
     """Score, write metrics, tables and pictures, and record them in the training's MLflow run."""
     params = load_params()
     data, folder = store.load(paths.PREPARED), paths.EVALUATION
-    device, classes = pick_device(params.train.device), len(data.class_names)
+    device = pick_device(params.train.device)
     classifier, generator = load_classifier(paths.CLASSIFIER, device), load_generator(paths.GAN, device)
     run_summary(paths.GAN)  # before the work rather than after it
 
-    def fit(train: Split, held_out: Split) -> Classifier:
-        return fit_classifier(params.classifier, train, classes, device, held_out, "GAN-train").to(device)
-
     real_images = RealImages(classifier, data, paths.FEATURES)
+    fit = fit_by(params.classifier, len(data.class_names), device)
     evaluation = evaluate(params.evaluate, generator, real_images, fit, device, InceptionLines())
     card = evaluation.card
     write_tables(evaluation, folder)

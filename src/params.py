@@ -164,6 +164,11 @@ class Train(Section):
         """Real images: a batch for each step of the discriminator."""
         return self.batch_size * self.critic_steps
 
+    @property
+    def has_gradient_penalty(self) -> bool:
+        """Whether there is one of the three, every ``penalty_interval`` steps."""
+        return bool(self.gp_weight or self.r1_weight or self.r2_weight)
+
 
 class Evaluate(Section):
     """The scorecard on the test split."""

@@ -138,11 +138,16 @@ def load(reference: str) -> StoredGenerator:
     return registry.load_version(client, registry.find_version(client, reference))
 
 
+def need_labels(stored: StoredGenerator, option: str, instead: str) -> None:
+    """Raises UserError for an option that asks for classes of a generator that ignores them."""
+    if not stored.network.conditional:
+        raise UserError(f"{option}: {stored.name} ignores labels (model.conditioning is none); {instead} is possible")
+
+
 def make_plan(options: argparse.Namespace, stored: StoredGenerator) -> Plan:
     """What the options ask for. Raises UserError for an unknown class, or too many images."""
-    if not stored.network.conditional and (options.label or options.per_class):
-        option = "--label" if options.label else "--per-class"
-        raise UserError(f"{option}: {stored.name} ignores labels (model.conditioning is none); --count is possible")
+    if options.label or options.per_class:
+        need_labels(stored, "--label" if options.label else "--per-class", "--count")
     classes = parse_labels(options.label, stored.class_names) if stored.network.conditional else (0,)
     count = options.per_class * len(classes) if options.per_class else options.count
     if count > MAX_IMAGES:
@@ -156,8 +161,8 @@ def make_plan(options: argparse.Namespace, stored: StoredGenerator) -> Plan:
 
 def make_end(plan: Plan, options: argparse.Namespace, stored: StoredGenerator) -> Plan:
     """The images that those of ``plan`` turn into. Raises UserError for an unknown class, or where nothing would change."""
-    if options.to_label is not None and not stored.network.conditional:
-        raise UserError(f"--to-label: {stored.name} ignores labels (model.conditioning is none); --to-seed is possible")
+    if options.to_label is not None:
+        need_labels(stored, "--to-label", "--to-seed")
     end = plan
     if options.to_seed is not None:
         end = replace(end, seed=options.to_seed)

@@ -40,6 +40,7 @@ OWN_FILE = "own.safetensors"
 OWN_REPORT = "own.json"
 IDX_ARCHIVES = tuple(f"{file.name}.gz" for file in FASHION_MNIST_FILES)
 CIFAR10_ARCHIVE = "cifar-10-binary.tar.gz"
+TEN_DIGITS = tuple(str(digit) for digit in range(10))
 
 
 def raw_names(dataset: str, archives: Iterable[str]) -> tuple[str, ...]:
@@ -79,7 +80,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
                 "Alpaydin, E. and Kaynak, C. (1998). Optical Recognition of Handwritten Digits. UCI Machine Learning "
                 "Repository. doi:10.24432/C50P49. The 1,797 test images, as distributed with scikit-learn."
             ),
-            class_names=tuple(str(digit) for digit in range(10)),
+            class_names=TEN_DIGITS,
             files=(DIGITS_FILE,),
         ),
         "mnist": DatasetInfo(
@@ -90,7 +91,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
                 "LeCun, Y., Cortes, C. and Burges, C. J. C. (1998). The MNIST database of handwritten digits. "
                 "http://yann.lecun.com/exdb/mnist"
             ),
-            class_names=tuple(str(digit) for digit in range(10)),
+            class_names=TEN_DIGITS,
             files=raw_names("mnist", IDX_ARCHIVES),
         ),
         "kmnist": DatasetInfo(

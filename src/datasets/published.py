@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from src.datasets.info import CIFAR10_ARCHIVE, DatasetInfo, raw_names
-from src.datasets.transfer import TIMEOUT_SECONDS, explain
+from src.datasets.transfer import TIMEOUT_SECONDS, explain, no_source
 from src.errors import UserError
 from src.files import replacing
 
@@ -57,7 +57,7 @@ def fetch_published(info: DatasetInfo, source: Published, folder: Path, destinat
                 used[f"from {place}"] = used.get(f"from {place}", 0) + 1
                 break
             else:
-                raise UserError(_no_source(info, source, reasons))
+                raise UserError(no_source(info.title, reasons, ", ".join(source.archives)))
     return ", ".join(f"{count} of {len(source.archives)} files {place}" for place, count in used.items())
 
 
@@ -91,15 +91,3 @@ def _timeout(seconds: float) -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _no_source(info: DatasetInfo, source: Published, reasons: list[str]) -> str:
-    return "\n".join(
-        [
-            f"no source of {info.title} answered:",
-            *(f"  - {reason}" for reason in reasons),
-            "Do one of these and run it again:",
-            f"  - put {', '.join(source.archives)} into a folder and name it as data.folder in params.yaml",
-            "  - set data.dataset: digits in params.yaml, which needs no download",
-        ]
-    )

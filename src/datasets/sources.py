@@ -8,7 +8,7 @@ from src.datasets.debian import PACKAGE, from_package
 from src.datasets.info import DATASETS, DIGITS_FILE, FASHION_MNIST_FILES, IdxFile, dataset_info
 from src.datasets.own import save_own
 from src.datasets.published import fetch_published, published
-from src.datasets.transfer import SourceError, from_folder, from_mirror, is_right
+from src.datasets.transfer import SourceError, from_folder, from_mirror, is_right, no_source
 from src.errors import UserError
 from src.files import replacing
 from src.params import Data
@@ -63,7 +63,8 @@ def _fetch_files(files: Sequence[IdxFile], mirrors: Sequence[str] | None, folder
         if not missing:
             break
     if missing:
-        raise UserError(_no_source(files, reasons))
+        names = f"{', '.join(file.name for file in files)} (as they are, or .gz)"
+        raise UserError(no_source("Fashion-MNIST", reasons, names, f"install the Debian or Ubuntu package {PACKAGE}"))
     return ", ".join(used)
 
 
@@ -83,20 +84,6 @@ def _sources(
         yield f"mirror {mirror}", partial(from_mirror, mirror)
     yield f"folder {folder}", partial(from_folder, folder)
     yield f"Debian package {PACKAGE}", from_package
-
-
-def _no_source(files: Sequence[IdxFile], reasons: Sequence[str]) -> str:
-    names = ", ".join(file.name for file in files)
-    return "\n".join(
-        [
-            "no source of Fashion-MNIST answered:",
-            *(f"  - {reason}" for reason in reasons),
-            "Do one of these and run it again:",
-            f"  - put {names} (as they are, or .gz) into a folder and name it as data.folder in params.yaml",
-            f"  - install the Debian or Ubuntu package {PACKAGE}",
-            "  - set data.dataset: digits in params.yaml, which needs no download",
-        ]
-    )
 
 
 def _save_digits(path: Path) -> None:

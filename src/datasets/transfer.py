@@ -115,6 +115,20 @@ def from_folder(folder: Path, files: Iterable[IdxFile], destination: Path) -> No
             save_verified(file, stream, destination)
 
 
+def no_source(title: str, reasons: Iterable[str], files: str, *remedies: str) -> str:
+    """What to say of a dataset that cannot be had: every reason, and what to do. ``files`` are those to put into a folder."""
+    return "\n".join(
+        [
+            f"no source of {title} answered:",
+            *(f"  - {reason}" for reason in reasons),
+            "Do one of these and run it again:",
+            f"  - put {files} into a folder and name it as data.folder in params.yaml",
+            *(f"  - {remedy}" for remedy in remedies),
+            "  - set data.dataset: digits in params.yaml, which needs no download",
+        ]
+    )
+
+
 def explain(error: BaseException) -> str:
     """The reason inside an error, in as few words as it has."""
     reason = getattr(error, "reason", None) or error

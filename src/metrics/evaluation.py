@@ -43,6 +43,35 @@ class Evaluation:
     """int64 (N,): which training image is the nearest to each"""
 
 
+class HeldOutImages:
+    """The test split, as generators are scored on it: by one count, the same resamples, and the same latents."""
+
+    def __init__(self, settings: Evaluate, real_images: RealImages, device: torch.device) -> None:
+        """As many images as ``settings`` and the splits allow."""
+        self.settings, self.real_images, self.device = settings, real_images, device
+        data = real_images.data
+        count = min(settings.samples, len(data.test), len(data.validation))
+        self._images = data.test.images[:count]
+        real, self.ceiling = (real_images.scored(split).head(count) for split in ("test", "validation"))
+        self.labels = real.labels
+        self.real = self._resampled(real, 2 * settings.seed + 1)
+        self._training_features = real_images.scored("train").features.to(device)
+
+    def draw(self, generator: Generator) -> tuple[Scored, list[str]]:
+        """Images of a generator as the classifier sees them, and warnings. Raises UserError for images that cannot be."""
+        seeds = self.settings.seed * 2**32 + torch.arange(len(self.labels))
+        images, warnings = checked_images(generator, self.labels, seeds, self._images)
+        return score_images(self.real_images.classifier, images, self.labels), warnings
+
+    def beside_training(self, one: Scored) -> tuple[Scored, Tensor]:
+        """The same on the device, resampled, with the distances to the training images; and the nearest, int64 (N,)."""
+        distances, nearest = nearest_training(one.features.to(self.device), self._training_features)
+        return self._resampled(one, 2 * self.settings.seed).beside(distances), nearest
+
+    def _resampled(self, one: Scored, seed: int) -> Scored:
+        return one.to(self.device).resampled(resamples(one.labels, self.settings.resamples, seed))
+
+
 def evaluate(
     settings: Evaluate,
     generator: Generator,
@@ -61,24 +90,15 @@ def evaluate(
     if inception is None:
         print(LEFT_OUT)
     data, classifier, conditional = real_images.data, real_images.classifier, generator.conditional
-    count = min(settings.samples, len(data.test), len(data.validation))
-    real, ceiling = (real_images.scored(split).head(count) for split in ("test", "validation"))
-    labels = real.labels
+    test = HeldOutImages(settings, real_images, device)
+    real, labels, count = test.real, test.labels, len(test.labels)
     seeds = {"latents": settings.seed, "resamples": settings.seed, "floor": settings.seed}
-    images, warnings = checked_images(
-        generator, labels, seeds["latents"] * 2**32 + torch.arange(count), data.test.images[:count]
-    )
+    generated, warnings = test.draw(generator)
     sources = {
-        "generated": score_images(classifier, images, labels),
-        "real": ceiling,
+        "generated": generated,
+        "real": test.ceiling,
         "floor": score_images(classifier, trivial_images(data.train, labels, seeds["floor"]), labels),
     }
-
-    def resampled(one: Scored, seed: int) -> Scored:
-        return one.to(device).resampled(resamples(one.labels, settings.resamples, seed))
-
-    train = real_images.scored("train").features.to(device)
-    real = resampled(real, 2 * seeds["resamples"] + 1)
     rows, scored, nearest = {}, {}, {}
 
     def by_inception(one: Scored) -> Scored:
@@ -91,8 +111,7 @@ def evaluate(
         return inception_scores(by_inception(generated), real.keep("inception", partial(by_inception, real)))
 
     for source, one in sources.items():
-        distances, nearest[source] = nearest_training(one.features.to(device), train)
-        scored[source] = resampled(one, 2 * seeds["resamples"]).beside(distances)
+        scored[source], nearest[source] = test.beside_training(one)
         rebuild = partial(latent_search, generator) if source == "generated" else _nearest(one, conditional=conditional)
         began = time.perf_counter()
         chosen = [

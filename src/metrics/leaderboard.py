@@ -8,14 +8,14 @@ import pandas as pd
 import torch
 
 from src.datasets.store import Split
-from src.metrics.bootstrap import Estimate, estimate, resamples
-from src.metrics.catalogue import CATALOGUE, about
+from src.metrics.bootstrap import Estimate
+from src.metrics.catalogue import CATALOGUE
+from src.metrics.evaluation import HeldOutImages
 from src.metrics.gan_train import gan_train
-from src.metrics.memorisation import nearest_training
 from src.metrics.real_images import RealImages
-from src.metrics.scorecard import Rows, quick_metrics, scorecard
-from src.metrics.scored import Scored, score_images
-from src.metrics.validity import checked_images
+from src.metrics.report import overall
+from src.metrics.scorecard import Metric, quick_metrics, scorecard
+from src.metrics.scored import Scored
 from src.networks.interface import Classifier, Generator
 from src.params import Evaluate
 
@@ -43,39 +43,23 @@ class Leaderboard:
         device: torch.device,
     ) -> None:
         """``fit(train, held_out)`` trains a classifier for GAN-train."""
-        self.settings, self.real_images, self.fit, self.device = settings, real_images, fit, device
-        data = real_images.data
-        self.count = min(settings.samples, len(data.test), len(data.validation))
-        self.real = self._resampled(real_images.scored("test").head(self.count), 2 * settings.seed + 1)
+        self.held_out = HeldOutImages(settings, real_images, device)
+        self.quick: list[Metric] = [*quick_metrics(settings.nearest_k)]
+        self.labelled: list[Metric] = [partial(gan_train, fit=fit)] if settings.gan_train else []
 
     def generator(self, generator: Generator) -> dict[str, Estimate]:
         """The numbers SHOWN of a generator; those about labels only if it takes them."""
-        seeds = self.settings.seed * 2**32 + torch.arange(self.count)
-        labels = self.real_images.data.test.labels[: self.count]
-        generator = generator.to(self.device)
-        images, _ = checked_images(generator, labels, seeds, self.real_images.data.test.images[: self.count])
-        scored = score_images(self.real_images.classifier, images, labels)
-        return self._numbers(scored, conditional=generator.conditional)
+        drawn, _ = self.held_out.draw(generator.to(self.held_out.device))
+        return self._numbers(drawn, conditional=generator.conditional)
 
     def ceiling(self) -> dict[str, Estimate]:
         """The same numbers of real images that nobody has trained on."""
-        return self._numbers(self.real_images.scored("validation").head(self.count), conditional=True)
+        return self._numbers(self.held_out.ceiling, conditional=True)
 
     def _numbers(self, one: Scored, *, conditional: bool) -> dict[str, Estimate]:
-        train = self.real_images.scored("train").features.to(self.device)
-        one = self._resampled(one, 2 * self.settings.seed)
-        one = one.beside(nearest_training(one.features, train)[0])
-        metrics = [*quick_metrics(self.settings.nearest_k)]
-        if conditional and self.settings.gan_train:
-            metrics.append(partial(gan_train, fit=self.fit))
-        return _estimates(scorecard(metrics, one, self.real, conditional=conditional))
-
-    def _resampled(self, one: Scored, seed: int) -> Scored:
-        return one.to(self.device).resampled(resamples(one.labels, self.settings.resamples, seed))
-
-
-def _estimates(rows: Rows) -> dict[str, Estimate]:
-    return {name: estimate(rows[name], about(name).lowest, about(name).highest) for name in SHOWN if name in rows}
+        metrics = [*self.quick, *(self.labelled if conditional else [])]
+        rows = scorecard(metrics, self.held_out.beside_training(one)[0], self.held_out.real, conditional=conditional)
+        return {name: estimate for name, estimate in overall(rows).items() if name in SHOWN}
 
 
 def with_interval(one: Mapping[str, float], digits: int = 3) -> str:

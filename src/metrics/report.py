@@ -24,7 +24,7 @@ P_VALUES = {
 def document(rows: Mapping[str, Rows], facts: Mapping[str, Any]) -> dict[str, Any]:
     """The scorecard for JSON: the estimates of each source, overall and by class, and then ``facts``, as they are."""
     return {
-        **{source: {name: asdict(one) for name, one in _overall(some).items()} for source, some in rows.items()},
+        **{source: {name: asdict(one) for name, one in overall(some).items()} for source, some in rows.items()},
         "by_class": {
             source: {
                 name.removesuffix(BY_CLASS): [asdict(_estimate(name, column)) for column in columns.T]
@@ -37,7 +37,8 @@ def document(rows: Mapping[str, Rows], facts: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _overall(rows: Rows) -> dict[str, Estimate]:
+def overall(rows: Rows) -> dict[str, Estimate]:
+    """The estimate of each number that is not about a single class."""
     return {name: _estimate(name, some) for name, some in rows.items() if some.ndim == 1}
 
 
@@ -48,7 +49,7 @@ def _estimate(name: str, rows: Tensor) -> Estimate:
 
 def too_good(generated: Rows, real: Rows) -> list[str]:
     """A warning that names the numbers at which generated images clearly beat real ones, where that is no progress."""
-    ours, theirs = _overall(generated), _overall(real)
+    ours, theirs = overall(generated), overall(real)
     names = [
         name
         for name, one in ours.items()

@@ -34,14 +34,12 @@ def draw_walks(
     """From each image of one plan to that of another, of as many: a row each, or all at once, there and back."""
     numbers = torch.arange(start.count)
     labels, end_labels = start.labels(numbers), end.labels(numbers)
-    captions = (
-        None
-        if not generator.conditional
-        else [
+    captions = None
+    if generator.conditional:
+        captions = [
             class_names[one] if one == other else f"{class_names[one]} to {class_names[other]}"
             for one, other in zip(labels.tolist(), end_labels.tolist(), strict=True)
         ]
-    )
     images = interpolate(
         generator,
         labels,

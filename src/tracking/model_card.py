@@ -364,7 +364,7 @@ def _data(facts: CardFacts) -> list[str]:
 def _recipe(facts: CardFacts) -> list[str]:
     model, train = facts.params.model, facts.params.train
     idle = {"beta2"} if train.optimizer == "sgd" else set()
-    idle |= set() if train.gp_weight or train.r1_weight or train.r2_weight else {"penalty_interval"}
+    idle |= set() if train.has_gradient_penalty else {"penalty_interval"}
     idle |= set() if model.conditioning == "auxiliary" else {"auxiliary_weight"}
     idle |= set() if model.family == "progressive" else {"grow_until"}
     idle |= set() if train.augment else {"augment_probability", "augment_target"}

@@ -1,6 +1,7 @@
 """Training of the auxiliary classifier."""
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch.nn import functional as F
@@ -71,3 +72,14 @@ def _count_right(network: interface.Classifier, held_out: Split, device: torch.d
         right += int((logits.argmax(dim=1).cpu() == labels).sum())
     network.train()
     return right
+
+
+def fit_by(
+    params: Classifier, class_count: int, device: torch.device, name: str = "GAN-train"
+) -> Callable[[Split, Split], interface.Classifier]:
+    """``fit(train, held_out)`` as GAN-train calls it: the classifier that learned from generated images, on the device."""
+
+    def fit(train: Split, held_out: Split) -> interface.Classifier:
+        return fit_classifier(params, train, class_count, device, held_out, name).to(device)
+
+    return fit

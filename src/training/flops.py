@@ -56,6 +56,6 @@ def step_flops(params: Params, images: Tensor, labels: Tensor, class_count: int,
 def training_flops(params: Params, images: Tensor, labels: Tensor, class_count: int) -> float:
     """Operations for each real image shown: the mean over plain steps and those that take gradient penalties."""
     train = params.train
-    penalised = 1 / train.penalty_interval if train.r1_weight or train.r2_weight or train.gp_weight else 0.0
+    penalised = 1 / train.penalty_interval if train.has_gradient_penalty else 0.0
     plain, more = (step_flops(params, images, labels, class_count, penalise=flag) for flag in (False, True))
     return ((1 - penalised) * plain + penalised * more) / train.images_per_step

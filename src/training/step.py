@@ -98,8 +98,7 @@ class AdversarialStep:
 
     def kind(self, step: int) -> Kind:
         """Of the step that was prepared. Penalties come seldom, and so much stronger (lazily, Karras et al. 2020)."""
-        train = self.train
-        penalises = bool(train.r1_weight or train.r2_weight or train.gp_weight) and step % train.penalty_interval == 0
+        penalises = self.train.has_gradient_penalty and step % self.train.penalty_interval == 0
         return Kind(penalises, tuple(part.stage for part in self._growing))
 
     def update(self, real: Tensor, labels: Tensor, latents: Tensor, kind: Kind) -> Tensor:
