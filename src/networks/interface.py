@@ -22,6 +22,8 @@ class Generator(Network):
     class_count: int
     conditional: bool
     """whether it looks at the label"""
+    rounding: ClassVar[float] = 1e-5
+    """by how much a pixel, -1 to 1, may differ where sums are taken in another order, as in an exported form"""
 
 
 class Discriminator(Network):

@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from mlflow.models import Model
 
 SERVED = Path(__file__).with_name("served_generator.py")
-ONNX_TOLERANCE = 5e-4
-"""The largest difference to PyTorch in any pixel, -1 to 1, that an ONNX file may have: a sixteenth of a grey level.
-
-Sums in another order differ by some 1e-6, and by up to 1e-4 where each pixel is normed on the way (``progressive``).
-"""
 INPUTS = ("label_and_seed", "truncation")
 
 
@@ -119,16 +114,18 @@ def write_onnx(program: SeededGenerator, path: Path, count: int = 100) -> float:
 
     Inputs ``label_and_seed``, int64 (N, 2), and ``truncation``, float32 (N,); output ``images``, float32 (N, C, H, W) in
     [-1, 1]. The difference is taken over ``count`` images of all classes, together and one by one, as onnxruntime
-    makes them. Raises UserError, and writes nothing, when it is more than 5e-4 or cannot be taken.
+    makes them. Raises UserError, and writes nothing, when it is more than the generator's ``rounding`` or cannot be
+    taken.
     """
     rows, truncation = example(program.generator.class_count, count)
+    allowed = program.generator.rounding
     with replacing(path) as part:
         _export_onnx(program, part)
         difference = _onnx_difference(program, part, rows, truncation)
-        if not difference <= ONNX_TOLERANCE:
+        if not difference <= allowed:
             raise UserError(
                 f"the ONNX form of this generator differs from PyTorch by {difference:.2g} in a pixel, where at most "
-                f"{ONNX_TOLERANCE:g} is allowed; nothing was registered"
+                f"{allowed:g} is allowed; nothing was registered"
             )
     return difference
 

@@ -49,6 +49,7 @@ def folder(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 def test_onnx_gives_the_images_of_pytorch(tmp_path: Path, family: str, conditioning: str) -> None:
     program = program_of(family, conditioning, channels=3)
+    allowed = 5e-4 if family == "progressive" else 1e-5
     difference = export.write_onnx(program, tmp_path / "generator.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["generator.onnx"]
     onnx.checker.check_model(tmp_path / "generator.onnx", full_check=True)
@@ -65,8 +66,8 @@ def test_onnx_gives_the_images_of_pytorch(tmp_path: Path, family: str, condition
         with torch.no_grad():
             expected = program(rows, truncation).numpy()
         assert made.shape == (count, 3, 8, 8)
-        assert np.abs(made - expected).max() <= 5e-4
-    assert 0 <= difference <= 5e-4
+        assert np.abs(made - expected).max() <= allowed
+    assert 0 <= difference <= allowed
 
 
 def test_onnx_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +81,7 @@ def test_onnx_that_differs_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(export, "_export_onnx", other_weights)
     with pytest.raises(
-        UserError, match=r"^the ONNX form of this generator differs from PyTorch by .* at most 0.0005 is"
+        UserError, match=r"^the ONNX form of this generator differs from PyTorch by .* at most 1e-05 is"
     ):
         export.write_onnx(program_of("mlp", "concat"), tmp_path / "generator.onnx")
     assert not list(tmp_path.iterdir())
