@@ -51,6 +51,11 @@ SCORES = 8
 Result = dict[str, Any]
 
 
+def comparable() -> list[str]:
+    """The recipes that leave the length to params.yaml. The others were made for their own: one budget is unfair to them."""
+    return [name for name in recipe_names() if "train.kimg" not in load_recipe(name).changes]
+
+
 def budgeted(params: Params, name: str, kimg: float, seed: int) -> Params:
     """The parameters of a recipe's training."""
     chosen = params if name == DEFAULT else load_recipe(name).applied(params)
@@ -149,7 +154,7 @@ def write_leaderboard(results: Sequence[Result], failed: Mapping[str, str], ceil
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Raises UserError for a budget or a seed that cannot be."""
     parser = argparse.ArgumentParser(prog="python -m src.compare_recipes", description=(__doc__ or "").splitlines()[0])
-    what = f"recipes, or {DEFAULT} for what params.yaml has itself; all of them where none is named"
+    what = f"recipes, or {DEFAULT} for what params.yaml has itself; without any: all that have no length of their own"
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=what)
     parser.add_argument("--kimg", type=float, default=240.0, help="thousand real images for each (240)")
     parser.add_argument("--seed", type=int, default=0, help="seed of each training (0)")
@@ -158,7 +163,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         raise UserError(f"--kimg {options.kimg:g} must be above 0")
     if not 0 <= options.seed < 2**32:
         raise UserError(f"--seed {options.seed} must be from 0 to {2**32 - 1}")
-    options.recipes = list(dict.fromkeys(options.recipes)) or [DEFAULT, *recipe_names()]
+    options.recipes = list(dict.fromkeys(options.recipes)) or [DEFAULT, *comparable()]
     return options
 
 

@@ -12,7 +12,8 @@ from src.errors import UserError
 from src.networks.description import content_hash, load_generator
 from src.params import load_params
 from src.params_edit import write_params
-from tests.conftest import Project, copy_of
+from src.recipes import recipe_names
+from tests.conftest import ROOT, Project, copy_of
 
 BUDGET = ("--kimg", "4")
 FOLDER = "models/recipes/digits-4kimg-seed0"
@@ -140,3 +141,13 @@ def test_a_budget_makes_as_many_scores_whatever_its_size(in_project: Project) ->
         assert params.train.log_every_kimg <= params.train.score_every_kimg
         assert params.train.seed == 3
         assert math.isclose(params.train.kimg, kimg)
+
+
+def test_one_with_a_length_of_its_own_is_compared_only_when_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert compare_recipes.parse_arguments([]).recipes == [
+        "default",
+        *(name for name in recipe_names() if name != "gpu"),
+    ]
+    assert compare_recipes.parse_arguments(["gpu", "default"]).recipes == ["gpu", "default"]
+    assert compare_recipes.budgeted(load_params(), "gpu", 8, 0).train.kimg == 8
