@@ -14,7 +14,7 @@ from torch import Tensor
 
 from src import interrupts, paths
 from src.device import forget_peak_memory, peak_memory, pick_device
-from src.errors import first_line
+from src.errors import UserError, first_line
 from src.interrupts import Stopped
 from src.params import Params
 from src.tracking.leftovers import abandon
@@ -104,9 +104,9 @@ def sweep_folders(study: optuna.Study) -> None:
 class TrialRun:
     """One trial, as the objective function that Optuna calls: trains in an MLflow run of its own, and returns the values.
 
-    Raises optuna.TrialPruned, with the reason as a user attribute too, when the trial is worse than the others, diverges,
-    or the GPU's memory is not enough; the run is then marked as killed. Raises Stopped for a signal, and when the time is
-    up: the trial can go on from its checkpoint then.
+    Raises optuna.TrialPruned, with the reason as a user attribute too, when its values may not be together, when the trial
+    is worse than the others, diverges, or the GPU's memory is not enough; the run is then marked as killed. Raises Stopped
+    for a signal, and when the time is up: the trial can go on from its checkpoint then.
     """
 
     def __init__(self, setting: Setting, begun: Callable[[], None]) -> None:
@@ -124,6 +124,8 @@ class TrialRun:
                 trial.set_user_attr("host", platform.node())
                 trial.set_user_attr(THREADS, torch.get_num_threads())
                 params = self.setting.plan(trial)
+            except UserError as error:
+                raise optuna.TrialPruned(_reason(error)) from None
             finally:
                 self.begun()
             return self._train(trial, params)
@@ -166,7 +168,7 @@ class TrialRun:
             forget_peak_memory(device)
             try:
                 result = fit(params, setting.data, recorder, folder.checkpoints)
-            except (TrainingDiverged, torch.OutOfMemoryError) as error:
+            except (TrainingDiverged, torch.OutOfMemoryError, UserError) as error:
                 raise _prune(run, _reason(error)) from None
             except Stopped as stopped:
                 raise Stopped(stopped.number, TIMEOUT) if recorder.late else stopped from None
@@ -194,7 +196,9 @@ def _prune(run: TrainingRun, reason: str) -> optuna.TrialPruned:
 
 
 def _reason(error: Exception) -> str:
-    return ("diverged: " if isinstance(error, TrainingDiverged) else "out of memory: ") + first_line(error)
+    """What the values of a pruned trial did."""
+    kinds = {TrainingDiverged: "diverged", torch.OutOfMemoryError: "out of memory", UserError: "not allowed"}
+    return f"{next(word for kind, word in kinds.items() if isinstance(error, kind))}: {first_line(error)}"
 
 
 class TrialRecorder(MlflowRecorder):

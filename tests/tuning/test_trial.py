@@ -1,5 +1,7 @@
+import re
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -116,6 +118,31 @@ def test_a_diverged_trial_is_pruned_with_its_reason(study: optuna.Study, params:
         run_trial(trial, setting(params, scripted_judge(9.0, float("nan")), "parent"))
     assert trial.user_attrs["reason"] == "diverged: the validation score is nan at step 10 of 20"
     assert (child(trial).info.status, child(trial).data.tags["stopped"]) == ("KILLED", trial.user_attrs["reason"])
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        # refused by the parameters themselves, and by the networks
+        (
+            {"train.loss": "wasserstein"},
+            "not allowed: parameters: train.loss: wasserstein needs train.gp_weight above 0",
+        ),
+        (
+            {"model.conditioning": "batch_norm"},
+            "not allowed: model.conditioning: batch_norm is not for model.family mlp",
+        ),
+    ],
+)
+def test_values_that_may_not_be_together_prune(
+    study: optuna.Study, params: Params, values: dict[str, str], reason: str
+) -> None:
+    trial, begun = study.ask(), []
+    together = replace(setting(params, weight_judge, "parent"), plan=lambda _: params.replace(values))
+    with pytest.raises(optuna.TrialPruned, match=re.escape(reason)):
+        TrialRun(together, lambda: begun.append(True))(trial)
+    assert begun == [True]  # the others may ask for their trials
+    assert trial.user_attrs["reason"].startswith(reason)
 
 
 def test_too_little_memory_prunes_too(study: optuna.Study, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
