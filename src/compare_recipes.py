@@ -22,7 +22,7 @@ from src.errors import UserError, run_command
 from src.files import replacing, write_json
 from src.metrics.leaderboard import Leaderboard, as_markdown, as_table
 from src.metrics.real_images import RealImages
-from src.networks.description import load_classifier, save_network
+from src.networks.description import load_classifier, load_generator, save_network
 from src.networks.sampling import generate
 from src.params import Params, load_params
 from src.pictures.grids import save_grid
@@ -48,6 +48,8 @@ DEFAULT = "default"
 RESULT, PARENT = "result.json", "run.json"
 SCORES = 8
 """validation scores in a training, whose best networks count"""
+PER_CLASS = 2
+"""images of each class in the picture of all recipes"""
 Result = dict[str, Any]
 
 
@@ -141,14 +143,24 @@ def parent_run(folder: Path, data: PreparedData, title: str) -> Iterator[Run]:
 
 
 def write_leaderboard(results: Sequence[Result], failed: Mapping[str, str], ceiling: Result, folder: Path) -> str:
-    """``leaderboard.csv`` and ``leaderboard.md``; returns the latter's text."""
+    """``leaderboard.csv``, ``.md`` and ``.png``; ``results`` are those of ``folder``. Returns the Markdown."""
     table = as_table(results, ceiling)
+    _draw_leaderboard(list(table["recipe"][:-1]), folder)
     text = as_markdown(table) + "".join(f"\n{name}: {why}\n" for name, why in failed.items())
     with replacing(folder / "leaderboard.csv") as part:
         table.to_csv(part, index=False)
     with replacing(folder / "leaderboard.md") as part:
         part.write_text(text, encoding="utf-8")
     return text
+
+
+def _draw_leaderboard(names: Sequence[str], folder: Path) -> None:
+    """A row of images for each recipe, the same classes and seeds in each."""
+    generators = [load_generator(folder / name) for name in names]
+    labels = torch.arange(generators[0].class_count).repeat_interleave(PER_CLASS)
+    images = [generate(generator, labels, GRID_SEED + torch.arange(len(labels))) for generator in generators]
+    title = f"{PER_CLASS} images of each class, not selected (without labels: any {len(labels)})"
+    save_grid(torch.cat(images), folder / "leaderboard.png", len(labels), names, title)
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -194,10 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise UserError(f"every training diverged: {'; '.join(f'{name}: {why}' for name, why in failed.items())}")
         ceiling = {name: asdict(one) for name, one in leaderboard.ceiling().items()}
         text = write_leaderboard(results, failed, ceiling, folder)
-        for file in ("leaderboard.csv", "leaderboard.md"):
+        for file in ("leaderboard.csv", "leaderboard.md", "leaderboard.png"):
             parent.artifact(folder / file)
         parent.tags({"mlflow.note.content": text})
-    print(f"\n{text}\n{folder}/leaderboard.md; each recipe's images and networks are in {folder}")
+    print(f"\n{text}\n{folder}/leaderboard.md and .png; each recipe's images and networks are in {folder}")
 
 
 if __name__ == "__main__":

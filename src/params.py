@@ -102,7 +102,7 @@ class Train(Section):
     )
     deterministic: bool = Field(False, description="on a GPU: only kernels that give the same bits each time")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, batches and latents")
-    kimg: float = Field(480, gt=0, le=1e9, description="length of the training in thousands of real images shown")
+    kimg: float = Field(600, gt=0, le=1e9, description="length of the training in thousands of real images shown")
     batch_size: int = Field(64, ge=2, le=65536, description="real images a step")
     loss: Literal["bce", "least_squares", "hinge", "wasserstein", "relativistic"] = Field(
         "bce", description="adversarial loss, on logits"

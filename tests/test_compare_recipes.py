@@ -3,16 +3,20 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from src import compare_recipes
 from src.errors import UserError
 from src.networks.description import content_hash, load_generator
+from src.networks.sampling import generate
 from src.params import load_params
 from src.params_edit import write_params
 from src.recipes import recipe_names
+from src.training.loop import GRID_SEED
 from tests.conftest import ROOT, Project, copy_of
 
 BUDGET = ("--kimg", "4")
@@ -52,6 +56,20 @@ def test_the_leaderboard(compared: tuple[Project, str]) -> None:
         assert (row["recipe"] == "mlp-gan") == (not isinstance(row["GAN-test accuracy (label agreement)"], str))
 
 
+def test_the_picture_has_a_row_for_each_best_first(compared: tuple[Project, str]) -> None:
+    place = compared[0].folder / FOLDER
+    names = pd.read_csv(place / "leaderboard.csv")["recipe"][:3].tolist()
+    picture = Image.open(place / "leaderboard.png")
+    for row, name in enumerate(names):
+        generator = load_generator(place / name)
+        labels = torch.arange(10).repeat_interleave(2)
+        last = generate(generator, labels, GRID_SEED + torch.arange(20))[-1]
+        # 8 pixels enlarged seven times; the last image ends at the margin, rows are 4 pixels apart.
+        right, bottom = picture.width - 12, picture.height - 12 - (2 - row) * 60
+        drawn = picture.crop((right - 56, bottom - 56, right, bottom)).resize((8, 8), Image.Resampling.NEAREST)
+        assert torch.equal(torch.from_numpy(np.array(drawn.convert("L"))), last[0])
+
+
 def test_each_has_its_networks_pictures_and_the_same_budget(compared: tuple[Project, str]) -> None:
     copy, _ = compared
     for name, one in results(copy).items():
@@ -78,7 +96,9 @@ def test_mlflow_has_them_below_one_run(compared: tuple[Project, str]) -> None:
         [client.get_run(parent).info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'"
     )
     assert {run.info.run_name for run in children} == {"default", "mlp-gan", "mlp-cgan"}
-    assert {file.path for file in client.list_artifacts(parent)} >= {"leaderboard.csv", "leaderboard.md"}
+    assert {file.path for file in client.list_artifacts(parent)} >= {
+        *("leaderboard.csv", "leaderboard.md", "leaderboard.png")
+    }
 
 
 def test_finished_ones_are_not_trained_again_and_changed_ones_are(
