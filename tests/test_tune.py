@@ -242,7 +242,9 @@ def test_ctrl_c_ends_the_trial_in_both_stores_and_it_is_tried_again(project: Pat
         pytest.fail(running.communicate()[1])
     finally:
         running.kill()
-    assert (running.returncode, errors.strip()) == (130, "stopped by Ctrl-C")
+    # Where the signal comes inside a callback of the garbage collector, Python says first that it was ignored there.
+    assert (running.returncode, errors.strip().splitlines()[-1]) == (130, "stopped by Ctrl-C")
+    assert len(errors.splitlines()) == 1 or errors.startswith("Exception ignored in")
     assert "study 'default': no trial has ended yet" in output
     failed, waiting = study().trials
     assert (failed.state, waiting.state) == (TrialState.FAIL, TrialState.WAITING)
