@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from src import paths
 from src.datasets import store
@@ -23,6 +24,7 @@ from src.files import replacing, write_json
 from src.metrics.leaderboard import Leaderboard, as_markdown, as_table
 from src.metrics.real_images import RealImages
 from src.networks.description import load_classifier, load_generator, save_network
+from src.networks.interface import Generator
 from src.networks.sampling import generate
 from src.params import Params, load_params
 from src.pictures.grids import save_grid
@@ -64,6 +66,12 @@ def budgeted(params: Params, name: str, kimg: float, seed: int) -> Params:
     budget = {"train.kimg": kimg, "train.seed": seed, "train.score_every_kimg": kimg / SCORES}
     logged = {"train.log_every_kimg": min(chosen.train.log_every_kimg, kimg / SCORES)}
     return chosen.replace({**budget, **logged})
+
+
+def class_images(generator: Generator, count: int) -> Tensor:
+    """``count`` images of each class, uint8 (classes * count, C, H, W), class by class; the seeds are always the same."""
+    labels = torch.arange(generator.class_count).repeat_interleave(count)
+    return generate(generator, labels, GRID_SEED + torch.arange(len(labels)))
 
 
 class Comparison:
@@ -123,9 +131,7 @@ class Comparison:
         """Both networks, and images of every class."""
         save_network(trained.generator, folder, "generator")
         save_network(trained.discriminator, folder, "discriminator")
-        names = self.data.class_names
-        labels = torch.arange(len(names)).repeat_interleave(GRID_COLUMNS)
-        images = generate(trained.generator, labels, GRID_SEED + torch.arange(len(labels)))
+        names, images = self.data.class_names, class_images(trained.generator, GRID_COLUMNS)
         save_grid(images, folder / "samples.png", GRID_COLUMNS, names if trained.generator.conditional else None, title)
 
 
@@ -156,11 +162,9 @@ def write_leaderboard(results: Sequence[Result], failed: Mapping[str, str], ceil
 
 def _draw_leaderboard(names: Sequence[str], folder: Path) -> None:
     """A row of images for each recipe, the same classes and seeds in each."""
-    generators = [load_generator(folder / name) for name in names]
-    labels = torch.arange(generators[0].class_count).repeat_interleave(PER_CLASS)
-    images = [generate(generator, labels, GRID_SEED + torch.arange(len(labels))) for generator in generators]
-    title = f"{PER_CLASS} images of each class, not selected (without labels: any {len(labels)})"
-    save_grid(torch.cat(images), folder / "leaderboard.png", len(labels), names, title)
+    rows = [class_images(load_generator(folder / name), PER_CLASS) for name in names]
+    title = f"{PER_CLASS} images of each class, not selected (without labels: any {len(rows[0])})"
+    save_grid(torch.cat(rows), folder / "leaderboard.png", len(rows[0]), names, title)
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
