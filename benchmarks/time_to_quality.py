@@ -21,7 +21,7 @@ from src.errors import run_command
 from src.metrics.judge import ValidationJudge
 from src.networks.interface import Generator
 from src.params import Params, load_params
-from src.train import validation_judge
+from src.setup import validation_judge
 from src.training.loop import TrainingData, fit
 from src.training.recorder import Progress, SilentRecorder
 

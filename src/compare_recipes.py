@@ -21,6 +21,7 @@ from src.datasets.store import PreparedData
 from src.device import pick_device, set_up
 from src.errors import UserError, run_command
 from src.files import replacing, write_json
+from src.identity import identity, source_tags
 from src.metrics.leaderboard import Leaderboard, as_markdown, as_table
 from src.metrics.real_images import RealImages
 from src.networks.description import load_classifier, load_generator, save_network
@@ -29,12 +30,12 @@ from src.networks.sampling import generate
 from src.params import Params, load_params
 from src.pictures.grids import save_grid
 from src.recipes import load_recipe, recipe_names
+from src.setup import training_data
 from src.tracking import outputs
 from src.tracking.lineage import Origin
 from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import Run, TrainingRun, new_run, reopened_run, run_exists, training_run
 from src.tracking.store import connect, project_root
-from src.train import identity, source_tags, training_data
 from src.training.classifier import fit_by
 from src.training.flops import drawing_flops, training_flops
 from src.training.folder import TrainingFolder
@@ -42,6 +43,7 @@ from src.training.health import TrainingDiverged
 from src.training.loop import GRID_COLUMNS, GRID_SEED, FitResult, fit
 from src.training.progress import ConsoleRecorder, ProgressLine
 from src.training.recorder import Recorders
+from src.training.steps import images_per_step
 from src.training.world import World
 
 FOLDER = Path("models/recipes")
@@ -118,7 +120,7 @@ class Comparison:
         sizes = [sum(weight.numel() for weight in network.parameters()) for network in networks]
         return {
             "score": trained.best["score"],
-            "best_kimg": trained.best["step"] * params.train.images_per_step / 1000,
+            "best_kimg": trained.best["step"] * images_per_step(params.train) / 1000,
             "images_per_second": trained.images_per_second,
             "minutes": trained.history.training_seconds / 60,
             "parameters": dict(zip(("generator", "discriminator"), sizes, strict=True)),

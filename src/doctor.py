@@ -122,9 +122,7 @@ def examine_store(doctor: Doctor) -> None:
         else:  # its files would seem to be missing
             later = Finding("warning", "the versions are not checked before the artifacts are in their place")
             doctor.examine("registry", lambda: [later])
-    if usable:
-        doctor.examine("registry", partial(audit.check_registration, client))
-    else:
+    if not usable:
         text = "artifacts, runs and registry are not checked: the store cannot be used"
         doctor.examine("store", lambda: [Finding("warning", text)])
 

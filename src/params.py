@@ -27,13 +27,8 @@ class Section(BaseModel):
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 LearningRate = Annotated[float, Field(gt=0, le=1)]
-FAMILIES = {
-    "mlp": "src.networks.mlp.Mlp",
-    "dcgan": "src.networks.dcgan.Dcgan",
-    "resnet": "src.networks.resnet.Resnet",
-    "progressive": "src.networks.progressive.Progressive",
-}
-"""The short names of model.family, and the class that each stands for."""
+FAMILIES = ("mlp", "dcgan", "resnet", "progressive")
+"""The short names of ``model.family``; :mod:`src.networks.families` has the class of each."""
 
 
 class Data(Section):
@@ -159,16 +154,6 @@ class Train(Section):
     )
     patience: int = Field(0, ge=0, le=10_000, description="scores without a better one before stopping early; 0: never")
 
-    @property
-    def images_per_step(self) -> int:
-        """Real images: a batch for each step of the discriminator."""
-        return self.batch_size * self.critic_steps
-
-    @property
-    def has_gradient_penalty(self) -> bool:
-        """Whether there is one of the three, every ``penalty_interval`` steps."""
-        return bool(self.gp_weight or self.r1_weight or self.r2_weight)
-
 
 class Evaluate(Section):
     """The scorecard on the test split."""
@@ -255,6 +240,8 @@ class Limit(Section):
         return self
 
 
+MISSING_SHOWN = 5
+"""missing parameters that are named"""
 LIMIT = "{at_least: NUMBER} or {at_most: NUMBER}"
 ENTRIES = {("tune", "space"): SPACE_ENTRY, ("tune", "constraints"): LIMIT}
 """What the entries of mappings must be."""
@@ -382,8 +369,22 @@ def parse_text(text: str, where: str) -> Params:
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{where}{line}: not valid YAML: {problem or ' '.join(str(error).split())}") from None
     params = parse_params(values, where)
+    _check_complete(params, where)
     check_space(params, where)
     return params
+
+
+def _check_complete(params: Params, where: str) -> None:
+    """Refuse a file without some parameter: it always says what was used, and a default is never taken in silence."""
+    missing = []
+    for field, model in Params.model_fields.items():
+        section = getattr(params, field)
+        given = section.model_fields_set if field in params.model_fields_set else set()
+        missing += [f"{model.alias or field}.{name}" for name in type(section).model_fields if name not in given]
+    if missing:
+        shown = ", ".join(missing[:MISSING_SHOWN]) + (", ..." if len(missing) > MISSING_SHOWN else "")
+        count = f"{len(missing)} parameters are" if len(missing) > 1 else "a parameter is"
+        raise UserError(f"{where}: {count} missing: {shown}; `python -m src.params` prints the usual values")
 
 
 def check_space(params: Params, where: str) -> None:

@@ -13,5 +13,6 @@ CHECKPOINTS = Path("models/checkpoints")
 FEATURES = Path("models/features")
 """What the classifier sees in the real images, kept to be looked up; no output of DVC, since all stages share it."""
 EVALUATION = Path("models/evaluation")
-REGISTRATION = Path("models/registration.json")
+EXHIBITS = "images.safetensors"
+"""in the folder of the evaluation: the images that its pictures show"""
 LOCK = Path("dvc.lock")

@@ -17,7 +17,7 @@ from src import paths
 from src.datasets.store import load
 from src.errors import UserError, run_command
 from src.params import load_params
-from src.register import make_gate, real_images
+from src.setup import real_images
 from src.tracking import aliases, gatekeeper, passport, rebuild, registry, store
 from src.tracking.registry import CHAMPION, called
 
@@ -85,7 +85,7 @@ def compare(client: "MlflowClient", options: argparse.Namespace) -> None:
         raise UserError(f"{called(candidate)} is both; name two versions")
     for one in (candidate, champion):
         registry.check_dataset(client, one.name, data.name)
-    gate = make_gate(params, real_images(params, data))
+    gate = gatekeeper.make_gate(params, real_images(params, data))
     print(gatekeeper.report(candidate, gatekeeper.compare(client, candidate, champion, gate, params.register_)))
 
 

@@ -1,23 +1,28 @@
 """Stage train_classifier: train the auxiliary classifier that scores the generated images."""
 
-import pandas as pd
+import argparse
+from collections.abc import Sequence
 
 from src import paths
-from src.datasets import store
-from src.device import pick_device
 from src.errors import run_command
-from src.files import write_json
-from src.metrics.catalogue import BY_CLASS
-from src.metrics.gan_test import confusion, gan_test
-from src.metrics.scored import score_images
-from src.networks.description import content_hash, save_network
-from src.params import load_params
-from src.pictures.plots import save_confusion
-from src.training.classifier import fit_classifier
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the prepared images, train, and write the network with its own metrics on the validation split."""
+    argparse.ArgumentParser(prog="python -m src.train_classifier", description=__doc__).parse_args(arguments)
+
+    import pandas as pd
+
+    from src.datasets import store
+    from src.device import pick_device
+    from src.files import write_json
+    from src.metrics.catalogue import BY_CLASS
+    from src.metrics.gan_test import confusion, gan_test
+    from src.metrics.scored import score_images
+    from src.networks.description import content_hash, save_network
+    from src.params import load_params
+    from src.training.classifier import fit_classifier
+
     params = load_params()
     data = store.load(paths.PREPARED)
     classes, device = len(data.class_names), pick_device(params.train.device)
@@ -25,7 +30,7 @@ def main() -> None:
     save_network(classifier, paths.CLASSIFIER, "classifier")
 
     scored = score_images(classifier, data.validation.images, data.validation.labels)
-    numbers, counts = gan_test(scored, scored), confusion(scored)
+    numbers = gan_test(scored, scored)
     accuracy = float(numbers["gan_test_accuracy"])
     by_class = {name: numbers[f"gan_test_{name}{BY_CLASS}"][0].tolist() for name in ("precision", "recall", "f1")}
     table = pd.DataFrame(by_class, index=pd.Index(data.class_names, name="class"))
@@ -34,12 +39,10 @@ def main() -> None:
         "classifier_hash": content_hash(classifier),
         "data_hash": data.content_hash,
         "by_class": table.to_dict(orient="index"),
-        "confusion": counts.tolist(),
+        "confusion": confusion(scored).tolist(),
     }
     write_json(report, paths.CLASSIFIER / "report.json")
     write_json({"validation_accuracy": accuracy}, paths.CLASSIFIER / "metrics.json")
-    title = "The auxiliary classifier on the validation split, percent of each row"
-    save_confusion(counts, data.class_names, paths.CLASSIFIER / "confusion.png", title)
     print(f"validation accuracy {accuracy:.4f}\n{table.round(3).to_string()}")
 
 

@@ -18,10 +18,11 @@ from src import paths
 from src.datasets import store
 from src.device import pick_device, set_up
 from src.errors import UserError, run_command
+from src.identity import identity, source_tags
 from src.params import Params, check_space, load_params
+from src.setup import training_data
 from src.tracking.runs import Run
 from src.tracking.store import outage_is_told
-from src.train import identity, source_tags, training_data
 from src.training.world import World
 from src.tuning import objectives, space
 from src.tuning.apply import apply

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from src.identity import identity
 from src.params import Params
 from src.params_edit import write_params
-from src.train import identity
 from src.training.world import World
 from tests.conftest import ROOT, Project, copy_of, work_in
 

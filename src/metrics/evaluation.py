@@ -12,9 +12,9 @@ from torch import Tensor
 
 from src import interrupts
 from src.datasets.store import Split
-from src.metrics import report
 from src.metrics.bootstrap import resamples
 from src.metrics.class_balance import class_balance_p_value
+from src.metrics.document import document, too_good
 from src.metrics.gan_train import gan_train
 from src.metrics.inception import LEFT_OUT, Inception, Progress, inception_scores
 from src.metrics.memorisation import memorisation_p_value, nearest_training
@@ -119,7 +119,7 @@ def evaluate(
             *([inception_metric] if inception else []),
         ]
         rows[source] = scorecard(_interruptible(chosen), scored[source], real, conditional=conditional)
-        print(f"{report.SOURCES[source]}: scored in {time.perf_counter() - began:.1f} s", flush=True)
+        print(f"{source}: scored in {time.perf_counter() - began:.1f} s", flush=True)
     about = {
         "p_values": {
             "memorisation": memorisation_p_value(scored["generated"], real),
@@ -135,9 +135,9 @@ def evaluate(
         "classifier_hash": content_hash(classifier),
         "data_hash": data.content_hash,
         "generator_hash": content_hash(generator),
-        "warnings": [*warnings, *report.too_good(rows["generated"], rows["real"])],
+        "warnings": [*warnings, *too_good(rows["generated"], rows["real"])],
     }
-    return Evaluation(report.document(rows, about), rows["generated"], scored["generated"], nearest["generated"])
+    return Evaluation(document(rows, about), rows["generated"], scored["generated"], nearest["generated"])
 
 
 def _nearest(scored: Scored, *, conditional: bool) -> Rebuild:

@@ -10,10 +10,10 @@ import torch
 from src.datasets.store import Split
 from src.metrics.bootstrap import Estimate
 from src.metrics.catalogue import CATALOGUE
+from src.metrics.document import overall
 from src.metrics.evaluation import HeldOutImages
 from src.metrics.gan_train import gan_train
 from src.metrics.real_images import RealImages
-from src.metrics.report import overall
 from src.metrics.scorecard import Metric, quick_metrics, scorecard
 from src.metrics.scored import Scored
 from src.networks.interface import Classifier, Generator

@@ -1,11 +1,18 @@
-"""Families by name: those of ``src.params.FAMILIES``, and classes of the user's own by their dotted path."""
+"""Families by name: the short ones below, and classes of the user's own by their dotted path."""
 
 import importlib
 from pathlib import Path
 
 from src.errors import UserError
 from src.networks.interface import Discriminator, Family, Generator
-from src.params import FAMILIES
+
+FAMILIES = {
+    "mlp": "src.networks.mlp.Mlp",
+    "dcgan": "src.networks.dcgan.Dcgan",
+    "resnet": "src.networks.resnet.Resnet",
+    "progressive": "src.networks.progressive.Progressive",
+}
+"""The class that each short name of ``model.family`` stands for."""
 
 
 def find_family(name: str, where: str = "model.family") -> type[Family]:

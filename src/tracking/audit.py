@@ -1,22 +1,18 @@
-"""Whether the registry is whole: the files of every version, its aliases, and what the pipeline says it has registered."""
+"""Whether the registry is whole: the files of every version and its aliases."""
 
-import json
 import re
 import tempfile
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from src import paths
 from src.checks.finding import Finding
 from src.errors import UserError
-from src.tracking import registry, store
+from src.tracking import registry
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-
-REGISTER = "`dvc repro --force --single-item register`"
 
 
 def check_registry(client: "MlflowClient") -> Iterator[Finding]:
@@ -56,24 +52,3 @@ def _problem(client: "MlflowClient", version: "ModelVersion") -> Finding | None:
 def _drop(client: "MlflowClient", name: str, alias: str) -> str:
     client.delete_registered_model_alias(name, alias)
     return f"removed the alias {name}@{alias}"
-
-
-def check_registration(client: "MlflowClient | None") -> Iterator[Finding]:
-    """Whether the registry has the version that ``models/registration.json`` names. None: there is no registry yet."""
-    from mlflow.exceptions import MlflowException
-
-    if not paths.REGISTRATION.is_file():
-        return
-    try:
-        named = json.loads(paths.REGISTRATION.read_text(encoding="utf-8"))
-        model, number = str(named["model"]), str(named["version"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        yield Finding("problem", f"{paths.REGISTRATION} is corrupt: {error!r}", REGISTER)
-        return
-    try:
-        if client is None:
-            raise MlflowException("no store")
-        client.get_model_version(model, number)
-    except MlflowException:
-        text = f"{paths.REGISTRATION} names {model}/{number}, which the registry at {store.where()} does not have"
-        yield Finding("problem", text, REGISTER)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from src.errors import UserError
 from src.metrics import gate_report
 from src.metrics.gate import Gate, Ruling
-from src.params import Register
+from src.metrics.real_images import RealImages
+from src.params import Params, Register
 from src.tracking import aliases, registry
 from src.tracking.delivery import LONGEST_TEXT
 from src.tracking.registry import CHAMPION, called
@@ -21,7 +22,7 @@ DIRTY = {"git.dirty": "trained", "registered.git.dirty": "registered"}
 """tags that must say ``false``, and what was done then"""
 ROLLED_BACK = "rolled.back"
 """tag of a version that a person has taken the place of champion from"""
-UNCLEAN = {"true": "by files that differ from the commit", "unknown": "outside of a git repository"}
+UNCLEAN = {"true": "by code that differs from the commit", "unknown": "outside of a git repository"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,11 @@ class Decision:
     notes: tuple[str, ...] = ()
     allowed_dirty: bool = False
     """its code is not that of a commit, and register.allow_dirty is set"""
+
+
+def make_gate(params: Params, images: RealImages) -> Gate:
+    """The gate with the settings of params.yaml."""
+    return Gate(images, params.evaluate.resamples, params.evaluate.nearest_k)
 
 
 def decide(client: "MlflowClient", candidate: "ModelVersion", gate: Gate, settings: Register) -> Decision:

@@ -1,31 +1,24 @@
 """Where a run comes from: code, data, tools and machine."""
 
 import hashlib
-import json
 import os
 import platform
-import re
 import subprocess
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from importlib import metadata
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from ruamel.yaml import YAML
-
-from src.errors import UserError, require_file
-from src.files import write_json
+from src import stages
 
 LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy", "scikit-learn", "mlflow", "dvc", "optuna")
 NOT_SOURCE = (":(exclude)dvc.lock",)
 """DVC writes dvc.lock while the pipeline runs; its hashes are recorded on their own."""
 
-
-REQUIREMENTS = Path("requirements.lock")
 LINEAGE = (
     "git.",
+    "code.",
+    "machine",
     "dvc.",
     "version.",
     "requirements.",
@@ -51,27 +44,47 @@ LARGEST_NEW_FILE, MOST_NEW_FILES = 2**23, 100
 TOO_LARGE = "not kept, too large or too many: "
 
 
-def code_tags(diff: bytes | None = None) -> dict[str, str]:
-    """What made a run: commit and what differs from it, DVC experiment, requirements, versions, processor and threads."""
+def code_tags(family: str | None = None, *, complete: bool = False) -> dict[str, str]:
+    """What made a run: the commit, whether the code that decides results differs from it, DVC's experiment, requirements.
+
+    ``git.dirty`` and ``code.sha256`` are about the code of :func:`src.stages.training_code`, with that of a ``family`` of the
+    user's own; ``complete``: about all that the stage register runs. Parameters are no code: they are recorded as such.
+    """
     commit = git("rev-parse", "HEAD").decode().strip()
-    diff = working_tree_diff() if diff is None else diff
-    tags = {"git.commit": commit or "none", "git.dirty": str(bool(diff)).lower() if commit else "unknown"}
+    places = _family_places(family)
+    files = stages.code("register", complete=True) if complete else stages.training_code(places)
+    tags = {"git.commit": commit or "none", "git.dirty": _is_dirty(files) if commit else "unknown"}
     if commit:
         tags["mlflow.source.git.commit"] = commit
-    if diff:
-        tags["git.diff.sha256"] = hashlib.sha256(diff).hexdigest()
+    tags["code.sha256"] = stages.training_code_hash(places)
     for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE"):
         if os.environ.get(name):
             tags[name.lower().replace("_", ".")] = os.environ[name]
-    if REQUIREMENTS.is_file():
-        tags["requirements.sha256"] = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    tags |= {"cpu": cpu_kind(), "threads": str(torch.get_num_threads()), "version.python": platform.python_version()}
-    for library in LIBRARIES:
-        try:
-            tags[f"version.{library}"] = metadata.version(library)
-        except metadata.PackageNotFoundError:
-            tags[f"version.{library}"] = "not installed"
+    if stages.REQUIREMENTS.is_file():
+        tags["requirements.sha256"] = hashlib.sha256(stages.REQUIREMENTS.read_bytes()).hexdigest()
     return tags
+
+
+def machine_tags() -> dict[str, str]:
+    """What a run was made on: processor, threads, and the versions of Python and of packages."""
+    import torch
+
+    tags = {"cpu": cpu_kind(), "threads": str(torch.get_num_threads()), "version.python": platform.python_version()}
+    return tags | {f"version.{library}": stages.installed_version(library) for library in LIBRARIES}
+
+
+def _family_places(family: str | None) -> list[Path]:
+    if family is None:
+        return []
+    from src.networks.families import family_code
+
+    return family_code(family)
+
+
+def _is_dirty(files: Iterable[str]) -> str:
+    """``true`` where a file that decides results differs from the commit, or is not in it; else ``false``."""
+    decisive = [*files, stages.PACKAGES.as_posix()]
+    return str(bool(git("status", "--porcelain", "--untracked-files=all", "--", *decisive))).lower()
 
 
 def experiment_name() -> str | None:
@@ -81,58 +94,41 @@ def experiment_name() -> str | None:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a training comes from. It is kept among the training's outputs, so that its run can be told anew from them."""
+    """Where a training comes from."""
 
     name: str
     """of the run"""
-    params: dict[str, Any]
-    tags: dict[str, str]
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
     diff: bytes
     """what differed from the commit"""
 
     @classmethod
-    def here(cls, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> "Origin":
-        """That of a training that begins here and now; ``tags`` are what is known besides the code."""
+    def here(
+        cls, name: str, params: Mapping[str, Any], tags: Mapping[str, str], *, trained_here: bool = True
+    ) -> "Origin":
+        """That of a training that begins here and now; ``tags`` are what is known besides code and machine.
+
+        With ``trained_here=False`` it is that of outputs which were trained elsewhere, or by a run that the store has lost:
+        nothing is claimed of the machine.
+        """
         diff = working_tree_diff()
-        return cls(name, dict(params), {**code_tags(diff), **tags}, diff)
+        patch = {"git.diff.sha256": hashlib.sha256(diff).hexdigest()} if diff else {}
+        machine = machine_tags() if trained_here else {"machine": "unknown"}
+        return cls(name, dict(params), {**code_tags(params.get("model.family")), **patch, **machine, **tags}, diff)
 
     def instead_of(self, run_id: str) -> "Origin":
         """The same for a run that takes the place of one which the store lost, and says so."""
         return replace(self, tags={**self.tags, RESTORED_FROM: run_id})
 
-    def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        write_json({**asdict(self), "diff": self.diff.decode(errors="surrogateescape")}, path)
 
-    @classmethod
-    def load(cls, path: Path) -> "Origin":
-        """Read it. Raises UserError for a missing or corrupt file."""
-        try:
-            content = json.loads(require_file(path, "train").read_text(encoding="utf-8"))
-            return cls(**{**content, "diff": content["diff"].encode(errors="surrogateescape")})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(f"{path} is corrupt ({error!r}); make it again with `dvc repro --force train`") from None
+def committed_since(tags: Mapping[str, str], family: str | None) -> str | None:
+    """The present commit, where it has the very code that a run with these ``tags`` was trained by, uncommitted then.
 
-
-def commit_of(origin: "Origin") -> str | None:
-    """The present commit, where the tree is clean and it is the code that a training was made by.
-
-    That is what becomes of an experiment that is committed after it has run.
+    That is what becomes of an experiment whose code is committed after it has run.
     """
-    before = origin.tags.get("git.commit", "")
-    head = git("rev-parse", "HEAD").decode().strip()
-    if not head or working_tree_diff() or not git("cat-file", "-t", before):
-        return None
-    if before == head and not origin.diff:
-        return head
-    return (
-        head if _patches(git("diff", *SHOWN, before, head, "--", ".", *NOT_SOURCE)) == _patches(origin.diff) else None
-    )
-
-
-def _patches(diff: bytes) -> set[bytes]:
-    """The changes to each file: what was a new file before is at another place in the difference of two commits."""
-    return set(re.split(rb"^(?=diff --git )", diff, flags=re.MULTILINE)) - {b""}
+    now = code_tags(family)
+    return now["git.commit"] if now["git.dirty"] == "false" and now["code.sha256"] == tags.get("code.sha256") else None
 
 
 def kept(tags: Mapping[str, str]) -> dict[str, str]:
@@ -146,6 +142,8 @@ def cpu_kind() -> str:
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     name = names[0] if names else platform.processor() or platform.machine()
+    import torch
+
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
@@ -171,6 +169,8 @@ def lock_tags(lock: Path = Path("dvc.lock")) -> dict[str, str]:
     """The hash of dvc.lock, and DVC's hashes of data and networks in it as ``dvc.out.PATH``; empty without the file."""
     if not lock.is_file():
         return {}
+    from ruamel.yaml import YAML
+
     text = lock.read_bytes()
     document: dict[str, Any] = YAML(typ="safe").load(text.decode()) or {}
     tags = {"dvc.lock.sha256": hashlib.sha256(text).hexdigest()}

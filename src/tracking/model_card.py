@@ -22,6 +22,7 @@ from src.metrics.report import escaped, score_lines, share_of_gap, short
 from src.networks.description import options_of
 from src.params import Params, Section
 from src.tracking.page import as_html
+from src.training.penalties import has_gradient_penalty
 
 FAMILIES = {
     "mlp": "fully connected",
@@ -126,7 +127,6 @@ def read_facts(
     def read(path: Path, made_by: str) -> Any:
         return json.loads(require_file(path, made_by).read_text(encoding="utf-8"))
 
-    run = read(paths.GAN / "run.json", "train")
     confusion = require_file(paths.EVALUATION / "confusion.csv", "evaluate")
     return CardFacts(
         name=name,
@@ -136,7 +136,7 @@ def read_facts(
         dataset=read(paths.PREPARED / "card.json", "prepare"),
         scorecard=read(paths.EVALUATION / "scorecard.json", "evaluate"),
         confusion=pd.read_csv(confusion, dtype=str, keep_default_na=False),
-        stopped=run["stopped"],
+        stopped=read(paths.GAN / "history.json", "train")["stopped"] or "reached train.kimg",
         tags=tags,
         verdict=verdict,
         pictures=pictures,
@@ -364,7 +364,7 @@ def _data(facts: CardFacts) -> list[str]:
 def _recipe(facts: CardFacts) -> list[str]:
     model, train = facts.params.model, facts.params.train
     idle = {"beta2"} if train.optimizer == "sgd" else set()
-    idle |= set() if train.has_gradient_penalty else {"penalty_interval"}
+    idle |= set() if has_gradient_penalty(train) else {"penalty_interval"}
     idle |= set() if model.conditioning == "auxiliary" else {"auxiliary_weight"}
     idle |= set() if model.family == "progressive" else {"grow_until"}
     idle |= set() if train.augment else {"augment_probability", "augment_target"}

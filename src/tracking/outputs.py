@@ -1,103 +1,123 @@
-"""The run that the outputs of a training belong to, which evaluate and register continue.
+"""The run that the outputs in ``models/`` belong to: looked up by the hash of the generator, or re-created from them.
 
-DVC may restore the outputs of an earlier training from its cache, and then no stage runs that could tell MLflow. The
-outputs know their run, and everything that a run is told.
+The outputs do not name their run: DVC may have restored them from its cache, or pulled them from a remote.
 """
 
+import hashlib
 import json
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from src import paths
-from src.datasets.store import PreparedData
 from src.errors import UserError, require_file
-from src.metrics import report
 from src.tracking import store
-from src.tracking.lineage import RESTORED_FROM, Origin, file_md5
-from src.tracking.runs import Run, TrainingRun, new_run, reopened_run, run_exists
+from src.tracking.lineage import Origin, experiment_name, file_md5
+from src.tracking.runs import Run, TrainingRun, new_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-RUN, ORIGIN, HISTORY, SAMPLES = "run.json", "origin.json", "history.json", "samples"
-"""among the outputs of train"""
+    from src.datasets.store import PreparedData
+    from src.params import Params
+
+GENERATOR_TAG = "generator.hash"
+"""of a run whose training has ended: the hash of its generator"""
+EVALUATION_TAG = "evaluation.sha256"
+"""of a run: the hash of the scorecard and pictures that were recorded last"""
+HISTORY, SAMPLES, SAMPLE_IMAGES = "history.json", "samples", "samples.safetensors"
 PREFIXES = {"generated": "test.", "real": "test.real.", "floor": "test.floor."}
+NETWORKS = ("generator.json", "generator.safetensors", "discriminator.json", "discriminator.safetensors", "card.json")
+NUMBERS = ("history.csv", "scores.csv", HISTORY, "metrics.json")
 
 
-@contextmanager
-def run_of_outputs(data: PreparedData, gan: Path = paths.GAN, evaluation: Path = paths.EVALUATION) -> Iterator[Run]:
-    """Continue the run that made the outputs in ``gan``.
+def find_run(client: "MlflowClient", digest: str, experiment: str) -> str | None:
+    """The youngest run that trained the generator with this hash: one of the ``experiment`` first, then of any other."""
+    own = store.experiment_id(client, experiment)
+    others = [one.experiment_id for one in client.search_experiments() if one.experiment_id != own]
+    for some in ([own], others):
+        query = f"tags.`{GENERATOR_TAG}` = '{digest}'"
+        found = client.search_runs(some, query, max_results=1, order_by=["attributes.start_time DESC"]) if some else []
+        if found:
+            return str(found[0].info.run_id)
+    return None
 
-    Where the store no longer has it, a new run takes its place, once, and is told from the outputs what the lost one knew:
-    parameters, tags, losses, scores, pictures, and the scorecard if there is one of this generator.
+
+def recreate_run(data: "PreparedData", params: "Params", digest: str, tags: Mapping[str, str]) -> str:
+    """A new run with what the outputs tell of the training: parameters, losses, scores, networks and pictures.
+
+    It comes from the present commit and parameters. Nothing is claimed of the machine that trained, nor of the time it took.
     """
-    made = run_summary(gan)
-    run_id = made["run_id"]
-    client = store.connect()
-    found = run_id if run_exists(client, run_id) else _successor(client, data.name, run_id)
-    if found:
-        with reopened_run(found) as run:
-            yield run
-        return
-    print(f"run {run_id} is not in the store {store.where()}; a new run takes its place, told from {gan}")
-    with new_run(data.name, Origin.load(gan / ORIGIN).instead_of(run_id)) as run:
+    print(f"no run in the store {store.where()} has trained this generator; one is re-created from {paths.GAN}")
+    described = f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
+    known = {GENERATOR_TAG: digest, "seed": str(params.train.seed), "recreated": "from the outputs", **tags}
+    origin = Origin.here(experiment_name() or described, params.flat(), known, trained_here=False)
+    with new_run(data.name, origin) as run:
         record_dataset(run, data)
-        _retell(run, gan)
-        scorecard = evaluation / "scorecard.json"
-        if scorecard.is_file():
-            card = json.loads(scorecard.read_text(encoding="utf-8"))
-            if card["generator_hash"] == made["generator_hash"]:
-                record_evaluation(run, card, evaluation)
-        yield run
+        _record_history(run, paths.GAN)
+        _record_samples(run, paths.GAN)
+        for name in (*NETWORKS, *NUMBERS):
+            if (paths.GAN / name).is_file():
+                run.artifact(paths.GAN / name)
+    return run.run_id
 
 
-def run_summary(gan: Path) -> dict[str, Any]:
-    """What train says of its run: ``run_id``, ``generator_hash``. Raises UserError for a missing or corrupt file."""
-    path = gan / RUN
-    try:
-        summary: dict[str, Any] = json.loads(require_file(path, "train").read_text(encoding="utf-8"))
-        if re.fullmatch("[0-9a-f]{32}", summary["run_id"]) and summary["generator_hash"]:
-            return summary
-        raise ValueError(f"run_id is {summary['run_id']!r}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is corrupt ({error!r}); make it again with `dvc repro --force train`") from None
-
-
-def _successor(client: "MlflowClient", experiment: str, run_id: str) -> str | None:
-    """The run that has taken the place of a lost one."""
-    found = client.search_runs([store.experiment_id(client, experiment)], f"tags.`{RESTORED_FROM}` = '{run_id}'")
-    return found[0].info.run_id if found else None
-
-
-def record_dataset(run: Run | TrainingRun, data: PreparedData) -> None:
-    """Tell a run its training images, by DVC's hash of the file."""
+def record_dataset(run: Run | TrainingRun, data: "PreparedData") -> None:
+    """Record the training images as a run's input, by DVC's hash of the file."""
     file = paths.PREPARED / "dataset.safetensors"
     run.dataset(data.name, file_md5(file), str(file.resolve()), data.train.images)
 
 
-def record_evaluation(run: Run, card: dict[str, Any], folder: Path) -> None:
-    """Tell a run its scorecard: numbers, description and files."""
+def report_files() -> list[Path]:
+    """The files of the stages evaluate and report, in order."""
+    pictures = [paths.GAN / "history.png", *sorted((paths.GAN / SAMPLES).glob("step_*.png"))]
+    kept = [file for file in sorted(paths.EVALUATION.iterdir()) if file.is_file() and file.suffix != ".part"]
+    return [file for file in (*kept, *pictures) if file.is_file()]
+
+
+def files_hash(files: Iterable[Path]) -> str:
+    """SHA-256 over names and contents."""
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.as_posix()}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def record_evaluation(run: Run, card: Mapping[str, Any], files: Iterable[Path], digest: str) -> None:
+    """Record the scorecard and the pictures; ``digest`` is the hash of the ``files``."""
     for source, prefix in PREFIXES.items():
         run.metrics({prefix + name: one["value"] for name, one in card[source].items()})
-    run.tags({"mlflow.note.content": report.markdown(card)})
-    run.artifact(folder, "evaluation")
+    for file in files:
+        folder = {paths.EVALUATION: "evaluation", paths.GAN: None}.get(file.parent, SAMPLES)
+        run.artifact(file, folder)
+    text = require_file(paths.EVALUATION / "scorecard.md", "report").read_text(encoding="utf-8")
+    run.tags({"mlflow.note.content": text, EVALUATION_TAG: digest})
 
 
-def _retell(run: Run, gan: Path) -> None:
-    from PIL import Image
+def _record_history(run: Run, gan: Path) -> None:
+    path = gan / HISTORY
+    try:
+        history = json.loads(require_file(path, "train").read_text(encoding="utf-8"))
+        for row in history["losses"]:
+            run.metrics({name: value for name, value in row.items() if name != "step"}, row["step"])
+        for row in history["scores"]:
+            numbers = {name: value for name, value in row.items() if name not in ("step", "kimg")}
+            run.metrics({f"validation.{name}": value for name, value in numbers.items()}, row["step"])
+        best = min(history["scores"], key=lambda row: row["score"])
+        run.metrics({"best.score": best["score"], "best.step": best["step"]})
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is corrupt ({error!r}); make it again with `dvc repro --force train`") from None
 
-    history = json.loads(require_file(gan / HISTORY, "train").read_text(encoding="utf-8"))
-    for row in history["losses"]:
-        run.metrics({name: value for name, value in row.items() if name != "step"}, row["step"])
-    for row in history["scores"]:
-        numbers = {name: value for name, value in row.items() if name not in ("step", "kimg", "seconds")}
-        run.metrics({f"validation.{name}": value for name, value in numbers.items()}, row["step"])
-    best = min(history["scores"], key=lambda row: row["score"])
-    run.metrics({"best.score": best["score"], "best.step": best["step"]})
-    for file in sorted((gan / SAMPLES).glob("step_*.png")):
-        with Image.open(file) as picture:
-            run.image(picture.convert("RGB"), "samples", int(file.stem.removeprefix("step_")))
-    run.artifact(gan)
+
+def _record_samples(run: Run, gan: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from src.pictures.grids import grid_image
+    from src.training.loop import GRID_COLUMNS
+
+    path = gan / SAMPLE_IMAGES
+    try:
+        found = load_file(require_file(path, "train"))
+    except SafetensorError as error:
+        raise UserError(f"{path} is corrupt ({error}); make it again with `dvc repro --force train`") from None
+    for name, images in sorted(found.items()):
+        run.image(grid_image(images, GRID_COLUMNS), SAMPLES, int(name.removeprefix("step_")))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 from ruamel.yaml import YAML
@@ -22,10 +22,8 @@ from src.metrics.catalogue import CATALOGUE
 from src.metrics.comparison import StoredScorecard
 from src.networks.description import content_hash, load_classifier, load_generator
 from src.networks.interface import Generator
-from src.params_edit import write_params
 from src.tracking import lineage, registry, scorecards
-from src.tracking.outputs import ORIGIN
-from src.tracking.runs import PATCH
+from src.tracking.runs import PATCH, recorded_params
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -86,9 +84,9 @@ def _rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, folder
     commit = version.tags.get("git.commit", "none")
     if not lineage.git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", folder=root):
         raise UserError(f"{name} was made from commit {commit}, which this repository does not have; fetch it first")
-    patch = _patch(client, version, name)
+    patch, recorded = _patch(client, version, name), _recorded(client, version)
     if not (folder / DONE).is_file():
-        _check_out(root, folder, commit, patch)
+        _check_out(root, folder, commit, patch, recorded)
     began = time.perf_counter()
     done = (folder / DONE).read_text(encoding="utf-8").split()
     for stage in STAGES:
@@ -109,7 +107,7 @@ def _rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, folder
 
 def _patch(client: "MlflowClient", version: "ModelVersion", name: str) -> bytes:
     """What the version's code had besides its commit."""
-    if version.tags.get("git.dirty") == "false":
+    if version.tags.get("git.dirty") == "false" and "git.diff.sha256" not in version.tags:
         return b""
     run_id = registry.run_of(version)
     from mlflow.exceptions import MlflowException
@@ -127,7 +125,17 @@ def _patch(client: "MlflowClient", version: "ModelVersion", name: str) -> bytes:
     return patch
 
 
-def _check_out(root: Path, folder: Path, commit: str, patch: bytes) -> None:
+def _recorded(client: "MlflowClient", version: "ModelVersion") -> dict[str, Any]:
+    """The parameters that its run has recorded; none where the store has lost the run."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return recorded_params(client.get_run(str(registry.run_of(version))).data.params)
+    except MlflowException:
+        return {}
+
+
+def _check_out(root: Path, folder: Path, commit: str, patch: bytes, recorded: Mapping[str, Any]) -> None:
     _remove(root, folder)
     try:
         _git(root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
@@ -136,7 +144,7 @@ def _check_out(root: Path, folder: Path, commit: str, patch: bytes) -> None:
     except UserError:
         _remove(root, folder)
         raise
-    _absolute_data_folder(root, folder / paths.PARAMS)
+    _write_recorded(root, folder / paths.PARAMS, recorded)
     (folder / DONE).touch()
 
 
@@ -148,12 +156,24 @@ def _git(folder: Path, *arguments: str, given: bytes = b"") -> None:
         raise UserError(f"`git {' '.join(arguments[:2])} ...` failed: {why}")
 
 
-def _absolute_data_folder(root: Path, params: Path) -> None:
-    """A relative data.folder means a place in the project, not in the worktree."""
-    content = YAML(typ="safe").load(params.read_text(encoding="utf-8"))
-    local = content["data"].get("folder")
-    if local and not Path(local).is_absolute():
-        write_params({"data.folder": str((root / local).resolve())}, params)
+def _write_recorded(root: Path, params: Path, recorded: Mapping[str, Any]) -> None:
+    """Write the recorded parameters into the worktree's file; a relative data.folder means a place in the project.
+
+    The file is that of the commit, whose parameters may have other names than those of today: it is not validated here.
+    """
+    yaml = YAML()
+    content = yaml.load(params.read_text(encoding="utf-8"))
+    values = dict(recorded)
+    local = values.get("data.folder") or content["data"].get("folder")
+    if local:
+        values["data.folder"] = str((root / local).resolve())
+    for dotted, value in values.items():
+        section, _, name = dotted.partition(".")
+        entries = content.get(section)
+        if section != "tune" and entries is not None and entries.get(name) != value:
+            entries[name] = value
+    with params.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
 
 
 def _remove(root: Path, folder: Path) -> None:
@@ -197,8 +217,7 @@ def _compared(
     kept: Path | None,
 ) -> Rebuilt:
     generator, again = load_generator(folder / paths.GAN), scorecards.read_scorecard(folder / paths.EVALUATION, name)
-    origin = folder / paths.GAN / ORIGIN  # which the first versions do not have
-    now = lineage.Origin.load(origin).tags if origin.is_file() else {**tags, **lineage.code_tags()}
+    now = {**tags, **lineage.code_tags(), **lineage.machine_tags()}
     prepared = json.loads((folder / paths.PREPARED / "card.json").read_text(encoding="utf-8"))
     hashes = {
         "data": (tags.get("data.hash", ""), prepared["content_hash"]),

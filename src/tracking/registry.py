@@ -191,12 +191,12 @@ def add_version(
     :mod:`src.tracking.export` for programs that do not have this project.
     """
     digest = content_hash(generator)
-    for version in _versions_so_far(run.client, model_name):
-        if version.tags.get("generator.hash") == digest:
-            run.client.set_registered_model_alias(model_name, CANDIDATE, version.version)
-            if not run_exists(run.client, run_of(version) or ""):
-                run.client.set_model_version_tag(model_name, version.version, RUN_TAG, run.run_id)
-            return version, False
+    version = find_generator(run.client, model_name, digest)
+    if version is not None:
+        run.client.set_registered_model_alias(model_name, CANDIDATE, version.version)
+        if not run_exists(run.client, run_of(version) or ""):
+            run.client.set_model_version_tag(model_name, version.version, RUN_TAG, run.run_id)
+        return version, False
     with TemporaryDirectory() as folder:
         save_network(generator, Path(folder), "generator")
         card = {"class_names": class_names, "generator_hash": digest, "dataset": tags["dataset"]}
@@ -210,10 +210,12 @@ def add_version(
 
 def refresh_origin(run: Run, version: "ModelVersion", tags: dict[str, str]) -> "ModelVersion":
     """Note on a version that is registered again what is known better now: a commit that holds its code, above all."""
-    told = {name: value for name, value in tags.items() if name.startswith("registered.")}
-    if version.tags.get("git.dirty") != "false" and tags.get("git.dirty") == "false":
+    told: dict[str, str] = {}
+    if version.tags.get("registered.git.dirty") != "false" == tags.get("registered.git.dirty"):
+        told |= {name: value for name, value in tags.items() if name.startswith("registered.")}
+    if version.tags.get("git.dirty") != "false" == tags.get("git.dirty"):
         told |= {**lineage.kept(tags), RUN_TAG: run.run_id}
-        if "git.diff.sha256" in version.tags:
+        if "git.diff.sha256" in version.tags and "git.diff.sha256" not in tags:
             run.client.delete_model_version_tag(version.name, version.version, "git.diff.sha256")
     for name, value in told.items():
         run.client.set_model_version_tag(version.name, version.version, name, value)
@@ -243,6 +245,11 @@ def card_link(client: "MlflowClient", version: "ModelVersion") -> str | None:
 def run_of(version: "ModelVersion") -> str | None:
     """The id of the run that a version came from; the one that took its place, where the store lost that."""
     return version.tags.get(RUN_TAG) or version.run_id or None
+
+
+def find_generator(client: "MlflowClient", name: str, digest: str) -> "ModelVersion | None":
+    """The newest version of a registered model that holds the generator with this hash."""
+    return next((one for one in _versions_so_far(client, name) if one.tags.get("generator.hash") == digest), None)
 
 
 def _versions_so_far(client: "MlflowClient", name: str) -> list["ModelVersion"]:

@@ -174,6 +174,19 @@ class TrainingRun(_Ending):
         self.how, self.ended = (status, tags), True
 
 
+def recorded_params(params: Mapping[str, str]) -> dict[str, Any]:
+    """The parameters that a run has recorded as text, as values by dotted name; those that are not known now are left out."""
+    from src.params import Params
+
+    values = {}
+    for name, default in Params().flat().items():
+        if name in params:
+            text = params[name]
+            plain = isinstance(default, str) or (default is None and text != "null")
+            values[name] = text if plain else json.loads(text)
+    return values
+
+
 @contextmanager
 def new_run(experiment: str, origin: Origin, parent: str | None = None) -> Iterator[Run]:
     """Open a run that knows where it comes from; finished, failed or killed at the end."""

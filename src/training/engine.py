@@ -19,6 +19,7 @@ from src.training.capture import Replayed
 from src.training.draws import Draws
 from src.training.health import not_finite
 from src.training.step import COUNTERS, AdversarialStep, Kind
+from src.training.steps import images_per_step, steps_for
 from src.training.world import World
 
 
@@ -41,7 +42,7 @@ class Engine:
         train, self.params = params.train, params
         device = self.device = pick_device(train.device)
         self.world = World.join(device)
-        self.steps = max(1, round(train.kimg * 1000 / train.images_per_step))
+        self.steps = steps_for(train, train.kimg)
         self.done = 0
         """steps so far"""
         self.latent_rng = torch.Generator(device).manual_seed(train.seed)
@@ -82,7 +83,7 @@ class Engine:
 
     def advance(self) -> None:
         """One step."""
-        images, labels = self.batches.next_batch(self.params.train.images_per_step)
+        images, labels = self.batches.next_batch(images_per_step(self.params.train))
         self.step.prepare(self.done)
         work = self._replayed or self._work
         work(images, labels, self.step.kind(self.done))

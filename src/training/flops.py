@@ -8,6 +8,8 @@ from torch.utils.flop_counter import flop_registry
 from src.networks.interface import Generator
 from src.params import Params
 from src.training.engine import Engine
+from src.training.penalties import has_gradient_penalty
+from src.training.steps import images_per_step
 
 
 class FlopCount(TorchDispatchMode):
@@ -43,7 +45,7 @@ def step_flops(params: Params, images: Tensor, labels: Tensor, class_count: int,
     """Operations of one step on uint8 images (N, C, H, W), with or without the gradient penalties; of the full size."""
     plain = params.replace({"train.device": "cpu", "train.compile": "none"})
     engine = Engine(plain, images, labels, class_count)
-    batch = params.train.images_per_step
+    batch = images_per_step(params.train)
     real, some_labels = torch.randn(batch, *images.shape[1:]), torch.zeros(batch, dtype=torch.int64)
     engine.step.prepare(engine.steps)
     kind = engine.step.kind(0)._replace(penalises=penalise)
@@ -56,6 +58,6 @@ def step_flops(params: Params, images: Tensor, labels: Tensor, class_count: int,
 def training_flops(params: Params, images: Tensor, labels: Tensor, class_count: int) -> float:
     """Operations for each real image shown: the mean over plain steps and those that take gradient penalties."""
     train = params.train
-    penalised = 1 / train.penalty_interval if train.has_gradient_penalty else 0.0
+    penalised = 1 / train.penalty_interval if has_gradient_penalty(train) else 0.0
     plain, more = (step_flops(params, images, labels, class_count, penalise=flag) for flag in (False, True))
-    return ((1 - penalised) * plain + penalised * more) / train.images_per_step
+    return ((1 - penalised) * plain + penalised * more) / images_per_step(train)

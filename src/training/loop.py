@@ -20,6 +20,7 @@ from src.training.engine import Engine, Interval
 from src.training.health import Health, TrainingDiverged
 from src.training.history import History
 from src.training.recorder import Progress, Recorder
+from src.training.steps import images_per_step, steps_for
 
 GRID_SEED = 1_000_000_007
 GRID_COLUMNS = 10
@@ -64,9 +65,10 @@ def fit(params: Params, data: TrainingData, recorder: Recorder, checkpoints: Che
     It runs on ``train.device``, and together with the other processes where ``torchrun`` has started several; only the
     first of them scores, records and saves. All random numbers come from ``train.seed``.
 
-    With ``checkpoints`` the training goes on from the newest one, saves itself every ``train.checkpoint_minutes`` and on
-    SIGINT, SIGTERM and SIGUSR1, and goes back to the last checkpoint when a number is no longer finite. Raises
-    TrainingDiverged when that does not help (without checkpoints: at once), and interrupts.Stopped for SIGINT and SIGTERM.
+    With ``checkpoints`` the run resumes from the newest one, and is saved at each validation score, every
+    ``train.checkpoint_minutes``, and on SIGINT, SIGTERM and SIGUSR1. On divergence (NaN or Inf) it returns to the last
+    validation score. Raises TrainingDiverged when that does not help (without checkpoints: at once), and
+    interrupts.Stopped for SIGINT and SIGTERM.
     """
     training = _Training(params, data, recorder, checkpoints)
     with interrupts.deferred():
@@ -94,7 +96,7 @@ class _Training:
     def run(self) -> FitResult:
         if not self._resume():
             self._show_grid()
-            self._save()  # a training that diverges early has something to go back to
+            self._save(rollback_point=True)
         while self.engine.done < self.steps and not self.stopped:
             try:
                 self._advance()
@@ -116,6 +118,7 @@ class _Training:
             self._log()
         if score_now:
             self._score()
+            self._save(rollback_point=True)
         if log_now or self.world.size == 1:
             self._save_or_stop()
 
@@ -128,7 +131,7 @@ class _Training:
         values = dict(interval.means)
         rates = self.engine.step.rates.at(self.engine.done)
         values |= dict(zip(("lr_generator", "lr_discriminator"), rates, strict=True))
-        values["images_per_second"] = interval.steps * self.train.images_per_step / seconds
+        values["images_per_second"] = interval.steps * images_per_step(self.train) / seconds
         diversity = self._diversity()
         if diversity is not None:
             values["diversity"] = float(diversity.nanmean())
@@ -207,8 +210,12 @@ class _Training:
         if ends := [number for number in signals if number and number != interrupts.SAVE_ONLY]:
             raise interrupts.Stopped(ends[0])
 
-    def _save(self) -> None:
-        """Write a checkpoint, unless a weight is not finite. One that cannot be written is no reason to stop."""
+    def _save(self, *, rollback_point: bool = False) -> None:
+        """Write a checkpoint, unless a weight is not finite. One that cannot be written is no reason to stop.
+
+        A ``rollback_point`` is where a divergence sends the run back to: the first step, and each validation score. So the
+        parameters determine it, and not the clock, which decides when the other checkpoints are due.
+        """
         if self.checkpoints is None:
             return
         began = self.saved_at = time.perf_counter()
@@ -217,16 +224,18 @@ class _Training:
         state = self._state_dict()
         if self.world.is_first:
             try:
-                self.checkpoints.save(state)
+                self.checkpoints.save(state, rollback_point=rollback_point)
             except UserError as error:
                 print(f"warning: {error}; the checkpoint before it stays, and the training goes on", file=sys.stderr)
         self.interval_began += time.perf_counter() - began
 
     def _roll_back(self, error: TrainingDiverged) -> None:
-        """Go back to the last checkpoint with halved learning rates. Raises the error when that may not be done again."""
+        """Return to the last rollback point with halved learning rates. Raises the error when that may not be done again."""
         allowed, count = self.train.max_rollbacks, self.rollbacks + 1
         checkpoints = self.checkpoints
-        state = self.world.from_first(checkpoints.load) if checkpoints is not None and count <= allowed else None
+        state = (
+            self.world.from_first(checkpoints.rollback_point) if checkpoints is not None and count <= allowed else None
+        )
         if state is None:
             again = f", after {self.rollbacks} times back to a checkpoint with halved learning rates"
             raise TrainingDiverged(f"{error}{again if self.rollbacks else ''}") from None
@@ -235,7 +244,8 @@ class _Training:
         self.engine.step.rates.scale /= 2
         back = f"back to step {self.engine.done} with halved learning rates ({count} of {allowed})"
         self.history.add_event(self.engine.done, "rollback", f"{error}; {back}")
-        self._save()  # before it is told: a training that is killed in between tells it when it goes on
+        # Saved before it is told: a run that is killed in between tells it when it resumes.
+        self._save(rollback_point=True)
         self._tell_rollback()
 
     def _resume(self) -> bool:
@@ -271,11 +281,11 @@ class _Training:
         self.interval_began, self.started = now - state["interval_seconds"], now - state["seconds"]
 
     def _in_steps(self, kimg: float) -> int:
-        return max(1, round(kimg * 1000 / self.train.images_per_step))
+        return steps_for(self.train, kimg)
 
     def _progress(self) -> Progress:
         done = self.engine.done
-        return Progress(done, self.steps, done * self.train.images_per_step, time.perf_counter() - self.started)
+        return Progress(done, self.steps, done * images_per_step(self.train), time.perf_counter() - self.started)
 
     def _result(self) -> FitResult:
         """The best networks. A training that was saved at its very end finds them in its checkpoint."""
@@ -283,5 +293,5 @@ class _Training:
         for name, network in (("generator", generator), ("discriminator", discriminator)):
             network.load_state_dict(self.history.best_networks[name])
             network.eval().cpu().to(memory_format=torch.contiguous_format)
-        rate = self.engine.done * self.train.images_per_step / self.history.training_seconds
+        rate = self.engine.done * images_per_step(self.train) / self.history.training_seconds
         return FitResult(generator, discriminator, self.history, rate, self.stopped)

@@ -5,6 +5,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from src.params import Train
+
+
+def has_gradient_penalty(train: Train) -> bool:
+    """Whether one of the three gradient penalties is on, every ``train.penalty_interval`` steps."""
+    return bool(train.gp_weight or train.r1_weight or train.r2_weight)
+
 
 def r1_penalty(discriminator: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Half the squared norm of the logit's gradient at images, averaged. A scalar tensor.

@@ -15,7 +15,7 @@ from src.training.draws import Draws
 from src.training.ema import AveragedGenerator
 from src.training.losses import find_loss
 from src.training.optimizers import LearningRates, Schedule, make_optimizer
-from src.training.penalties import gradient_penalty, l1_penalty, r1_penalty
+from src.training.penalties import gradient_penalty, has_gradient_penalty, l1_penalty, r1_penalty
 from src.training.world import World
 
 COUNTERS = ("loss_discriminator", "loss_generator", "real_accuracy", "fake_accuracy")
@@ -83,8 +83,8 @@ class AdversarialStep:
     def __call__(self, step: int, real: Tensor, labels: Tensor, latents: Tensor) -> Tensor:
         """Train on real images (N, C, H, W), their labels (N,) and latents (N, L). Returns the four COUNTERS, on the device.
 
-        N is ``train.images_per_step``: a batch for each of ``train.critic_steps``. The fakes carry the labels of the real
-        batch, so that both have the same class frequencies.
+        N is :func:`~src.training.steps.images_per_step`: a batch for each of ``train.critic_steps``. The fakes carry the
+        labels of the real batch, so that both have the same class frequencies.
         """
         self.prepare(step)
         return self.update(real, labels, latents, self.kind(step))
@@ -98,7 +98,7 @@ class AdversarialStep:
 
     def kind(self, step: int) -> Kind:
         """Of the step that was prepared. Penalties come seldom, and so much stronger (lazily, Karras et al. 2020)."""
-        penalises = self.train.has_gradient_penalty and step % self.train.penalty_interval == 0
+        penalises = has_gradient_penalty(self.train) and step % self.train.penalty_interval == 0
         return Kind(penalises, tuple(part.stage for part in self._growing))
 
     def update(self, real: Tensor, labels: Tensor, latents: Tensor, kind: Kind) -> Tensor:

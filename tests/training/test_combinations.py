@@ -45,7 +45,7 @@ def engine(family: str, conditioning: str, loss: str, **changes: Any) -> Engine:
             **changes,
         }
     )
-    params = params.replace({"train.kimg": STEPS * params.train.images_per_step / 1000})
+    params = params.replace({"train.kimg": STEPS * images_per_step(params.train) / 1000})
     return Engine(params, digits().train.images, digits().train.labels, 10)
 
 

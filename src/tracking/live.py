@@ -1,0 +1,71 @@
+"""A training as it is seen from outside: its folder of checkpoints, its MLflow run, and its line on the screen."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from src import paths
+from src.datasets.store import PreparedData
+from src.identity import identity, source_tags
+from src.interrupts import Stopped
+from src.networks.description import content_hash
+from src.params import Params
+from src.tracking import outputs
+from src.tracking.leftovers import abandon
+from src.tracking.lineage import Origin, experiment_name
+from src.tracking.recorder import MlflowRecorder
+from src.tracking.runs import TrainingRun, training_run
+from src.tracking.store import project_root
+from src.training.folder import TrainingFolder
+from src.training.loop import GRID_COLUMNS, FitResult
+from src.training.progress import ConsoleRecorder, ProgressLine
+from src.training.recorder import Recorder
+from src.training.world import World
+
+
+def open_folder(params: Params, data: PreparedData, world: World, *, resume: bool) -> TrainingFolder:
+    """The folder of this training, emptied unless ``resume``; says what other unfinished trainings there are."""
+    folder = TrainingFolder(project_root() / paths.CHECKPOINTS, identity(params, source_tags(params, data), world))
+    if not resume:
+        if folder.run_id:
+            abandon(folder.run_id)
+        folder.clear()
+    if not folder.checkpoints:
+        for other, lines in folder.others().items():
+            print(f"the unfinished training in {other} is another one and stays as it is: {'; '.join(lines)}")
+    return folder
+
+
+class LiveRun:
+    """The recorders that show a training while it runs, and what is said of it at its end."""
+
+    def __init__(self, run: TrainingRun, line: ProgressLine) -> None:
+        self.run = run
+        self.recorders: Sequence[Recorder] = (ConsoleRecorder(line), MlflowRecorder(run, GRID_COLUMNS))
+
+    def finish(self, result: FitResult, files: Sequence[Path]) -> None:
+        """Record the result, its files, and the generator's hash, by which the stage register finds the run."""
+        best = {"best.score": result.best["score"], "best.step": result.best["step"]}
+        self.run.metrics({**best, "images_per_second.mean": result.images_per_second}, 0, "best")
+        for file in files:
+            self.run.artifact(file)
+        stopped = result.stopped or "reached train.kimg"
+        self.run.tags({outputs.GENERATOR_TAG: content_hash(result.generator), "ended": stopped})
+        print(f"{result.images_per_second:,.0f} images/s; best validation score {result.best['score']:.3f}")
+        print(f"MLflow run {self.run.run_id}")
+
+
+@contextmanager
+def live_run(params: Params, data: PreparedData, folder: TrainingFolder) -> Iterator[LiveRun]:
+    """Open the run of a training, or the one that its folder names, and a progress line; the run ends with the training."""
+    described = f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
+    origin = Origin.here(experiment_name() or described, params.flat(), source_tags(params, data))
+    with training_run(data.name, origin, run_id=folder.run_id) as run:
+        folder.run_id = run.run_id
+        outputs.record_dataset(run, data)
+        with ProgressLine("train", params.train.kimg, "kimg") as line:
+            try:
+                yield LiveRun(run, line)
+            except Stopped as stopped:
+                print(f"{stopped}: its last checkpoint is in {folder.path}; the same command goes on from there")
+                raise

@@ -1,0 +1,62 @@
+"""What a training leaves: networks, numbers and sample images. Nothing in it depends on a clock, a host or MLflow."""
+
+from pathlib import Path
+
+import pandas as pd
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from src.files import replacing, write_json
+from src.networks.description import save_network
+from src.training.history import History
+from src.training.loop import FitResult
+from src.training.recorder import Progress, SilentRecorder
+
+HISTORY, SAMPLES = "history.json", "samples.safetensors"
+CLOCK = ("seconds", "images_per_second")
+"""columns of the history that a clock decides: they are recorded in MLflow, and are no output"""
+HEADLINE = ("score", "precision", "recall", "coverage", "step")
+
+
+class SampleStore(SilentRecorder):
+    """Keeps the sample images of each validation score in a folder, from which an interrupted run takes them up again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def samples(self, progress: Progress, images: Tensor) -> None:
+        """Write them, named by the step."""
+        with replacing(self._file(progress.step)) as part:
+            part.write_bytes(save({"images": images.contiguous()}))
+
+    def collected(self, history: History) -> dict[str, Tensor]:
+        """Those of the first step and of each score in the history, uint8 (N, C, H, W) by ``step_0000000``."""
+        steps = sorted({0, *(int(row["step"]) for row in history.scores)})
+        files = [self._file(step) for step in steps]
+        return {file.stem: load_file(file)["images"] for file in files if file.is_file()}
+
+    def _file(self, step: int) -> Path:
+        return self.folder / f"step_{step:07d}.safetensors"
+
+
+def without_clock(row: dict[str, float]) -> dict[str, float]:
+    """A row of the history without what a clock decides."""
+    return {name: value for name, value in row.items() if name not in CLOCK}
+
+
+def save_result(result: FitResult, samples: SampleStore, class_names: tuple[str, ...], folder: Path) -> list[Path]:
+    """Write both networks, their history, validation scores and sample images; returns the files."""
+    save_network(result.generator, folder, "generator")
+    save_network(result.discriminator, folder, "discriminator")
+    write_json({"class_names": class_names}, folder / "card.json")
+    losses, scores = ([without_clock(row) for row in rows] for rows in (result.history.losses, result.history.scores))
+    for name, rows in (("history.csv", losses), ("scores.csv", scores)):
+        with replacing(folder / name) as part:
+            pd.DataFrame(rows).to_csv(part, index=False)
+    events = {"events": result.history.events, "stopped": result.stopped}
+    write_json({"losses": losses, "scores": scores, **events}, folder / HISTORY)
+    write_json({"validation": {name: result.best[name] for name in HEADLINE}}, folder / "metrics.json")
+    with replacing(folder / SAMPLES) as part:
+        part.write_bytes(save(samples.collected(result.history)))
+    networks = [f"{name}.{kind}" for name in ("generator", "discriminator") for kind in ("json", "safetensors")]
+    return [folder / name for name in (*networks, "card.json", "history.csv", "scores.csv", HISTORY, "metrics.json")]
