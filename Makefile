@@ -1,6 +1,7 @@
 # The same commands for a person and for CI. PYTHON chooses the interpreter that makes .venv.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PORT ?= 5000
+WORKERS ?= 2
 MODEL ?= gan-fashion-mnist@champion
 VENV := .venv
 BIN := $(VENV)/bin
@@ -10,28 +11,34 @@ export PYTHONUNBUFFERED := 1
 export DVC_NO_ANALYTICS := true
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help install repro test kill lint format ui serve lock
+.PHONY: help install repro test test-all kill lint format ui serve lock
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "make %-8s %s\n", $$1, $$2}'
 
 install: $(VENV)/installed  ## make .venv with the pinned requirements
 
 $(VENV)/installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@# uv, itself one of the pinned packages, installs the others in less time than pip.
+	@awk '/^[^ ]/ { wanted = /^uv==/ } wanted' requirements.lock > $(VENV)/uv.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
 	@touch $@
 
-repro: install  ## run the whole pipeline: download, prepare, train, evaluate, register
+repro: install  ## run the whole pipeline: download, prepare, train, evaluate, report, register
 	dvc repro
 	@echo
 	@echo "scores      dvc metrics show          pictures  models/evaluation/samples.png"
 	@echo "tracking    make ui                   registry  .venv/bin/python -m src.registry list"
 	@echo "images      .venv/bin/python -m src.sample --model gan-fashion-mnist@champion --label 9 --count 16 --out boots.png"
 
-test: install  ## run all tests
-	pytest
+test: install  ## run the tests, on two processes
+	pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+test-all: install  ## the same with the long ones: kills, all combinations, servers that die
+	pytest -n $(WORKERS) --dist loadfile
 
 kill: install  ## kill a training 50 times, and compare its bits with those of one left alone
 	pytest tests/training/test_resume.py -k fifty
@@ -51,5 +58,6 @@ ui: install  ## open the MLflow UI on the project's store at http://127.0.0.1:50
 serve: install  ## serve images of MODEL (the champion) at http://127.0.0.1:5001/invocations
 	python -m src.serve $(MODEL)
 
-lock:  ## renew requirements.lock from pyproject.toml (needs uv)
-	uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+lock: install  ## renew requirements.lock and packages.yaml from pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 --group dev pyproject.toml -o requirements.lock
+	python -m src.stages --write

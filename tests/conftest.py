@@ -1,5 +1,7 @@
 """One small project for all tests of stages and commands: the digits set, tiny networks, the whole pipeline run once."""
 
+import importlib
+import io
 import os
 import shutil
 import signal
@@ -7,13 +9,18 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, chdir, closing, contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
+from filelock import FileLock
 from mlflow import MlflowClient
 
+from src import interrupts
+from src.errors import run_command
 from src.params_edit import write_params
 from src.tracking.moved import COLUMNS
 from tests.tuning.postgres import Unavailable, postgres_server
@@ -37,6 +44,8 @@ TINY = {
     "train.score_every_kimg": 2,
     "train.score_samples": 200,
     "evaluate.samples": 200,
+    "evaluate.reconstructions": 10,
+    "evaluate.resamples": 50,
     "register.model_name": "gan-digits",
     "tune.kimg": 2,
     "tune.score_every_kimg": 1,
@@ -100,9 +109,37 @@ class Project:
         """The same, in the background; the caller kills it or waits for it."""
         return start(command, self.environment, self.folder)
 
-    def module(self, name: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """``python -m src.NAME``."""
+    def process(self, name: str, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """``python -m src.NAME`` as a process, with the code of this folder."""
         return self.run(sys.executable, "-m", f"src.{name}", *arguments, check=check)
+
+    def module(
+        self, name: str, *arguments: str, check: bool = True, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """The same in this process, which has imported everything already; its code is that of the tests."""
+        main = importlib.import_module(f"src.{name}").main
+        out, err, status = io.StringIO(), io.StringIO(), 0
+        with (
+            self.here(**environment),
+            redirect_stdout(out),
+            redirect_stderr(err),
+            mock.patch.object(interrupts, "install"),
+        ):
+            try:
+                run_command(partial(main, arguments))
+            except SystemExit as ended:
+                status = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if check and status:
+            raise AssertionError(f"src.{name} ended with {status}\n{out.getvalue()}\n{err.getvalue()}")
+        return subprocess.CompletedProcess([name, *arguments], status, out.getvalue(), err.getvalue())
+
+    @contextmanager
+    def here(self, **environment: str) -> Iterator[None]:
+        """Within it, this folder is the current one, and no variable but those given leads to another store."""
+        unset = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "DVC_ROOT")
+        clean = {name: value for name, value in os.environ.items() if name not in unset}
+        with chdir(self.folder), mock.patch.dict(os.environ, clean | environment, clear=True):
+            yield
 
     @property
     def tracking_uri(self) -> str:
@@ -114,6 +151,14 @@ class Project:
         return MlflowClient(self.tracking_uri, self.tracking_uri)
 
 
+def sample_params(folder: Path, changes: Mapping[str, object]) -> Path:
+    """A whole params.yaml in a folder, with some values changed; returns its path."""
+    path = folder / "params.yaml"
+    shutil.copyfile(SAMPLE, path)
+    write_params(changes, path)
+    return path
+
+
 def copy_project(folder: Path) -> Project:
     """A fresh clone, as git would make it, of the working tree; tiny parameters; committed."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
@@ -122,8 +167,7 @@ def copy_project(folder: Path) -> Project:
         if (ROOT / name).is_file() and not name.startswith(("tests/", "docs/")) and name != "dvc.lock":
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
-    shutil.copy(SAMPLE, folder / "params.yaml")
-    write_params(TINY, folder / "params.yaml")
+    sample_params(folder, TINY)
     project = Project(folder)
     project.run("git", "init", "-q", "-b", "main")
     project.run("git", "config", "user.email", "test@example.com")
@@ -138,12 +182,26 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+@contextmanager
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """A folder for all workers of the session, and whether this one is the first and has to fill it."""
+    place = tmp_path_factory.getbasetemp()
+    place = place.parent if os.environ.get("PYTEST_XDIST_WORKER") else place
+    with FileLock(place / f"{name}.lock"):
+        done = place / f"{name}.done"
+        yield place / name, not done.exists()
+        done.touch()
+
+
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose pipeline has been run once by ``dvc repro``; tests leave its files as they are."""
-    made = copy_project(tmp_path_factory.mktemp("project"))
-    made.run("dvc", "repro")
-    return made
+    with made_once(tmp_path_factory, "tiny_project") as (folder, first):
+        if first:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            copy_project(folder).run("dvc", "repro")
+    return Project(folder)
 
 
 @pytest.fixture
@@ -164,12 +222,15 @@ def own(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pr
 @pytest.fixture(scope="session")
 def two_versions(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The same project after a second training, with another seed: gan-digits/2, whatever the gate has said of it."""
-    made = copy_of(project, tmp_path_factory.mktemp("two") / "project")
-    write_params({"train.seed": 1}, made.folder / "params.yaml")
-    made.run("git", "commit", "-qam", "another seed")
-    for stage in ("train", "evaluate", "register"):
-        made.module(stage)
-    return made
+    with made_once(tmp_path_factory, "two_versions") as (folder, first):
+        if first:
+            shutil.rmtree(folder, ignore_errors=True)
+            made = copy_of(project, folder)
+            write_params({"train.seed": 1}, made.folder / "params.yaml")
+            made.run("git", "commit", "-qam", "another seed")
+            for stage in ("train", "evaluate", "report", "register"):
+                made.module(stage)
+    return Project(folder)
 
 
 def copy_of(project: Project, folder: Path, *ignored: str) -> Project:

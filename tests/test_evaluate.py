@@ -88,4 +88,5 @@ def test_a_generator_of_one_pale_image_has_its_scorecard_with_a_warning(copy: Pr
     (warning,) = card["warnings"]
     assert "the pixels of generated images go from 69 to 69, those of real ones from 0 to 255" in warning
     assert f"warning: {warning}" in result.stdout
+    copy.module("report")
     assert warning in (copy.folder / "models/evaluation/scorecard.md").read_text(encoding="utf-8")

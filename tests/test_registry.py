@@ -50,13 +50,13 @@ def test_show_tells_all(project: Project, in_project: Project, capsys: pytest.Ca
     registry.main(["show", "gan-digits"])
     told = capsys.readouterr().out
     shown = " ".join(told.split())
-    run = json.loads((project.folder / "models/gan/run.json").read_text(encoding="utf-8"))
+    version = project.client().get_model_version("gan-digits", "1")
     card = json.loads((project.folder / "models/evaluation/scorecard.json").read_text(encoding="utf-8"))
     commit = project.run("git", "rev-parse", "HEAD").stdout.strip()
     for part in (
         "gan-digits/1 aliases candidate, champion verdict",
-        run["run_id"],
-        run["generator_hash"],
+        version.tags["run.id"],
+        version.tags["generator.hash"],
         card["data_hash"],
         card["classifier_hash"],
         f"git worktree add --detach ../gan-digits-1 {commit}",

@@ -12,7 +12,7 @@ from src.checks.finding import Finding, some
 from src.errors import UserError
 from src.paths import LOCK
 
-BUSY = "Unable to acquire lock"
+BUSY, ALWAYS = "Unable to acquire lock", "always changed"
 
 
 def check_pipeline() -> Iterator[Finding]:
@@ -31,7 +31,9 @@ def check_pipeline() -> Iterator[Finding]:
         else:
             yield Finding("problem", f"dvc status: {reason}")
         return
-    status: dict[str, list[Any]] = json.loads(answer.stdout)
+    # The stage register runs each time: that is no difference.
+    told = {stage: [entry for entry in some if entry != ALWAYS] for stage, some in json.loads(answer.stdout).items()}
+    status: dict[str, list[Any]] = {stage: entries for stage, entries in told.items() if entries}
     stages = {stage: _merged(entries) for stage, entries in status.items()}
     outputs = {path for _, outs, _ in stages.values() for path in outs}
     nowhere, stale = list[str](), list[str]()

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from src.checks.finding import Finding, some
 
 LOCK = Path("requirements.lock")
-INSTALL = "python -m pip install --require-hashes -r requirements.lock"
+INSTALL = "make install"
 OFF = ("1", "true", "yes", "on")
 
 

@@ -121,7 +121,7 @@ def refusals(tags: Mapping[str, str], data_hash: str, *, allow_dirty: bool) -> I
             done = [done for tag, done in DIRTY.items() if tags.get(tag, "unknown") == state]
             if done:
                 yield (
-                    f"it was {' and '.join(done)} {what}; commit them and run `python -m src.register`, or set "
+                    f"it was {' and '.join(done)} {what}; commit it and run `python -m src.register`, or set "
                     "register.allow_dirty"
                 )
 

@@ -32,7 +32,7 @@ def test_all_packages_are_here() -> None:
 def test_other_and_missing_packages() -> None:
     missing, other = check_packages(lock("numpy==1.0", "no-such-package==2.0", "numpy==0.1 ; sys_platform == 'win32'"))
     assert (missing.level, missing.text) == ("problem", "not installed, of requirements.lock: no-such-package==2.0")
-    assert missing.advice == "`python -m pip install --require-hashes -r requirements.lock`"
+    assert missing.advice == "`make install`"
     numpy = metadata.version("numpy")
     assert (other.level, other.text) == (
         "warning",

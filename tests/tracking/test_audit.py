@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from src import paths
 from src.tracking import registry, store
-from src.tracking.audit import check_registration, check_registry
+from src.tracking.audit import check_registry
 from tests.conftest import Project
 
 REBUILD = "`python -m src.registry rebuild gan-digits/1` makes it again, `python -m src.registry delete gan-digits/1`"
@@ -21,7 +20,6 @@ def model_files() -> Path:
 def test_a_whole_registry(own: Project) -> None:
     client = store.connect()
     assert [(one.level, one.text) for one in check_registry(client)] == [("ok", "1 registered version is whole")]
-    assert list(check_registration(client)) == []
 
 
 @pytest.mark.parametrize("place", [-1, 3])
@@ -66,17 +64,3 @@ def test_models_of_other_programs_are_not_looked_at(own: Project) -> None:
     client.create_registered_model("other")
     client.create_model_version("other", "/nowhere")
     assert [one.text for one in check_registry(client)] == ["1 registered version is whole"]
-
-
-@pytest.mark.parametrize(
-    "content", ['{"model": "gan-digits", "version": 7}', '{"model": "other", "version": 1}', "{", "{}"]
-)
-def test_a_registration_that_the_registry_does_not_have(own: Project, content: str) -> None:
-    paths.REGISTRATION.write_text(content)
-    (finding,) = check_registration(store.connect())
-    assert (finding.level, finding.advice) == ("problem", "`dvc repro --force --single-item register`")
-
-
-def test_a_registration_without_a_store(own: Project) -> None:
-    (finding,) = check_registration(None)
-    assert finding.text.startswith("models/registration.json names gan-digits/1, which the registry at sqlite:///")

@@ -84,9 +84,9 @@ def test_a_class_may_lose_as_much_as_the_parameter_says(client: MlflowClient) ->
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"git__dirty": "true"}, "it was trained by files that differ from the commit; commit them and run"),
+        ({"git__dirty": "true"}, "it was trained by code that differs from the commit; commit it and run"),
         ({"git__dirty": "unknown"}, "it was trained outside of a git repository"),
-        ({"registered__git__dirty": "true"}, "it was registered by files that differ from the commit"),
+        ({"registered__git__dirty": "true"}, "it was registered by code that differs from the commit"),
         ({"data__hash": "e" * 64}, "it was trained on data eeeeeeeeeeee, and the prepared images are dddddddddddd"),
         ({"data__hash": ""}, "it was trained on data that nobody knows"),
     ],

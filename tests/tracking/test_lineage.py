@@ -1,10 +1,13 @@
+import hashlib
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from src.errors import UserError
 from src.tracking import lineage
+
+CODE = "src/pixels.py"
+"""a file that decides the bits of a training"""
 
 
 @pytest.fixture
@@ -12,7 +15,8 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     for command in ("init -q", "config user.email a@example.com", "config user.name a"):
         subprocess.run(["git", *command.split()], check=True)
-    (tmp_path / "code.py").write_text("one\n", encoding="utf-8")
+    (tmp_path / "src").mkdir()
+    (tmp_path / CODE).write_text("one\n", encoding="utf-8")
     subprocess.run(["git", "add", "-A"], check=True)
     subprocess.run(["git", "commit", "-qm", "first"], check=True)
     return tmp_path
@@ -26,14 +30,14 @@ def test_a_clean_tree(repository: Path) -> None:
 
 
 def test_changes_and_new_files_are_in_the_diff(repository: Path) -> None:
-    (repository / "code.py").write_text("two\n", encoding="utf-8")
+    (repository / CODE).write_text("two\n", encoding="utf-8")
     (repository / "new.py").write_text("three\n", encoding="utf-8")
     diff = lineage.working_tree_diff()
     assert b"-one" in diff
     assert b"+two" in diff
     assert b"+three" in diff
     assert lineage.code_tags()["git.dirty"] == "true"
-    (repository / "code.py").write_text("one\n", encoding="utf-8")
+    (repository / CODE).write_text("one\n", encoding="utf-8")
     (repository / "new.py").unlink()
     (repository / "dvc.lock").write_text("stages: {}\n", encoding="utf-8")
     assert lineage.working_tree_diff() == b""
@@ -44,7 +48,7 @@ def test_the_diff_makes_the_same_files_from_the_commit(
 ) -> None:
     """A line of spaces at the end, no newline, bytes that are no text, a name with spaces, a file that is gone."""
     changed = {
-        "code.py": b"one\n \n",
+        CODE: b"one\n \n",
         "with space.bin": bytes(range(256)),
         "latin.txt": b"\xe9\n",
         "folder/new.py": b"x",
@@ -69,20 +73,48 @@ def test_a_new_file_that_is_too_large_is_named(repository: Path, monkeypatch: py
     assert b"small.bin" in diff
 
 
-def test_an_origin_comes_back(repository: Path) -> None:
-    (repository / "code.py").write_bytes(b"\xe9\n")
+def test_an_origin(repository: Path) -> None:
+    (repository / CODE).write_bytes(b"\xe9\n")
     origin = lineage.Origin.here("first", {"train.kimg": 2, "tune.space": {}}, {"seed": "3"})
-    origin.save(Path("origin.json"))
-    assert lineage.Origin.load(Path("origin.json")) == origin
-    assert origin.tags["seed"] == "3"
-    assert origin.tags["git.dirty"] == "true"
+    assert (origin.tags["seed"], origin.tags["git.dirty"]) == ("3", "true")
+    assert origin.tags["git.diff.sha256"] == hashlib.sha256(origin.diff).hexdigest()
+    assert origin.tags["version.torch"].startswith("2.")
+    assert origin.instead_of("abc").tags["restored.from.run"] == "abc"
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"diff": 1}'])
-def test_a_broken_origin(tmp_path: Path, content: str) -> None:
-    (tmp_path / "origin.json").write_text(content, encoding="utf-8")
-    with pytest.raises(UserError, match=r"origin\.json is corrupt"):
-        lineage.Origin.load(tmp_path / "origin.json")
+def test_an_origin_of_what_was_trained_elsewhere_claims_no_machine(repository: Path) -> None:
+    tags = lineage.Origin.here("first", {}, {"seed": "3"}, trained_here=False).tags
+    assert tags["machine"] == "unknown"
+    assert not {"cpu", "threads", "version.torch", "version.python"} & tags.keys()
+    assert "git.diff.sha256" not in tags
+
+
+def test_only_code_that_decides_results_makes_a_tree_dirty(repository: Path) -> None:
+    for name in ("params.yaml", "README.md", "src/tracking/page.py", "tests/test_new.py"):
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text("changed\n", encoding="utf-8")
+    assert lineage.code_tags()["git.dirty"] == "false"
+    (repository / "src" / "tracking" / "gatekeeper.py").write_text("changed\n", encoding="utf-8")
+    assert lineage.code_tags()["git.dirty"] == "false"
+    assert lineage.code_tags(complete=True)["git.dirty"] == "true"
+    (repository / "packages.yaml").write_text("torch: 2\n", encoding="utf-8")
+    assert lineage.code_tags()["git.dirty"] == "true"
+
+
+def test_a_family_of_the_users_own_is_code(repository: Path) -> None:
+    (repository / "extras").mkdir()
+    (repository / "extras/tiny.py").write_text("one\n", encoding="utf-8")
+    plain, own = lineage.code_tags("mlp"), lineage.code_tags("extras.tiny.Tiny")
+    assert (plain["git.dirty"], own["git.dirty"]) == ("false", "true")
+    assert plain["code.sha256"] == lineage.code_tags()["code.sha256"] != own["code.sha256"]
+    assert lineage.committed_since(own, "extras.tiny.Tiny") is None
+    subprocess.run(["git", "add", "-A"], check=True)
+    subprocess.run(["git", "commit", "-qm", "a family"], check=True)
+    head = lineage.code_tags("extras.tiny.Tiny")
+    assert lineage.committed_since(own, "extras.tiny.Tiny") == head["git.commit"]
+    (repository / "extras/tiny.py").write_text("two\n", encoding="utf-8")
+    subprocess.run(["git", "commit", "-qam", "another"], check=True)
+    assert lineage.committed_since(own, "extras.tiny.Tiny") is None
 
 
 def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
