@@ -10,16 +10,16 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import floor, log10
-from typing import Any
-
-from rich.console import Console
-from rich.table import Table
+from typing import TYPE_CHECKING, Any
 
 from src.errors import run_command
 from src.metrics.bootstrap import Estimate
 from src.metrics.catalogue import CATALOGUE
 from src.metrics.comparison import MUST_AGREE, Comparison, StoredScorecard, Verdict, compare
-from src.tracking.scorecards import find_scorecard
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
 WIDTH = 100
 VERDICTS = {
@@ -58,13 +58,15 @@ def with_interval(one: Estimate, decimals: int, sign: str = "") -> str:
     return f"{one.value:{sign}z.{decimals}f}\n[{low}, {high}]"
 
 
-def arrows(console: Console) -> dict[str, str]:
+def arrows(console: "Console") -> dict[str, str]:
     """What says which way is better, on a terminal that may know nothing but ASCII."""
     return {"higher": "↑", "lower": "↓"} if console.encoding.startswith("utf") else {"higher": "+", "lower": "-"}
 
 
-def table(found: Comparison, signs: dict[str, str], whole: bool) -> Table:
+def table(found: Comparison, signs: dict[str, str], whole: bool) -> "Table":
     """Every number that both have, two lines each: the value, and below it the interval; numbers not broken if ``whole``."""
+    from rich.table import Table
+
     drawn = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for title in ("metric", "", "real", "A", "B", "B - A", "verdict"):
         text = title in ("metric", "verdict")
@@ -128,6 +130,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("second", metavar="B", help="the same; the differences are B - A")
     parser.add_argument("--json", action="store_true", help="print the same as JSON")
     options = parser.parse_args(arguments)
+    from rich.console import Console
+
+    from src.tracking.scorecards import find_scorecard
+
     references = options.first, options.second
     first, second = map(find_scorecard, references)
     found = compare(first, second)

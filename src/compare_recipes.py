@@ -10,41 +10,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from src import paths
-from src.datasets import store
-from src.datasets.store import PreparedData
-from src.device import pick_device, set_up
 from src.errors import UserError, run_command
 from src.files import replacing, write_json
-from src.identity import identity, source_tags
-from src.metrics.leaderboard import Leaderboard, as_markdown, as_table
-from src.metrics.real_images import RealImages
-from src.networks.description import load_classifier, load_generator, save_network
-from src.networks.interface import Generator
-from src.networks.sampling import generate
 from src.params import Params, load_params
-from src.pictures.grids import save_grid
 from src.recipes import load_recipe, recipe_names
-from src.setup import training_data
-from src.tracking import outputs
-from src.tracking.lineage import Origin
-from src.tracking.recorder import MlflowRecorder
-from src.tracking.runs import Run, TrainingRun, new_run, reopened_run, run_exists, training_run
-from src.tracking.store import connect, project_root
-from src.training.classifier import fit_by
-from src.training.flops import drawing_flops, training_flops
-from src.training.folder import TrainingFolder
-from src.training.health import TrainingDiverged
-from src.training.loop import GRID_COLUMNS, GRID_SEED, FitResult, fit
-from src.training.progress import ConsoleRecorder, ProgressLine
-from src.training.recorder import Recorders
-from src.training.steps import images_per_step
-from src.training.world import World
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from src.datasets.store import PreparedData
+    from src.metrics.leaderboard import Leaderboard
+    from src.networks.interface import Generator
+    from src.tracking.runs import Run, TrainingRun
+    from src.training.folder import TrainingFolder
+    from src.training.loop import FitResult
 
 FOLDER = Path("models/recipes")
 DEFAULT = "default"
@@ -70,8 +52,13 @@ def budgeted(params: Params, name: str, kimg: float, seed: int) -> Params:
     return chosen.replace({**budget, **logged})
 
 
-def class_images(generator: Generator, count: int) -> Tensor:
+def class_images(generator: "Generator", count: int) -> "Tensor":
     """``count`` images of each class, uint8 (classes * count, C, H, W), class by class; the seeds are always the same."""
+    import torch
+
+    from src.networks.sampling import generate
+    from src.training.loop import GRID_SEED
+
     labels = torch.arange(generator.class_count).repeat_interleave(count)
     return generate(generator, labels, GRID_SEED + torch.arange(len(labels)))
 
@@ -79,12 +66,20 @@ def class_images(generator: Generator, count: int) -> Tensor:
 class Comparison:
     """Recipes trained on the same images with the same budget. What is made of each is in a folder of its name."""
 
-    def __init__(self, data: PreparedData, leaderboard: Leaderboard, folder: Path, parent: str) -> None:
+    def __init__(self, data: "PreparedData", leaderboard: "Leaderboard", folder: Path, parent: str) -> None:
         """``parent`` is the MLflow run above those of the recipes."""
         self.data, self.leaderboard, self.folder, self.parent = data, leaderboard, folder, parent
 
     def result(self, name: str, params: Params) -> Result:
         """Of a training that has finished, or that is done now, and goes on where it was interrupted."""
+        from src.identity import identity, source_tags
+        from src.tracking import outputs
+        from src.tracking.lineage import Origin
+        from src.tracking.runs import training_run
+        from src.tracking.store import project_root
+        from src.training.folder import TrainingFolder
+        from src.training.world import World
+
         tags = {**source_tags(params, self.data), "recipe": name}
         known = {**identity(params, tags, World()), "recipe": name}
         place = TrainingFolder(project_root() / paths.CHECKPOINTS / "recipes", known)
@@ -109,13 +104,22 @@ class Comparison:
         place.remove()
         return result
 
-    def _train(self, name: str, params: Params, place: TrainingFolder, run: TrainingRun) -> FitResult:
+    def _train(self, name: str, params: Params, place: "TrainingFolder", run: "TrainingRun") -> "FitResult":
+        from src.setup import training_data
+        from src.tracking.recorder import MlflowRecorder
+        from src.training.loop import GRID_COLUMNS, fit
+        from src.training.progress import ConsoleRecorder, ProgressLine
+        from src.training.recorder import Recorders
+
         with ProgressLine(name, params.train.kimg, "kimg") as line:
             recorder = Recorders([ConsoleRecorder(line), MlflowRecorder(run, GRID_COLUMNS)])
             return fit(params, training_data(params, self.data), recorder, place.checkpoints)
 
-    def _found(self, params: Params, trained: FitResult) -> Result:
+    def _found(self, params: Params, trained: "FitResult") -> Result:
         """The numbers of a row."""
+        from src.training.flops import drawing_flops, training_flops
+        from src.training.steps import images_per_step
+
         train, networks = self.data.train, (trained.generator, trained.discriminator)
         sizes = [sum(weight.numel() for weight in network.parameters()) for network in networks]
         return {
@@ -129,8 +133,12 @@ class Comparison:
             "numbers": {name: asdict(one) for name, one in self.leaderboard.generator(trained.generator).items()},
         }
 
-    def _save(self, trained: FitResult, folder: Path, title: str) -> None:
+    def _save(self, trained: "FitResult", folder: Path, title: str) -> None:
         """Both networks, and images of every class."""
+        from src.networks.description import save_network
+        from src.pictures.grids import save_grid
+        from src.training.loop import GRID_COLUMNS
+
         save_network(trained.generator, folder, "generator")
         save_network(trained.discriminator, folder, "discriminator")
         names, images = self.data.class_names, class_images(trained.generator, GRID_COLUMNS)
@@ -138,8 +146,12 @@ class Comparison:
 
 
 @contextmanager
-def parent_run(folder: Path, data: PreparedData, title: str) -> Iterator[Run]:
+def parent_run(folder: Path, data: "PreparedData", title: str) -> "Iterator[Run]":
     """The MLflow run above those of the recipes: the one of before, where the comparison goes on."""
+    from src.tracking.lineage import Origin
+    from src.tracking.runs import new_run, reopened_run, run_exists
+    from src.tracking.store import connect
+
     path = folder / PARENT
     run_id = json.loads(path.read_text(encoding="utf-8"))["run_id"] if path.is_file() else ""
     if not (run_id and run_exists(connect(), run_id)):
@@ -152,6 +164,8 @@ def parent_run(folder: Path, data: PreparedData, title: str) -> Iterator[Run]:
 
 def write_leaderboard(results: Sequence[Result], failed: Mapping[str, str], ceiling: Result, folder: Path) -> str:
     """``leaderboard.csv``, ``.md`` and ``.png``; ``results`` are those of ``folder``. Returns the Markdown."""
+    from src.metrics.leaderboard import as_markdown, as_table
+
     table = as_table(results, ceiling)
     _draw_leaderboard(list(table["recipe"][:-1]), folder)
     text = as_markdown(table) + "".join(f"\n{name}: {why}\n" for name, why in failed.items())
@@ -164,6 +178,11 @@ def write_leaderboard(results: Sequence[Result], failed: Mapping[str, str], ceil
 
 def _draw_leaderboard(names: Sequence[str], folder: Path) -> None:
     """A row of images for each recipe, the same classes and seeds in each."""
+    import torch
+
+    from src.networks.description import load_generator
+    from src.pictures.grids import save_grid
+
     rows = [class_images(load_generator(folder / name), PER_CLASS) for name in names]
     title = f"{PER_CLASS} images of each class, not selected (without labels: any {len(rows[0])})"
     save_grid(torch.cat(rows), folder / "leaderboard.png", len(rows[0]), names, title)
@@ -190,6 +209,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, params = parse_arguments(arguments), load_params()
     # All of them before any work: the last one's mistake must not be found after hours.
     plans = {name: budgeted(params, name, options.kimg, options.seed) for name in options.recipes}
+    from src.datasets import store
+    from src.device import pick_device, set_up
+    from src.metrics.leaderboard import Leaderboard
+    from src.metrics.real_images import RealImages
+    from src.networks.description import load_classifier
+    from src.training.classifier import fit_by
+    from src.training.health import TrainingDiverged
+
     device = pick_device(params.train.device)
     set_up(device, deterministic=params.train.deterministic)
     data = store.load(paths.PREPARED)

@@ -10,17 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeAlias
 
-from rich.console import Console
-from rich.text import Text
-
 from src.checks.finding import Finding
 from src.checks.machine import check_device, check_disk
 from src.checks.pipeline import check_pipeline
 from src.checks.software import check_git, check_packages, check_telemetry
 from src.errors import UserError, first_line, run_command
-from src.tracking import store
-from src.tracking.address import check_address, store_exists
-from src.tracking.stray import check_stray
 
 Check: TypeAlias = Callable[[], Iterable[Finding]]
 COLOURS = {"ok": "green", "fixed": "cyan", "warning": "yellow", "problem": "bold red"}
@@ -33,6 +27,8 @@ class Doctor:
     """Makes one check after the other, repairs if asked to, and prints what was found."""
 
     def __init__(self, *, fix: bool) -> None:
+        from rich.console import Console
+
         self.fix = fix
         self.left: list[Finding] = []
         """what was found and is not repaired"""
@@ -64,6 +60,8 @@ class Doctor:
         return self.repaired > before
 
     def _print(self, mark: str, title: str, text: str, advice: str) -> None:
+        from rich.text import Text
+
         lines = [*self._wrapped(text), *(self._wrapped(f"-> {advice}") if advice else [])]
         start = Text.assemble((f"{mark:<{MARK}}", COLOURS[mark]), f"{title:<{INDENT - MARK}}")
         self.console.print(start, f"\n{' ' * INDENT}".join(lines), sep="", soft_wrap=True)
@@ -108,7 +106,9 @@ def _advice(finding: Finding) -> str:
 
 def examine_store(doctor: Doctor) -> None:
     """What is in MLflow's store; where it cannot be used, only what waits for it."""
-    from src.tracking import audit, dead, moved, waiting
+    from src.tracking import audit, dead, moved, store, waiting
+    from src.tracking.address import check_address, store_exists
+    from src.tracking.stray import check_stray
 
     usable = doctor.examine("store", check_address)
     doctor.examine("mlruns", check_stray)
@@ -139,6 +139,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m src.doctor", description="Check the whole project.")
     parser.add_argument("--fix", action="store_true", help="repair what can be repaired; nothing is deleted")
     options = parser.parse_args(arguments)
+    from src.tracking.store import project_root
+
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a name may have letters that the terminal does not know
     # A server that is away is found out at once.
@@ -149,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     checks: dict[str, Check] = {
         "trials": trials,
         "pipeline": check_pipeline,
-        "disk": partial(check_disk, store.project_root()),
+        "disk": partial(check_disk, project_root()),
         "device": check_device,
         "packages": check_packages,
         "git": check_git,

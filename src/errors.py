@@ -21,18 +21,28 @@ def run_command(main: Callable[[], None]) -> None:
     """
     interrupts.install()
     try:
-        main()
-        sys.stdout.flush()
+        _run_to_its_end(main)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as error:
+        interrupts.take()
         number = error.number if isinstance(error, interrupts.Stopped) else signal.SIGINT
         print(f"\nstopped by {interrupts.describe(number)}", file=sys.stderr)
         sys.exit(128 + number)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _run_to_its_end(main: Callable[[], None]) -> None:
+    """Afterwards no signal that came before is raised any more; one that was swallowed on the way is raised here."""
+    try:
+        main()
+        sys.stdout.flush()
+        interrupts.check_swallowed()
+    finally:
+        interrupts.take()
 
 
 def require_file(path: Path, made_by: str) -> Path:

@@ -8,10 +8,8 @@ import argparse
 import re
 from collections.abc import Sequence
 
-import pandas as pd
-
 from src.errors import UserError, run_command
-from src.tracking import registry, store
+from src.tables import aligned
 
 KINDS = {
     "git.commit": "trained at commit",
@@ -46,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     digits = parser.parse_args(arguments).hash.lower()
     if not re.fullmatch(r"[0-9a-f]{6,64}(\.dir)?", digits):
         raise UserError(f"{digits!r} is not a hash: write 6 to 64 hexadecimal digits")
+    from src.tracking import registry, store
+
     client = store.connect()
     rows = []
     for model in registry.models(client):
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 )
     if not rows:
         raise UserError(f"no model in the registry at {store.where()} came from {digits}")
-    print(pd.DataFrame(rows).to_string(index=False))
+    print(aligned(rows))
 
 
 if __name__ == "__main__":

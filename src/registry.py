@@ -8,18 +8,13 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import pandas as pd
+from typing import TYPE_CHECKING, Any
 
 from src import paths
-from src.datasets.store import load
 from src.errors import UserError, run_command
-from src.params import load_params
-from src.setup import real_images
-from src.tracking import aliases, gatekeeper, passport, rebuild, registry, store
-from src.tracking.registry import CHAMPION, called
+from src.tables import aligned
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,12 +29,14 @@ COLUMNS = (
 )
 
 
-def _rows(client: "MlflowClient", name: str) -> list[dict[str, object]]:
+def _rows(client: "MlflowClient", name: str) -> list[dict[str, Any]]:
     """A row a version, the newest first."""
+    from src.tracking import registry
+
     own = registry.own_aliases(client, name)
     return [
         {
-            "model": called(version),
+            "model": registry.called(version),
             "alias": ", ".join(own.get(str(version.version), [])),
             **{column: float(version.tags.get(column, "nan")) for column in COLUMNS},
             "classifier": version.tags.get("classifier.hash", "")[:8],
@@ -50,12 +47,29 @@ def _rows(client: "MlflowClient", name: str) -> list[dict[str, object]]:
     ]
 
 
-def table(client: "MlflowClient") -> pd.DataFrame:
-    """Every version of every model. Raises UserError for an empty registry."""
+def table(client: "MlflowClient") -> list[dict[str, Any]]:
+    """A row a version of every model. Raises UserError for an empty registry."""
+    from src.tracking import registry, store
+
     rows = [row for model in registry.models(client) for row in _rows(client, model.name)]
     if not rows:
         raise UserError(f"the registry at {store.where()} is empty; `dvc repro` trains and registers a model")
-    return pd.DataFrame(rows)
+    return rows
+
+
+def best_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The row with the lowest validation score of each classifier: scores of different ones do not compare.
+
+    Raises UserError where no version has one.
+    """
+    best: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        score, rival = row["validation.score"], best.get(row["classifier"])
+        if not isnan(score) and (rival is None or score < rival["validation.score"]):
+            best[row["classifier"]] = row
+    if not best:
+        raise UserError("no version has a validation score; `dvc repro` trains and registers one")
+    return [best[classifier] for classifier in sorted(best)]
 
 
 def agreed(plan: str, *, yes: bool) -> bool:
@@ -78,11 +92,16 @@ def agreed(plan: str, *, yes: bool) -> bool:
 
 def compare(client: "MlflowClient", options: argparse.Namespace) -> None:
     """Print what the gate says of one version against another; nothing is changed."""
+    from src.datasets.store import load
+    from src.params import load_params
+    from src.setup import real_images
+    from src.tracking import gatekeeper, registry
+
     params, data = load_params(), load(paths.PREPARED)
     candidate = registry.find_version(client, options.model)
     champion = registry.find_version(client, options.other or candidate.name)
-    if called(candidate) == called(champion):
-        raise UserError(f"{called(candidate)} is both; name two versions")
+    if registry.called(candidate) == registry.called(champion):
+        raise UserError(f"{registry.called(candidate)} is both; name two versions")
     for one in (candidate, champion):
         registry.check_dataset(client, one.name, data.name)
     gate = gatekeeper.make_gate(params, real_images(params, data))
@@ -91,69 +110,81 @@ def compare(client: "MlflowClient", options: argparse.Namespace) -> None:
 
 def promote(client: "MlflowClient", options: argparse.Namespace) -> None:
     """Make a version champion, whatever the gate said; it is told, and what it said is shown first."""
+    from src.tracking import aliases, registry
+
     version = registry.find_version(client, options.model)
-    champion = registry.aliases_of(client, version.name).get(CHAMPION)
+    champion = registry.aliases_of(client, version.name).get(registry.CHAMPION)
     if champion == str(version.version):
-        raise UserError(f"{called(version)} is the champion already")
-    registry.load_version(client, version)  # a version that cannot be loaded must not become champion
-    plan = f"{called(version)} becomes champion"
+        raise UserError(f"{registry.called(version)} is the champion already")
+    registry.check_version(version)  # a broken version must not become champion
+    plan = f"{registry.called(version)} becomes champion"
     plan += f" in place of {version.name}/{champion}, which becomes previous" if champion else ""
     gate_said = version.tags.get("gate.reasons")
     plan += f".\nThe gate said ({version.tags.get('gate.decision')}): {gate_said}." if gate_said else "."
     if agreed(plan, yes=options.yes):
         with aliases.deciding():
             aliases.promote(client, version, instead_of=champion)
-        if gatekeeper.ROLLED_BACK in version.tags:
-            client.delete_model_version_tag(version.name, version.version, gatekeeper.ROLLED_BACK)
+        if aliases.ROLLED_BACK in version.tags:
+            client.delete_model_version_tag(version.name, version.version, aliases.ROLLED_BACK)
         _tell(client, version, "promoted by hand")
 
 
 def rollback(client: "MlflowClient", options: argparse.Namespace) -> None:
     """Make the previous champion champion again."""
+    from src.tracking import aliases, registry
+
     name, kind, _ = registry.split_reference(options.model)
     if kind == "version" or "@" in options.model:
         raise UserError(f"rollback takes the NAME of a model alone, not {options.model!r}")
     champion = registry.find_version(client, name)
     version = client.get_model_version(name, aliases.previous(client, name))
-    registry.load_version(client, version)
-    plan = f"{called(version)} becomes champion again, and {called(champion)} becomes previous."
+    registry.check_version(version)
+    plan = f"{registry.called(version)} becomes champion again, and {registry.called(champion)} becomes previous."
     if agreed(plan, yes=options.yes):
         with aliases.deciding():
             aliases.promote(client, version, instead_of=str(champion.version))
         # Or the next call of the stage register would make it champion again.
-        client.set_model_version_tag(name, champion.version, gatekeeper.ROLLED_BACK, f"to {called(version)}")
-        _tell(client, version, f"rolled back from {called(champion)}")
+        client.set_model_version_tag(name, champion.version, aliases.ROLLED_BACK, f"to {registry.called(version)}")
+        _tell(client, version, f"rolled back from {registry.called(champion)}")
 
 
 def delete(client: "MlflowClient", options: argparse.Namespace) -> None:
     """Take a version out of the registry."""
+    from src.tracking import aliases, registry
+
     version = registry.find_version(client, options.model)
     aliases.may_delete(client, version)
     own = registry.own_aliases(client, version.name).get(str(version.version), [])
-    plan = f"{called(version)} is taken out of the registry"
+    plan = f"{registry.called(version)} is taken out of the registry"
     plan += f", and with it the alias {', '.join(own)}" if own else ""
     plan += f"; its run {registry.run_of(version)} keeps scores, pictures and files."
     if agreed(plan, yes=options.yes):
         with aliases.deciding():
             aliases.delete(client, version)
         registry.describe(client, version.name)
-        print(f"{called(version)} is gone")
+        print(f"{registry.called(version)} is gone")
 
 
 def _tell(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
     """Note on the version how it became champion, and print who is champion now."""
+    from src.tracking import aliases, registry
+
     aliases.since(client, version, what)
     registry.describe(client, version.name)
-    print(f"{called(version)} is champion ({what})")
+    print(f"{registry.called(version)} is champion ({what})")
 
 
 def show(client: "MlflowClient", options: argparse.Namespace) -> None:
     """Print everything that is known of a version."""
+    from src.tracking import passport, registry
+
     print(passport.text(client, registry.find_version(client, options.model)))
 
 
 def remake(client: "MlflowClient", options: argparse.Namespace) -> None:
     """Make a version again from its commit; exit status 1 if another generator comes out."""
+    from src.tracking import rebuild, registry
+
     version = registry.find_version(client, options.model)
     outcome = rebuild.rebuild(client, version, Path.cwd(), keep=options.keep)
     print(rebuild.report(outcome))
@@ -187,6 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     again.add_argument("--keep", action="store_true", help="leave the folder in which it was made")
     options = parser.parse_args(arguments)
+    from src.tracking import store
+
     client = store.connect()
     actions: dict[str, Callable[[MlflowClient, argparse.Namespace], None]] = {
         "show": show,
@@ -200,11 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         actions[options.command](client, options)
         return
     found = table(client)
-    if options.command == "best":
-        # Scores of different classifiers do not compare: the best is looked for among those of the same one.
-        found = found.dropna(subset="validation.score")
-        found = found.loc[found.groupby("classifier")["validation.score"].idxmin()]
-    print(found.round(4).to_string(index=False))
+    print(aligned(best_of(found) if options.command == "best" else found))
 
 
 if __name__ == "__main__":

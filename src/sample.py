@@ -9,19 +9,17 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from src import interrupts
-from src.datasets.npz import save_npz
 from src.errors import UserError, run_command
-from src.networks.interface import Generator
-from src.networks.plan import Plan
-from src.pictures.folder import save_folder
-from src.pictures.samples import draw_samples, draw_walks
-from src.tracking import registry, store
-from src.tracking.registry import StoredGenerator
-from src.training.progress import ProgressLine
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from src.networks.interface import Generator
+    from src.networks.plan import Plan
+    from src.tracking.registry import StoredGenerator
 
 MAX_IMAGES = 1_000_000
 MAX_SHOWN = 1_600
@@ -129,8 +127,10 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def load(reference: str) -> StoredGenerator:
+def load(reference: str) -> "StoredGenerator":
     """The generator that a folder or the registry has. Raises UserError where there is none."""
+    from src.tracking import registry, store
+
     folder = Path(reference)
     if folder.is_dir():
         return registry.load_folder(folder, reference)
@@ -138,14 +138,16 @@ def load(reference: str) -> StoredGenerator:
     return registry.load_version(client, registry.find_version(client, reference))
 
 
-def need_labels(stored: StoredGenerator, option: str, instead: str) -> None:
+def need_labels(stored: "StoredGenerator", option: str, instead: str) -> None:
     """Raises UserError for an option that asks for classes of a generator that ignores them."""
     if not stored.network.conditional:
         raise UserError(f"{option}: {stored.name} ignores labels (model.conditioning is none); {instead} is possible")
 
 
-def make_plan(options: argparse.Namespace, stored: StoredGenerator) -> Plan:
+def make_plan(options: argparse.Namespace, stored: "StoredGenerator") -> "Plan":
     """What the options ask for. Raises UserError for an unknown class, or too many images."""
+    from src.networks.plan import Plan
+
     if options.label or options.per_class:
         need_labels(stored, "--label" if options.label else "--per-class", "--count")
     classes = parse_labels(options.label, stored.class_names) if stored.network.conditional else (0,)
@@ -159,7 +161,7 @@ def make_plan(options: argparse.Namespace, stored: StoredGenerator) -> Plan:
     return Plan(classes, count, options.per_class, options.seed, options.truncation)
 
 
-def make_end(plan: Plan, options: argparse.Namespace, stored: StoredGenerator) -> Plan:
+def make_end(plan: "Plan", options: argparse.Namespace, stored: "StoredGenerator") -> "Plan":
     """The images that those of ``plan`` turn into. Raises UserError for an unknown class, or where nothing would change."""
     if options.to_label is not None:
         need_labels(stored, "--to-label", "--to-seed")
@@ -173,8 +175,10 @@ def make_end(plan: Plan, options: argparse.Namespace, stored: StoredGenerator) -
     return end
 
 
-def watched(plan: Plan) -> Iterator[Tensor]:
+def watched(plan: "Plan") -> "Iterator[Tensor]":
     """The numbers of the images in batches, with progress on the screen."""
+    from src.training.progress import ProgressLine
+
     with ProgressLine("sampling", plan.count / 1000, "thousand images") as line:
         for numbers in plan.batches():
             interrupts.check()
@@ -182,8 +186,10 @@ def watched(plan: Plan) -> Iterator[Tensor]:
             line.update((int(numbers[-1]) + 1) / 1000, "")
 
 
-def write_npz(plan: Plan, generator: Generator, out: Path) -> None:
+def write_npz(plan: "Plan", generator: "Generator", out: Path) -> None:
     """Images, labels and seeds, a batch at a time."""
+    from src.datasets.npz import save_npz
+
     images = (plan.draw(generator, numbers) for numbers in watched(plan))
     arrays = {
         "images": (some.squeeze(1) if some.shape[1] == 1 else some for some in images),
@@ -198,6 +204,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
     stored = load(options.model)
     plan = make_plan(options, stored)
+    from src.pictures.folder import save_folder
+    from src.pictures.samples import draw_samples, draw_walks
+
     class_names = stored.class_names if stored.network.conditional else UNLABELLED
     if options.walk:
         end = make_end(plan, options, stored)

@@ -7,7 +7,6 @@ import argparse
 from collections.abc import Sequence
 
 from src.errors import UserError, run_command
-from src.tracking import registry, serving, store
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"--workers is {options.workers}; it must be 1 or more")
     if not 1 <= options.port <= 65535:
         raise UserError(f"--port is {options.port}; it must be 1 to 65535")
+    from src.tracking import registry, serving, store
+
     version = registry.find_version(store.connect(), options.model)
     serving.serve(version, options.host, options.port, options.workers)
 

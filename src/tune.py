@@ -8,53 +8,19 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
-
-import optuna
-import torch
-from optuna.storages import BaseStorage
+from typing import TYPE_CHECKING, Any
 
 from src import paths
-from src.datasets import store
-from src.device import pick_device, set_up
 from src.errors import UserError, run_command
-from src.identity import identity, source_tags
-from src.params import Params, check_space, load_params
-from src.setup import training_data
-from src.tracking.runs import Run
-from src.tracking.store import outage_is_told
-from src.training.world import World
-from src.tuning import objectives, space
-from src.tuning.apply import apply
-from src.tuning.confirm import (
-    candidates,
-    confirmed_table,
-    confirming_params,
-    confirming_plan,
-    confirming_study,
-    is_confirmed,
-    refuse_confirmation,
-    remember,
-)
-from src.tuning.crew import Speak, share_threads
-from src.tuning.leader import Call, lead
-from src.tuning.probe import probe
-from src.tuning.record import record_study, study_run
-from src.tuning.report import ended, formatted, print_best, print_status, print_trial, space_table
-from src.tuning.storage import Mark, exclusively, open_storage
-from src.tuning.study import (
-    base_values,
-    best_trials,
-    described,
-    enqueue,
-    existing_study,
-    fingerprint,
-    open_study,
-    trial_number,
-)
-from src.tuning.trial import Setting, trial_params
-from src.tuning.turns import retire_stale
-from src.tuning.worker import Goal, work
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.storages import BaseStorage
+
+    from src.params import Params
+    from src.tracking.runs import Run
+    from src.tuning.crew import Speak
+    from src.tuning.leader import Call
 
 DEFAULT_TRIALS = 20
 
@@ -62,6 +28,10 @@ DEFAULT_TRIALS = 20
 def main(arguments: Sequence[str] | None = None) -> None:
     """Search, or answer a question about a study."""
     options = parse_options(arguments)
+    from src.params import load_params
+    from src.tuning.storage import open_storage
+    from src.tuning.study import best_trials, existing_study
+
     params = study_params(load_params(), options)
     storage = open_storage(options.storage)
     if options.command:
@@ -74,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tune(params, storage, options)
     study = existing_study(params.tune.study, storage)
     if options.apply:
+        from src.tuning.apply import apply
+        from src.tuning.confirm import is_confirmed
+
         if options.confirm_top and options.trial is None and not is_confirmed(study):
             raise UserError(
                 "nothing is applied, for no confirmation of the study as it is now has come to its end: go on with the same "
@@ -139,8 +112,11 @@ def _check_numbers(options: argparse.Namespace) -> None:
         raise UserError("--trial says which trial to apply: it needs --apply; `show N` shows one")
 
 
-def study_params(params: Params, options: argparse.Namespace) -> Params:
+def study_params(params: "Params", options: argparse.Namespace) -> "Params":
     """params.yaml with what the command line says otherwise; UserError for a search that makes no sense."""
+    from src.params import check_space
+    from src.tuning import objectives, space
+
     given = {"study": options.study, "sampler": options.sampler, "pruner": options.pruner}
     given["objectives"] = options.objectives.split(",") if options.objectives else None
     params = params.replace({f"tune.{name}": value for name, value in given.items() if value is not None})
@@ -150,8 +126,14 @@ def study_params(params: Params, options: argparse.Namespace) -> Params:
     return params
 
 
-def answer(params: Params, storage: BaseStorage, options: argparse.Namespace) -> None:
+def answer(params: "Params", storage: "BaseStorage", options: argparse.Namespace) -> None:
     """The commands that train nothing."""
+    from src.tuning.confirm import refuse_confirmation
+    from src.tuning.report import print_best, print_status, print_trial
+    from src.tuning.storage import exclusively
+    from src.tuning.study import described, existing_study, trial_number
+    from src.tuning.turns import retire_stale
+
     study = existing_study(params.tune.study, storage)
     match options.command:
         case "status":
@@ -168,8 +150,18 @@ def answer(params: Params, storage: BaseStorage, options: argparse.Namespace) ->
             print(f"{described(study, options.storage)}: trials of workers that are gone: {numbers}")
 
 
-def dry_run(params: Params, workers: int, trials: int) -> None:
+def dry_run(params: "Params", workers: int, trials: int) -> None:
     """Print the space and what a trial will cost on this machine."""
+    import torch
+
+    from src.datasets import store
+    from src.device import pick_device, set_up
+    from src.setup import training_data
+    from src.tuning.crew import share_threads
+    from src.tuning.probe import probe
+    from src.tuning.report import formatted, space_table
+    from src.tuning.trial import trial_params
+
     tune = params.tune
     print(f"study {tune.study!r}: {', '.join(tune.objectives)}, sampler {tune.sampler}, pruner {_pruner(params)}")
     print(formatted(space_table(params)))
@@ -184,14 +176,28 @@ def dry_run(params: Params, workers: int, trials: int) -> None:
     print(f"{trials} trials with {by}: at most about {minutes:.1f} min; pruned trials are shorter")
 
 
-def _pruner(params: Params) -> str:
+def _pruner(params: "Params") -> str:
+    from src.tuning import objectives
+
     if objectives.can_prune(params.tune.objectives):
         return params.tune.pruner
     return "none, since Optuna compares trials on the way by one score only"
 
 
-def worker(speak: Speak, call: Call) -> None:
+def worker(speak: "Speak", call: "Call") -> None:
     """A worker from its start to its end, in this process or one of its own."""
+    from src.datasets import store
+    from src.device import pick_device, set_up
+    from src.identity import identity
+    from src.setup import training_data
+    from src.training.world import World
+    from src.tuning import space
+    from src.tuning.confirm import confirming_plan
+    from src.tuning.storage import Mark, open_storage
+    from src.tuning.study import base_values, existing_study
+    from src.tuning.trial import Setting, trial_params
+    from src.tuning.worker import work
+
     storage = open_storage(call.storage)
     study, search = existing_study(call.study, storage), existing_study(call.search, storage)
     params = call.params.replace(base_values(search))  # the command may run in a project that has changed since
@@ -219,8 +225,20 @@ def worker(speak: Speak, call: Call) -> None:
         work(study, storage, setting, call.goal, speak)
 
 
-def tune(params: Params, storage: BaseStorage, options: argparse.Namespace) -> None:
+def tune(params: "Params", storage: "BaseStorage", options: argparse.Namespace) -> None:
     """Run the trials, and confirm the best ones if asked to; tables and plots are made in any case, also after Ctrl-C."""
+    from src.datasets import store
+    from src.device import pick_device, set_up
+    from src.identity import source_tags
+    from src.setup import training_data
+    from src.tracking.store import outage_is_told
+    from src.tuning.leader import Call, lead
+    from src.tuning.record import record_study, study_run
+    from src.tuning.report import ended, print_best
+    from src.tuning.storage import exclusively
+    from src.tuning.study import existing_study, fingerprint, open_study
+    from src.tuning.worker import Goal
+
     deadline = time.monotonic() + (options.timeout or math.inf)
     set_up(pick_device(params.train.device), deterministic=params.train.deterministic)
     data = store.load(paths.PREPARED)
@@ -251,8 +269,12 @@ def tune(params: Params, storage: BaseStorage, options: argparse.Namespace) -> N
                 record_study(run, study, confirmed)
 
 
-def prepare_queue(study: optuna.Study, storage: BaseStorage, params: Params) -> None:
+def prepare_queue(study: "optuna.Study", storage: "BaseStorage", params: "Params") -> None:
     """Enqueue what the search has to try before it draws: trials of workers that were killed, and params.yaml's values."""
+    from src.tuning import space
+    from src.tuning.study import enqueue
+    from src.tuning.turns import retire_stale
+
     for trial in retire_stale(study, storage):
         print(f"trial {trial.number} was left behind by a worker that is gone: it goes on from its checkpoint")
     current = space.current_values(params)
@@ -262,9 +284,13 @@ def prepare_queue(study: optuna.Study, storage: BaseStorage, params: Params) -> 
 
 
 def confirm(
-    call: Call, study: optuna.Study, storage: BaseStorage, options: argparse.Namespace, run: Run
+    call: "Call", study: "optuna.Study", storage: "BaseStorage", options: argparse.Namespace, run: "Run"
 ) -> dict[str, str]:
     """Train the best trials again with other seeds, and print mean and spread; returns the table as a file by name."""
+    from src.tuning.confirm import candidates, confirmed_table, confirming_params, confirming_study, remember
+    from src.tuning.leader import lead
+    from src.tuning.report import ended, formatted
+
     params = confirming_params(call.params, options.confirm_kimg)
     chosen = candidates(study, call.params, options.confirm_top)
     if not chosen:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from src import params as schema
 from src import stages
+from src.errors import UserError
 from src.params import Params, Section, load_params
 from src.params_edit import write_params
 from tests.conftest import ROOT, SAMPLE, Project, copy_of
@@ -170,6 +170,7 @@ GROUND_FLOOR = {
     "pixels",
     "device",
     "stages",
+    "tables",
     "__init__",
 }
 FLOORS = {
@@ -202,12 +203,10 @@ def test_a_missing_parameter_is_an_error_and_never_a_default(tmp_path: Path) -> 
     path = tmp_path / "params.yaml"
     text = SAMPLE.read_text(encoding="utf-8")
     path.write_text("\n".join(line for line in text.splitlines() if "penalty_interval" not in line), encoding="utf-8")
-    with pytest.raises(
-        schema.UserError, match=r"a parameter is missing: train\.penalty_interval; `python -m src.params`"
-    ):
+    with pytest.raises(UserError, match=r"a parameter is missing: train\.penalty_interval; `python -m src.params`"):
         load_params(path)
     path.write_text("", encoding="utf-8")
-    with pytest.raises(schema.UserError, match=r"\d+ parameters are missing: data\.dataset, data\.folder"):
+    with pytest.raises(UserError, match=r"\d+ parameters are missing: data\.dataset, data\.folder"):
         load_params(path)
-    with pytest.raises(schema.UserError, match="parameters are missing"):
+    with pytest.raises(UserError, match="parameters are missing"):
         write_params({"train.seed": 1}, path)

@@ -7,12 +7,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from src.checks.finding import Finding, Level
-from src.device import describe_device, pick_device
 from src.errors import UserError, first_line
-from src.params import load_params
 
 GPU = Path("/dev/nvidia0")
 """what the driver of a GPU makes, whether PyTorch can use it or not"""
@@ -32,6 +28,11 @@ def check_disk(project: Path) -> Iterator[Finding]:
 
 def check_device() -> Iterator[Finding]:
     """What PyTorch computes on, whether it does, and whether ``train.device`` can be had."""
+    import torch
+
+    from src.device import describe_device, pick_device
+    from src.params import load_params
+
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
     with warnings.catch_warnings(record=True) as told:  # an old driver is told of as a warning
         warnings.simplefilter("always")

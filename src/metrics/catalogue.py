@@ -52,6 +52,22 @@ CATALOGUE = {
     "kernel_inception_distance": About("KID", "lower", INCEPTION, lowest=-inf, highest=inf),
     "inception_score": About("Inception Score", "higher", INCEPTION, lowest=1, highest=inf),
 }
+QUICK_NUMBERS = (
+    "gan_test_accuracy",
+    "gan_test_precision",
+    "gan_test_recall",
+    "gan_test_f1",
+    "frechet_classifier_distance",
+    "frechet_joint_distance",
+    "classifier_score",
+    "precision",
+    "recall",
+    "density",
+    "coverage",
+    "memorisation",
+    "copied_share",
+)
+"""what the judge of a training returns besides ``score``; those about labels only for a generator that takes them"""
 BY_CLASS = "_by_class"
 """ends the name of a number that there is for each class"""
 CLASSES_ALONE = {
@@ -72,3 +88,8 @@ def clearly_better(name: str, one: Estimate, other: Estimate) -> bool:
     """Whether the whole 95 % interval of a number lies on the better side of that of the other."""
     better = about(name).better
     return (better == "higher" and one.low > other.high) or (better == "lower" and one.high < other.low)
+
+
+def short(*numbers: float) -> tuple[str, ...]:
+    """Numbers in three digits."""
+    return tuple(f"{number:#.3g}".rstrip(".") for number in numbers)

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from src.errors import UserError
 from src.metrics.bootstrap import Estimate, estimate
 from src.metrics.catalogue import CATALOGUE, clearly_better
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Verdict = Literal["better", "worse", "beyond real", "within noise", "same"]
 """what the second is against the first; *beyond real*: both beat real images, where that tells nothing good of either"""
@@ -50,7 +50,7 @@ class StoredScorecard:
     name: str
     """what was scored, for a person: a run, a model version or a folder"""
     card: Card
-    rows: Mapping[str, Tensor]
+    rows: "Mapping[str, Tensor]"
     """of each overall number, that of each resample: float64 (R,)"""
     run_id: str | None = None
 
@@ -132,6 +132,8 @@ def _short(value: Any) -> str:
 
 
 def _difference(name: str, first: StoredScorecard, second: StoredScorecard) -> Difference:
+    import torch
+
     about, ours, theirs = CATALOGUE[name], first.card.generated[name], second.card.generated[name]
     difference = torch.tensor([theirs.value - ours.value], dtype=torch.float64)
     change = estimate(torch.cat([difference, second.rows[name] - first.rows[name]]))

@@ -15,22 +15,6 @@ from src.networks.sampling import generate
 DIVERSITY_SEED = 2_000_000_011
 DIVERSITY_IMAGES = 20
 """of each class: 190 pairs"""
-QUICK_NUMBERS = (
-    "gan_test_accuracy",
-    "gan_test_precision",
-    "gan_test_recall",
-    "gan_test_f1",
-    "frechet_classifier_distance",
-    "frechet_joint_distance",
-    "classifier_score",
-    "precision",
-    "recall",
-    "density",
-    "coverage",
-    "memorisation",
-    "copied_share",
-)
-"""what the judge returns besides ``score``; those about labels only for a generator that takes them"""
 
 
 class ValidationJudge:

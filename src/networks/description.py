@@ -17,6 +17,7 @@ from src.files import replacing, write_json
 from src.networks.classifier import ConvClassifier
 from src.networks.families import find_family
 from src.networks.interface import Classifier, Discriminator, Generator, Network
+from src.networks.saved import need_files, read_description
 
 Kind = TypeVar("Kind", bound=Network)
 CLASSIFIER = "conv classifier"
@@ -83,7 +84,7 @@ def weights_bytes(network: Network) -> bytes:
 
 
 def content_hash(network: Network) -> str:
-    """SHA-256 over architecture and weights, as hexadecimal text."""
+    """SHA-256 over architecture and weights, as hexadecimal text; :func:`~src.networks.saved.saved_hash` is that of files."""
     text = json.dumps(network.description, sort_keys=True)
     return hashlib.sha256(text.encode() + weights_bytes(network)).hexdigest()
 
@@ -110,10 +111,7 @@ def load_network(folder: Path, name: str, device: torch.device | None = None) ->
 
     Raises UserError when a file is missing or corrupt, or when the weights do not fit the architecture.
     """
-    architecture, weights = folder / f"{name}.json", folder / f"{name}.safetensors"
-    for path in (architecture, weights):
-        if not path.is_file():
-            raise UserError(f"{path} is missing; a saved network is {name}.json with {name}.safetensors")
+    architecture, weights = need_files(folder, name)
     network = load_architecture(architecture)
     load_weights(network, weights, str(architecture))
     return network.eval().to(device or "cpu")
@@ -124,13 +122,7 @@ def load_architecture(path: Path) -> Network:
 
     Raises UserError when the file is missing, is not JSON, or describes no network that can be built.
     """
-    try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from None
-    return build(description, str(path))
+    return build(read_description(path), str(path))
 
 
 def load_weights(network: Network, path: Path, name: str = "the network") -> None:

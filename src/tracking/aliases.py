@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PREVIOUS = "previous"
 SINCE = "champion.since"
+ROLLED_BACK = "rolled.back"
+"""tag of a version that was champion, and that only a person makes champion again"""
 
 
 @contextmanager

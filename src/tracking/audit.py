@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def check_registry(client: "MlflowClient") -> Iterator[Finding]:
-    """Load every version of this project's models as every command does, which refuses what is not as it was registered."""
+    """Check every version of this project's models as the commands do, which refuse what is not as it was registered."""
     count = good = 0
     for model in registry.models(client):
         versions = registry.versions_of(client, model.name)
         count += len(versions)
         for version in versions:
-            if problem := _problem(client, version):
+            if problem := _problem(version):
                 yield problem
             else:
                 good += 1
@@ -35,15 +35,15 @@ def check_registry(client: "MlflowClient") -> Iterator[Finding]:
         yield Finding("ok", f"{count} registered {'version is' if count == 1 else 'versions are'} whole")
 
 
-def _problem(client: "MlflowClient", version: "ModelVersion") -> Finding | None:
+def _problem(version: "ModelVersion") -> Finding | None:
     name = registry.called(version)
     try:
-        registry.load_version(client, version)
+        registry.check_version(version)
     except UserError as error:
         advice = (
             f"`python -m src.registry rebuild {name}` makes it again, `python -m src.registry delete {name}` removes it"
         )
-        where = re.escape(tempfile.gettempdir())  # it is loaded from a copy there
+        where = re.escape(tempfile.gettempdir())  # a copy of its files is checked there
         text = re.sub(rf"{where}/[^/]+/", "", str(error))
         return Finding("problem", text if name in text else f"{name}: {text}", advice)
     return None

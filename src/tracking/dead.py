@@ -13,7 +13,6 @@ from src.tracking.entries import Entries, parse
 from src.tracking.leftovers import abandon
 from src.tracking.processes import TAG, Process
 from src.tracking.runs import Run
-from src.training.folder import RUN
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -99,6 +98,8 @@ def _end(client: "MlflowClient") -> str:
 
 def _unfinished() -> set[str]:
     """The runs of trainings that have a folder to go on from."""
+    from src.training.folder import RUN
+
     found = set()
     for path in (store.project_root() / paths.CHECKPOINTS).rglob(RUN):
         try:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from src.errors import UserError
-from src.metrics import report
-from src.metrics.catalogue import CATALOGUE
+from src.metrics.catalogue import CATALOGUE, short
 from src.tracking import registry, scorecards, store
 from src.tracking.aliases import SINCE
 from src.tracking.registry import CHAMPION
@@ -39,16 +38,15 @@ def text(client: "MlflowClient", version: "ModelVersion") -> str:
 
     Raises UserError where its files are missing or not those that were registered.
     """
-    stored = registry.load_version(client, version)
+    stored = registry.check_version(version)
     name, tags = registry.called(version), version.tags
     aliases = registry.own_aliases(client, version.name).get(str(version.version), [])
-    parameters = sum(parameter.numel() for parameter in stored.network.parameters())
     head = {
         "aliases": ", ".join(aliases) or "none",
         "verdict": tags.get("verdict", "none"),
         "champion since": tags.get(SINCE, "") if CHAMPION in aliases else "",
         "classes": ", ".join(stored.class_names),
-        "parameters": f"{parameters:,}",
+        "parameters": f"{stored.parameters:,}",
         "generator": tags.get("generator.hash", ""),
         "files": str(version.source),
     }
@@ -80,7 +78,7 @@ def _lines(values: dict[str, str]) -> list[str]:
 def _scores(name: str, tags: dict[str, str]) -> Iterator[str]:
     """Each number of the scorecard with its interval beside that of real images."""
     try:
-        card = scorecards.find_scorecard(name).card
+        card = scorecards.find_scorecard(name, resamples=False).card
     except UserError as error:
         yield "Scores on the test split, as registered"
         yield from _lines({key.removeprefix("test."): value for key, value in tags.items() if key.startswith("test.")})
@@ -89,8 +87,8 @@ def _scores(name: str, tags: dict[str, str]) -> Iterator[str]:
     yield f"Scores on the test split ({card.samples:,} images; 95 % intervals; in brackets real images)"
     width = max(len(CATALOGUE[key].title) for key in card.generated)
     for key, one in card.generated.items():
-        value, low, high = report.short(one.value, one.low, one.high)
-        real = f"({report.short(card.real[key].value)[0]})" if key in card.real else ""
+        value, low, high = short(one.value, one.low, one.high)
+        real = f"({short(card.real[key].value)[0]})" if key in card.real else ""
         yield f"  {CATALOGUE[key].title:<{width}}  {value:>8}  [{low}, {high}]  {real}".rstrip()
     yield f"  {'validation score (the objective)':<{width}}  {tags.get('validation.score', ''):>8}"
 

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError
 from src.files import write_json
-from src.networks.description import content_hash, load_generator, save_network
-from src.networks.interface import Generator
-from src.tracking import lineage, store
-from src.tracking.export import log_exported
+from src.networks.saved import parameter_count, saved_hash
+from src.tracking import store
 from src.tracking.runs import Run, run_exists
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 
+    from src.networks.interface import Generator
+
 CANDIDATE, CHAMPION = "candidate", "champion"
+GENERATOR = "generator"
 CARD, CARD_FOLDER = "card.json", "card"
 RUN_TAG, FILES_TAG = "run.id", "files.sha256"
 DOWNLOAD_NOTE = "registered_model_meta"
@@ -33,10 +34,18 @@ DESCRIBED = 9
 class StoredGenerator:
     """A generator as it comes back from the registry or from a folder."""
 
-    network: Generator
+    network: "Generator"
     class_names: tuple[str, ...]
     name: str
     """what it was looked up as, for example ``gan-fashion-mnist/3``"""
+
+
+@dataclass(frozen=True)
+class StoredFacts:
+    """What the files of a registered generator tell without being loaded."""
+
+    class_names: tuple[str, ...]
+    parameters: int
 
 
 def split_reference(reference: str) -> tuple[str, str, str]:
@@ -113,22 +122,43 @@ def versions_of(client: "MlflowClient", name: str) -> list["ModelVersion"]:
     return sorted(found, key=lambda version: int(version.version), reverse=True)
 
 
-def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGenerator:
-    """Load a version's architecture (JSON) and weights (safetensors), and check them against the hash it was registered with.
+def check_version(version: "ModelVersion") -> StoredFacts:
+    """Check that a version's files are those that were registered. Nothing is loaded: it takes no PyTorch.
 
     Raises UserError when files are missing, or are not those that were registered.
     """
     name = called(version)
     with TemporaryDirectory() as folder:
         files = _download(f"models:/{name}", folder, name)
+        extra = files / "extra_files"
+        digest, parameters = saved_hash(extra, GENERATOR), parameter_count(extra, GENERATOR)
+        facts = StoredFacts(_class_names(extra), parameters)
+        _check_files(version, files)
+    _check_generator(version, digest)
+    return facts
+
+
+def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGenerator:
+    """Load a version's architecture (JSON) and weights (safetensors), and check them against the hash it was registered with.
+
+    Raises UserError when files are missing, or are not those that were registered.
+    """
+    from src.networks.description import content_hash
+
+    name = called(version)
+    with TemporaryDirectory() as folder:
+        files = _download(f"models:/{name}", folder, name)
         stored = load_folder(files / "extra_files", name)  # which names what is missing
         _check_files(version, files)
-    registered = version.tags.get("generator.hash")
-    if content_hash(stored.network) != registered:
-        raise UserError(
-            f"{name} is not what was registered: its files have another hash than its tag generator.hash says"
-        )
+    _check_generator(version, content_hash(stored.network))
     return stored
+
+
+def _check_generator(version: "ModelVersion", digest: str) -> None:
+    if digest != version.tags.get("generator.hash"):
+        raise UserError(
+            f"{called(version)} is not what was registered: its files have another hash than its tag generator.hash says"
+        )
 
 
 def fetch(version: "ModelVersion", folder: str) -> Path:
@@ -172,16 +202,21 @@ def files_hash(folder: Path) -> str:
 
 def load_folder(folder: Path, name: str) -> StoredGenerator:
     """Load ``generator.json``, ``generator.safetensors`` and ``card.json`` from a folder."""
+    from src.networks.description import load_generator
+
     network = load_generator(folder)
+    return StoredGenerator(network, _class_names(folder), name)
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
     try:
-        class_names = tuple(json.loads((folder / CARD).read_text(encoding="utf-8"))["class_names"])
+        return tuple(json.loads((folder / CARD).read_text(encoding="utf-8"))["class_names"])
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder / CARD} cannot be read: {error!r}") from None
-    return StoredGenerator(network, class_names, name)
 
 
 def add_version(
-    run: Run, generator: Generator, model_name: str, class_names: tuple[str, ...], tags: dict[str, str]
+    run: Run, generator: "Generator", model_name: str, class_names: tuple[str, ...], tags: dict[str, str]
 ) -> tuple["ModelVersion", bool]:
     """Log the generator into the run, register it as candidate, and say whether that is news.
 
@@ -190,6 +225,9 @@ def add_version(
     It is stored as the plain network (JSON and safetensors) with a card, which this project loads, and in the forms of
     :mod:`src.tracking.export` for programs that do not have this project.
     """
+    from src.networks.description import content_hash, save_network
+    from src.tracking.export import log_exported
+
     digest = content_hash(generator)
     version = find_generator(run.client, model_name, digest)
     if version is not None:
@@ -198,7 +236,7 @@ def add_version(
             run.client.set_model_version_tag(model_name, version.version, RUN_TAG, run.run_id)
         return version, False
     with TemporaryDirectory() as folder:
-        save_network(generator, Path(folder), "generator")
+        save_network(generator, Path(folder), GENERATOR)
         card = {"class_names": class_names, "generator_hash": digest, "dataset": tags["dataset"]}
         write_json(card, Path(folder) / CARD)
         model_uri = log_exported(run, generator, sorted(str(path) for path in Path(folder).iterdir()))
@@ -210,6 +248,8 @@ def add_version(
 
 def refresh_origin(run: Run, version: "ModelVersion", tags: dict[str, str]) -> "ModelVersion":
     """Note on a version that is registered again what is known better now: a commit that holds its code, above all."""
+    from src.tracking import lineage
+
     told: dict[str, str] = {}
     if version.tags.get("registered.git.dirty") != "false" == tags.get("registered.git.dirty"):
         told |= {name: value for name, value in tags.items() if name.startswith("registered.")}

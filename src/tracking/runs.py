@@ -10,20 +10,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
 from src import interrupts
 from src.errors import UserError, first_line
 from src.tracking import processes, store
 from src.tracking.delivery import LONGEST_TEXT, TAGS, log_dataset, run_is_gone
 from src.tracking.leftovers import adopt, deliver_leftovers
-from src.tracking.lineage import Origin
 from src.tracking.outbox import Outbox
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from PIL.Image import Image
+    from torch import Tensor
 
+    from src.tracking.lineage import Origin
 
 PATCH = "git.diff"
 """artifact of a run: what differed from its commit"""
@@ -111,7 +110,7 @@ class Run(_Ending):
         """Record a picture under a key, at a step."""
         self.client.log_image(self.run_id, image, key=key, step=step)
 
-    def dataset(self, name: str, digest: str, source: str, images: Tensor) -> None:
+    def dataset(self, name: str, digest: str, source: str, images: "Tensor") -> None:
         """Record the training images, uint8 (N, C, H, W), as the run's input, under a digest of the caller's."""
         log_dataset(self.client, self.run_id, name, digest, source, images.shape)
 
@@ -157,7 +156,7 @@ class TrainingRun(_Ending):
         """Copy a file or a folder's contents into the run, as they are now."""
         self.outbox.say_artifact(path, folder)
 
-    def dataset(self, name: str, digest: str, source: str, images: Tensor) -> None:
+    def dataset(self, name: str, digest: str, source: str, images: "Tensor") -> None:
         """Record the training images, uint8 (N, C, H, W), as the run's input, under a digest of the caller's."""
         self.outbox.say_once("dataset", "dataset", 0, name=name, digest=digest, source=source, shape=list(images.shape))
 
@@ -188,7 +187,7 @@ def recorded_params(params: Mapping[str, str]) -> dict[str, Any]:
 
 
 @contextmanager
-def new_run(experiment: str, origin: Origin, parent: str | None = None) -> Iterator[Run]:
+def new_run(experiment: str, origin: "Origin", parent: str | None = None) -> Iterator[Run]:
     """Open a run that knows where it comes from; finished, failed or killed at the end."""
     run = _created(experiment, origin, parent)
     deliver_leftovers(run.client)
@@ -199,7 +198,7 @@ def new_run(experiment: str, origin: Origin, parent: str | None = None) -> Itera
 @contextmanager
 def training_run(
     experiment: str,
-    origin: Origin,
+    origin: "Origin",
     parent: str | None = None,
     run_id: str | None = None,
     *,
@@ -252,7 +251,7 @@ def _goes_on(run_id: str) -> bool:
     return not gone
 
 
-def _created(experiment: str, origin: Origin, parent: str | None) -> Run:
+def _created(experiment: str, origin: "Origin", parent: str | None) -> Run:
     """A new run that knows where it comes from."""
     client = store.connect()
     shown = {"mlflow.user": _user(), "mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}

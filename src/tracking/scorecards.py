@@ -9,8 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import pandas as pd
-import torch
 from pydantic import TypeAdapter, ValidationError
 
 from src.errors import UserError
@@ -19,6 +17,7 @@ from src.metrics.comparison import Card, StoredScorecard
 from src.tracking import registry, store
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
@@ -33,26 +32,27 @@ SHOWN = 10
 """candidates of an ambiguous reference that are listed"""
 
 
-def find_scorecard(reference: str) -> StoredScorecard:
+def find_scorecard(reference: str, *, resamples: bool = True) -> StoredScorecard:
     """The scorecard that a reference means.
 
     It is a folder such as ``models/evaluation``; or a run: its id, the first digits of it (at least 6), or its name; or a
     model: ``NAME@ALIAS``, ``NAME/VERSION``, or ``NAME`` for its champion. Raises UserError when there is none, when
-    there are several, and when a file is missing or corrupt.
+    there are several, and when a file is missing or corrupt. Without ``resamples`` it has no rows, and neither pandas
+    nor PyTorch is imported.
     """
     if Path(reference).is_dir():
-        return read_scorecard(Path(reference), reference)
+        return read_scorecard(Path(reference), reference, resamples=resamples)
     client = store.connect()
     from mlflow.exceptions import MlflowException
 
     try:
-        return _find(client, reference)
+        return _find(client, reference, resamples)
     except MlflowException as error:
         what = " ".join(str(error).split())
         raise UserError(f"{reference!r} cannot be looked up in the MLflow store {store.where()}: {what}") from None
 
 
-def _find(client: "MlflowClient", reference: str) -> StoredScorecard:
+def _find(client: "MlflowClient", reference: str, resamples: bool) -> StoredScorecard:
     runs, model = _runs(client, reference), _model(client, reference)
     if len(runs) + bool(model) > 1:
         listed = [f"run {run.info.run_id} ({_about(run)})" for run in runs[:SHOWN]]
@@ -60,13 +60,13 @@ def _find(client: "MlflowClient", reference: str) -> StoredScorecard:
         listed += [f"model {model}"] if model else []
         raise UserError(f"{reference!r} may mean {'; '.join(listed)}; give a run's whole id, or NAME/VERSION")
     if runs:
-        return _of_run(client, runs[0].info.run_id, f"run {runs[0].info.run_name}")
+        return _of_run(client, runs[0].info.run_id, f"run {runs[0].info.run_name}", resamples)
     if model is None:
         raise UserError(
             f"{reference!r} is no folder, no run and no model of the MLflow store {store.where()}; write a folder with "
             f"{CARD}, a run's id (at least 6 digits of it) or name, NAME@ALIAS, or NAME/VERSION"
         )
-    return _of_model(client, reference)
+    return _of_model(client, reference, resamples)
 
 
 def _runs(client: "MlflowClient", reference: str) -> Sequence["Run"]:
@@ -113,13 +113,13 @@ def _model(client: "MlflowClient", reference: str) -> str | None:
     return name
 
 
-def _of_model(client: "MlflowClient", reference: str) -> StoredScorecard:
+def _of_model(client: "MlflowClient", reference: str, resamples: bool) -> StoredScorecard:
     version = registry.find_version(client, reference)
     name = registry.called(version)
     run_id = registry.run_of(version)
     if not run_id:
         raise UserError(f"{name} was registered without an MLflow run, so it has no scorecard; name a run instead")
-    found = _of_run(client, run_id, name)
+    found = _of_run(client, run_id, name, resamples)
     registered = version.tags.get("generator.hash", "")
     if found.card.generator_hash != registered:
         raise UserError(
@@ -130,14 +130,14 @@ def _of_model(client: "MlflowClient", reference: str) -> StoredScorecard:
     return found
 
 
-def _of_run(client: "MlflowClient", run_id: str, name: str) -> StoredScorecard:
+def _of_run(client: "MlflowClient", run_id: str, name: str, resamples: bool) -> StoredScorecard:
     from mlflow.exceptions import MlflowException
 
     with TemporaryDirectory() as place:
         folder = Path(place)
         try:
             there = {Path(file.path).name for file in client.list_artifacts(run_id, FOLDER)}
-            for file in (CARD, RESAMPLES):
+            for file in (CARD, RESAMPLES)[: 1 + resamples]:
                 if file not in there:
                     raise UserError(
                         f"run {run_id} ({name}) has no {FOLDER}/{file}: it was not evaluated, or by an older version of this "
@@ -147,19 +147,26 @@ def _of_run(client: "MlflowClient", run_id: str, name: str) -> StoredScorecard:
         except (MlflowException, OSError) as error:
             what = " ".join(str(error).split())
             raise UserError(f"the scorecard of run {run_id} ({name}) cannot be read: {what}") from None
-        return read_scorecard(folder, name, run_id)
+        return read_scorecard(folder, name, run_id, resamples=resamples)
 
 
-def read_scorecard(folder: Path, name: str, run_id: str | None = None) -> StoredScorecard:
-    """Read ``scorecard.json`` and ``bootstrap.csv`` of a folder. Raises UserError when one is missing or corrupt."""
+def read_scorecard(folder: Path, name: str, run_id: str | None = None, *, resamples: bool = True) -> StoredScorecard:
+    """Read ``scorecard.json`` of a folder, and ``bootstrap.csv`` unless ``resamples`` is false.
+
+    Raises UserError when one is missing or corrupt.
+    """
     shown = f"{FOLDER}/%s of run {run_id}" if run_id else f"{folder}/%s"
-    for file in (CARD, RESAMPLES):
+    for file in (CARD, RESAMPLES)[: 1 + resamples]:
         if not (folder / file).is_file():
             raise UserError(f"{folder / file} is missing; `dvc repro evaluate` makes it")
     try:
         card = _read_card(folder / CARD)
     except (OSError, ValueError) as error:
         raise UserError(f"{shown % CARD} is corrupt: {error}; {AGAIN}") from None
+    if not resamples:
+        return StoredScorecard(name, card, {}, run_id)
+    import torch
+
     try:
         table = _read_table(folder / RESAMPLES, card)
     except (OSError, ValueError) as error:
@@ -184,7 +191,9 @@ def _read_card(path: Path) -> Card:
     return card
 
 
-def _read_table(path: Path, card: Card) -> pd.DataFrame:
+def _read_table(path: Path, card: Card) -> "pd.DataFrame":
+    import pandas as pd
+
     table = pd.read_csv(path, dtype=float)
     odd = sorted(set(table.columns) ^ (card.generated.keys() - FEWER_RESAMPLES))
     if odd or not isinstance(table.index, pd.RangeIndex):

@@ -102,8 +102,7 @@ class _Training:
                 self._advance()
             except TrainingDiverged as error:
                 self._roll_back(error)
-        self._save()  # what comes after the training may be killed too
-        return self._result()
+        return self._result()  # the last score was saved: what comes after the training may be killed, too
 
     def _advance(self) -> None:
         """One step, and what is due after it."""

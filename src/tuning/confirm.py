@@ -6,10 +6,9 @@ many workers, and whatever is killed.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-import pandas as pd
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
@@ -21,6 +20,9 @@ from src.tuning.space import current_values, decoded
 from src.tuning.storage import exclusively
 from src.tuning.study import FINGERPRINT, IDENTITY, OBJECTIVES, all_values, best_trials, objective_names
 from src.tuning.turns import FINISHED, retire_stale
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TRIAL, SEED = "trial", "train.seed"
 CONFIRMED = "confirmed"
@@ -113,8 +115,10 @@ def confirming_plan(search: optuna.Study) -> Callable[[optuna.Trial], dict[str, 
     return plan
 
 
-def confirmed_table(made: optuna.Study, chosen: list[Candidate], search: optuna.Study) -> pd.DataFrame:
+def confirmed_table(made: optuna.Study, chosen: list[Candidate], search: optuna.Study) -> "pd.DataFrame":
     """A row a candidate, the best mean first: seeds, mean and standard deviation of the objectives, the value in the search."""
+    import pandas as pd
+
     names, rows = objective_names(made), []
     done = made.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     pruned = made.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
@@ -135,12 +139,13 @@ def confirmed_table(made: optuna.Study, chosen: list[Candidate], search: optuna.
     return table.drop(columns=FEASIBLE) if table[FEASIBLE].all() else table
 
 
-def remember(search: optuna.Study, table: pd.DataFrame) -> None:
+def remember(search: optuna.Study, table: "pd.DataFrame") -> None:
     """Keep the best of :func:`confirmed_table` with the study, for :func:`confirmed_trial`.
 
     There is none on a Pareto front, nor where all are beyond a constraint.
     """
-    best = int(table[TRIAL][0]) if len(search.directions) == 1 and table.get(FEASIBLE, pd.Series([True]))[0] else None
+    kept = FEASIBLE not in table or table[FEASIBLE][0]
+    best = int(table[TRIAL][0]) if len(search.directions) == 1 and kept else None
     search.set_user_attr(CONFIRMED, {TRIAL: best, "ended": ended(search)})
 
 

@@ -6,8 +6,7 @@ from typing import Literal
 import optuna
 
 from src.errors import UserError
-from src.metrics.catalogue import CATALOGUE
-from src.metrics.judge import QUICK_NUMBERS
+from src.metrics.catalogue import CATALOGUE, QUICK_NUMBERS
 from src.params import Params
 
 COSTS = ("seconds_per_kimg", "peak_memory_mib", "generator_parameters")

@@ -2,11 +2,9 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-import pandas as pd
-import torch
 from optuna.trial import FrozenTrial, TrialState
 
 from src.params import Params
@@ -14,6 +12,9 @@ from src.tuning.retries import KILLS, REASON, THREADS, WORKER, next_attempts
 from src.tuning.space import current_values, decode
 from src.tuning.study import RUN_ID, all_values, best_trials, length_of_trials, objective_names
 from src.tuning.turns import FINISHED
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TOP = 10
 INTERRUPTED = "interrupted"
@@ -35,11 +36,13 @@ def state_counts(study: optuna.Study) -> dict[str, int]:
     return {name: counts[name] for name in STATES}
 
 
-def trials_table(study: optuna.Study) -> pd.DataFrame:
+def trials_table(study: optuna.Study) -> "pd.DataFrame":
     """A row a trial in the order of their numbers: state, objectives, searched values, seconds, and what else is known.
 
     The objective of a pruned trial is its last one. Seconds are those of the last attempt at the trial.
     """
+    import pandas as pd
+
     trials = study.get_trials(deepcopy=False)
     names, values, later = objective_names(study), _searched(trials), next_attempts(trials)
     columns = ["number", "state", *names, *values, "seconds", "started", "feasible", REASON, "retried_as", KILLS]
@@ -63,8 +66,10 @@ def _row(trial: FrozenTrial, later: Mapping[int, int], names: Sequence[str]) -> 
     }
 
 
-def space_table(params: Params) -> pd.DataFrame:
+def space_table(params: Params) -> "pd.DataFrame":
     """A row a searched parameter: its range or choices, and what params.yaml says now."""
+    import pandas as pd
+
     current = current_values(params)
     rows = [
         {"parameter": name, **entry.model_dump(exclude_defaults=True), "params.yaml": current.get(name, "-")}
@@ -82,7 +87,7 @@ def _searched(trials: Sequence[FrozenTrial]) -> list[str]:
     return list(dict.fromkeys(name for trial in trials for name in trial.params))
 
 
-def best_table(study: optuna.Study) -> pd.DataFrame:
+def best_table(study: optuna.Study) -> "pd.DataFrame":
     """The ten best trials, the best first, pruned ones last; with several objectives the Pareto front."""
     table, names = trials_table(study), list(objective_names(study))
     shown = ["number", "state", *names, *_searched(study.get_trials(deepcopy=False)), "seconds"]
@@ -105,7 +110,7 @@ def description(study: optuna.Study) -> str:
     return "\n".join(lines)
 
 
-def markdown(table: pd.DataFrame) -> str:
+def markdown(table: "pd.DataFrame") -> str:
     """A table as Markdown, with four significant digits."""
     cells = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
     lines = [list(table.columns), ["---"] * len(table.columns), *cells]
@@ -113,6 +118,8 @@ def markdown(table: pd.DataFrame) -> str:
 
 
 def _cell(value: Any) -> str:
+    import pandas as pd
+
     if pd.isna(value):
         return "-"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -138,7 +145,7 @@ def print_best(study: optuna.Study) -> None:
         print("no trial keeps within tune.constraints")
 
 
-def formatted(table: pd.DataFrame) -> str:
+def formatted(table: "pd.DataFrame") -> str:
     """A table for the screen."""
     return table.to_string(index=False, float_format=lambda value: f"{value:.4g}", na_rep="-")
 
@@ -179,9 +186,9 @@ def print_trial(study: optuna.Study, trial: FrozenTrial) -> None:
     for name, value in trial.constraints.items():
         print(f"constraint {name}: {'kept' if value <= 0 else f'exceeded by {value:.4g}'}")
     values = {**all_values(study, trial), **length_of_trials(study)}
-    threads = trial.user_attrs.get(THREADS, torch.get_num_threads())
+    threads = trial.user_attrs.get(THREADS)
     # On a CPU sums are split among the threads, and each split rounds in its own way.
-    with_threads = f"OMP_NUM_THREADS={threads} " if threads != torch.get_num_threads() else ""
+    with_threads = f"OMP_NUM_THREADS={threads} " if threads else ""
     print("the same training as a DVC experiment:")
     print(
         f"{with_threads}dvc exp run train " + " ".join(f"-S '{name}={_plain(value)}'" for name, value in values.items())

@@ -13,7 +13,8 @@ from sklearn.datasets import load_digits
 from src.datasets.own import clusters, find_images, read_image
 from src.datasets.readers import read_raw
 from src.datasets.sources import fetch
-from src.datasets.store import load, split_and_save
+from src.datasets.splitting import split_and_save
+from src.datasets.store import load
 from src.errors import UserError
 from src.params import Data
 

@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from src.datasets.info import dataset_info
 from src.datasets.readers import RawImages
-from src.datasets.store import load, split_and_save
+from src.datasets.splitting import split_and_save
+from src.datasets.store import load
 from src.errors import UserError
 from src.params import Data
 

@@ -9,19 +9,10 @@ import pytest
 import torch
 
 from src.datasets.store import Split
+from src.metrics.document import class_table, document, headline, resample_table, too_good
 from src.metrics.evaluation import Evaluation, evaluate
 from src.metrics.inception import Inception, inception_scores
-from src.metrics.report import (
-    class_table,
-    document,
-    headline,
-    markdown,
-    resample_table,
-    share_of_gap,
-    short,
-    table,
-    too_good,
-)
+from src.metrics.report import markdown, share_of_gap, short, table
 from src.metrics.scored import score_images
 from src.metrics.trivial import trivial_images
 from src.networks.description import content_hash

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from src.errors import UserError
-from src.training.checkpoint import KEPT, Checkpoints
+from src.training.checkpoint import KEPT, ROLLBACK, Checkpoints
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -147,3 +147,42 @@ except UserError as error:
     assert "cannot be written: File too large" in result.stdout
     assert [path.name for path in files(tmp_path)] == ["00000000.checkpoint", "00000001.checkpoint"]
     assert number(Checkpoints(tmp_path)) == 1
+
+
+def step(state: dict[str, object] | None) -> object:
+    return None if state is None else state["step"]
+
+
+def test_the_last_rollback_point_stays_beside_the_last_two(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for number_ in range(6):
+        checkpoints.save({"step": number_}, rollback_point=number_ in (0, 2))
+    assert step(checkpoints.load()) == 5
+    assert step(checkpoints.rollback_point()) == 2
+    assert sum(file.suffix == ".checkpoint" for file in files(tmp_path)) == KEPT
+
+
+def test_a_rollback_point_whose_process_died_before_it_was_named(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    for number_ in range(2):
+        checkpoints.save({"step": number_}, rollback_point=True)
+    older = tmp_path / "older"
+    os.link(tmp_path / "00000000.checkpoint", older)
+    older.replace(tmp_path / ROLLBACK)
+    assert step(checkpoints.rollback_point()) == 0
+    assert step(checkpoints.load()) == 1
+    assert step(checkpoints.rollback_point()) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"", b"0" * 100])
+def test_without_a_whole_rollback_point_the_newest_checkpoint_is_taken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save({"step": 0}, rollback_point=True)
+    checkpoints.save({"step": 1})
+    (tmp_path / ROLLBACK).unlink()
+    if content is not None:
+        (tmp_path / ROLLBACK).write_bytes(content)
+    assert step(checkpoints.rollback_point()) == 1
+    assert "rollback.state is missing or corrupt; falling back to the newest checkpoint" in capsys.readouterr().err

@@ -9,6 +9,7 @@ from src.networks.description import content_hash
 from src.networks.sampling import generate
 from src.params import Params, Train
 from src.training.engine import Engine
+from src.training.steps import images_per_step
 from tests.networks.tiny import PAIRS
 from tests.training.digits import digits, judge
 

@@ -131,9 +131,9 @@ def test_sigusr1_saves_and_goes_on(tmp_path: Path) -> None:
     steps: list[int] = []
 
     class Noting(Checkpoints):
-        def save(self, state: Mapping[str, Any]) -> None:
+        def save(self, state: Mapping[str, Any], *, rollback_point: bool = False) -> None:
             steps.append(state["engine"]["done"])
-            super().save(state)
+            super().save(state, rollback_point=rollback_point)
 
     result = fit(short(), training_data(), At(20, send(signal.SIGUSR1)), Noting(tmp_path))
     assert summary(result) == expected
@@ -200,12 +200,15 @@ class Poison:
         monkeypatch.setattr(Engine, "advance", advance)
 
 
-def test_a_nan_goes_back_to_the_last_good_checkpoint_with_halved_rates(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+SCORED = {"train.score_every_kimg": 1, "train.lr_decay_from": 1.0}
+"""three scores, each of them a rollback point: after 20, 40 and 60 steps"""
+
+
+def test_a_nan_goes_back_to_the_last_score_with_halved_rates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint of step 30 is newer, but a signal has made it; another time it may be the clock."""
     Poison(monkeypatch, [34])
-    recorder = At(20, send(signal.SIGUSR1))
-    result = fit(short(**{"train.lr_decay_from": 1.0}), training_data(), recorder, Checkpoints(tmp_path))
+    recorder = At(30, send(signal.SIGUSR1))
+    result = fit(short(**SCORED), training_data(), recorder, Checkpoints(tmp_path))
     rollbacks = [event for event in recorder.events if event[1] == "rollback"]
     ((step, _, message),) = rollbacks
     assert step == 20
@@ -222,10 +225,31 @@ def test_a_nan_goes_back_to_the_last_good_checkpoint_with_halved_rates(
 
 def test_a_signal_after_a_nan_does_not_save_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Poison(monkeypatch, [31])
-    ours = short(**{"train.log_every_kimg": 1, "train.checkpoint_minutes": 0.001 / 60})
-    result = fit(ours, training_data(), SilentRecorder(), Checkpoints(tmp_path))
+    ours = short(**SCORED, **{"train.log_every_kimg": 1, "train.checkpoint_minutes": 0.001 / 60})
+    steps: list[int] = []
+
+    class Noting(Checkpoints):
+        def save(self, state: Mapping[str, Any], *, rollback_point: bool = False) -> None:
+            steps.append(state["engine"]["done"])
+            super().save(state, rollback_point=rollback_point)
+
+    result = fit(ours, training_data(), SilentRecorder(), Noting(tmp_path))
     (rollback,) = [event for event in result.history.events if event["kind"] == "rollback"]
-    assert rollback["step"] == 30
+    assert rollback["step"] == 20
+    assert steps[steps.index(30) + 1] == 20
+
+
+def test_a_rollback_returns_to_the_same_step_whatever_the_clock_has_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Poison(monkeypatch, [34])
+    expected = summary(fit(short(**SCORED), training_data(), SilentRecorder(), Checkpoints(tmp_path / "alone")))
+    for name, step in {"before": 10, "after": 30}.items():
+        with pytest.raises(interrupts.Stopped):
+            fit(short(**SCORED), training_data(), At(step, send(signal.SIGTERM)), Checkpoints(tmp_path / name))
+        Poison(monkeypatch, [34])
+        often = short(**SCORED, **{"train.checkpoint_minutes": 0.001 / 60})
+        assert summary(fit(often, training_data(), SilentRecorder(), Checkpoints(tmp_path / name))) == expected
 
 
 @pytest.mark.parametrize("allowed", [0, 2])

@@ -1,0 +1,78 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from src.errors import UserError
+from src.networks.description import content_hash, save_network
+from src.networks.saved import parameter_count, saved_hash
+from tests.networks.test_description import NETWORKS
+from tests.networks.tiny import pair
+
+
+@pytest.mark.parametrize("architecture", NETWORKS)
+def test_the_files_tell_hash_and_size_of_the_network(architecture: str, tmp_path: Path) -> None:
+    network = NETWORKS[architecture]()
+    save_network(network, tmp_path, "net")
+    assert saved_hash(tmp_path, "net") == content_hash(network)
+    assert parameter_count(tmp_path, "net") == sum(weight.numel() for weight in network.parameters())
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_network(pair("mlp")[0], tmp_path, "net")
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["net.json", "net.safetensors"])
+def test_a_missing_file_is_named(saved: Path, name: str) -> None:
+    (saved / name).unlink()
+    for read in (saved_hash, parameter_count):
+        with pytest.raises(UserError, match=rf"{name} is missing; a saved network is net\.json with net\.safetensors"):
+            read(saved, "net")
+
+
+@pytest.mark.parametrize("content", ["", "{", "\ufffe"])
+def test_an_architecture_that_is_no_json(saved: Path, content: str) -> None:
+    (saved / "net.json").write_bytes(content.encode("utf-16"))
+    with pytest.raises(UserError, match=r"net\.json is not valid JSON"):
+        saved_hash(saved, "net")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b"\x02" + bytes(7) + b"{",
+        b"\x02" + bytes(7) + b"[]",
+        b"\x1f" + bytes(7) + b'{"a": {"data_offsets": [0, 0]}}',
+        bytes(8) + b"x",
+    ],
+)
+def test_weights_that_are_no_safetensors(saved: Path, content: bytes) -> None:
+    (saved / "net.safetensors").write_bytes(content)
+    for read in (saved_hash, parameter_count):
+        with pytest.raises(UserError, match=r"net\.safetensors is corrupt: "):
+            read(saved, "net")
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_weights_that_are_too_short_or_too_long(saved: Path, change: int) -> None:
+    weights = saved / "net.safetensors"
+    os.truncate(weights, weights.stat().st_size + change)
+    with pytest.raises(UserError, match=r"net\.safetensors is corrupt: its size is not what its header says"):
+        saved_hash(saved, "net")
+
+
+@pytest.mark.parametrize("place", [0, 3, 9, -1])
+def test_every_changed_byte_is_another_hash_or_corrupt(saved: Path, place: int) -> None:
+    before, weights = saved_hash(saved, "net"), saved / "net.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[place] ^= 1
+    weights.write_bytes(content)
+    try:
+        after = saved_hash(saved, "net")
+    except UserError:
+        after = "corrupt"
+    assert after != before
