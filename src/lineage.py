@@ -15,6 +15,7 @@ KINDS = {
     "git.commit": "trained at commit",
     "registered.git.commit": "registered at commit",
     "git.diff.sha256": "difference from the commit",
+    "code.sha256": "code",
     "data.hash": "data",
     "classifier.hash": "classifier",
     "generator.hash": "generator",

@@ -84,9 +84,9 @@ def find_version(client: "MlflowClient", reference: str) -> "ModelVersion":
 
 
 def _unknown(client: "MlflowClient", model: Any, value: str, kind: str) -> "ModelVersion":
-    aliases = ", ".join(sorted(model.aliases)) or "none"
-    versions = ", ".join(str(one.version) for one in reversed(versions_of(client, model.name))) or "none"
-    raise UserError(f"{model.name} has no {kind} {value!r}; aliases: {aliases}; versions: {versions}")
+    there = [f"{model.name}@{alias}" for alias in sorted(model.aliases)]
+    there += [called(version) for version in versions_of(client, model.name)]
+    raise UserError(f"{model.name} has no {kind} {value!r}; it has {', '.join(there) or 'no version yet'}")
 
 
 def called(version: "ModelVersion") -> str:

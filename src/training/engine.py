@@ -141,6 +141,8 @@ class Engine:
         _set_rng_states(state["process_rngs"][self.world.rank], self.device)
         self._sums.copy_(state["sums"])
         self._finite_steps.copy_(state["finite_steps"])
+        for network in self.trained.values():
+            network.zero_grad(set_to_none=True)  # after a divergence they are not finite, and belong to no step
         if self._replayed is not None:
             self._replayed.reset()
 

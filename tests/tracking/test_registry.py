@@ -40,8 +40,8 @@ def test_wrong_references(reference: str) -> None:
     ("reference", "message"),
     [
         ("nothing@champion", "has no model 'nothing'; it has gan-digits"),
-        ("gan-digits@winner", "gan-digits has no alias 'winner'; aliases: candidate, champion; versions: 1"),
-        ("gan-digits/7", "gan-digits has no version '7'; aliases: candidate, champion; versions: 1"),
+        ("gan-digits@winner", "gan-digits has no alias 'winner'; it has gan-digits@candidate, gan-digits@champion, gan-digits/1"),
+        ("gan-digits/7", "gan-digits has no version '7'; it has gan-digits@candidate, gan-digits@champion, gan-digits/1"),
     ],
 )
 def test_unknown_models(in_project: Project, reference: str, message: str) -> None:

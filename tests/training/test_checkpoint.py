@@ -76,7 +76,7 @@ def test_a_torn_file_is_known_and_the_one_before_is_taken(
     }
     newest.write_bytes(damaged[damage])
     assert number(checkpoints) == 1
-    assert f"{newest} is torn" in capsys.readouterr().err
+    assert f"{newest} is corrupt; falling back to the previous checkpoint" in capsys.readouterr().err
     assert len(files(tmp_path)) == 1
     checkpoints.save({"number": 7})
     assert number(checkpoints) == 7
