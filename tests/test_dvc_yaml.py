@@ -13,7 +13,18 @@ ROOT = Path(__file__).parent.parent
 STAGES: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 
-GROUND_FLOOR = {"params", "params_edit", "errors", "paths", "files", "interrupts", "pixels", "device", "tables", "__init__"}
+GROUND_FLOOR = {
+    "params",
+    "params_edit",
+    "errors",
+    "paths",
+    "files",
+    "interrupts",
+    "pixels",
+    "device",
+    "tables",
+    "__init__",
+}
 
 
 def imported_files(file: Path) -> set[Path]:
