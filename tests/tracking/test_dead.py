@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from src import train
 from src.checks.finding import Finding
 from src.params_edit import write_params
 from src.tracking import store
@@ -17,7 +18,7 @@ from src.tracking.lineage import Origin
 from src.tracking.processes import TAG, Process
 from src.tracking.runs import new_run, reopened_run, training_run
 from tests.conftest import ROOT, Project
-from tests.test_train import LENGTH, TRAIN, training
+from tests.test_train import LENGTH, training
 
 HOLD = """
 import sys
@@ -141,7 +142,9 @@ def _away(*_: object) -> None:
 
 
 @pytest.mark.slow
-def test_a_training_that_was_really_killed_is_marked_and_goes_on(own: Project) -> None:
+def test_a_training_that_was_really_killed_is_marked_and_goes_on(
+    own: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_params(LENGTH, Path("params.yaml"))
     with training(own) as running:
         alive = only()
@@ -158,7 +161,8 @@ def test_a_training_that_was_really_killed_is_marked_and_goes_on(own: Project) -
     assert len(list(Path("mlruns/outbox").iterdir())) == waiting == 1
     assert only().text == "no run is left open"
 
-    assert "going on from the checkpoint at step" in own.run(*TRAIN).stdout
+    train.main([])
+    assert "going on from the checkpoint at step" in capsys.readouterr().out
     ended = client.get_run(run.info.run_id)
     assert (ended.info.status, "stopped" in ended.data.tags) == ("FINISHED", False)
     table = pd.read_csv("models/gan/history.csv")
