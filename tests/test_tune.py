@@ -4,9 +4,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import optuna
@@ -16,7 +17,7 @@ from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 from torch import nn
 
-from src import paths, tune
+from src import paths, train, tune
 from src.datasets import store
 from src.datasets.readers import read_raw
 from src.datasets.sources import fetch
@@ -118,7 +119,13 @@ def judged_by(judge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def with_judge(params: Any, data: store.PreparedData) -> TrainingData:
         return replace(training_data(params, data), judge=judge)
 
-    monkeypatch.setattr(tune, "training_data", with_judge)
+    instead("training_data", train, with_judge, monkeypatch)
+
+
+def instead(name: str, home: ModuleType, function: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a function in place of ``home``'s, wherever the command has it from: its own module's names, or where it is made."""
+    for module in (home, tune):
+        monkeypatch.setattr(module, name, function, raising=module is home)
 
 
 def test_trials_are_added_to_one_study_and_one_parent_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -447,7 +454,7 @@ def test_a_confirmation_that_was_cut_short_decides_nothing(
     project: Path, plain: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tune.main(["--trials", "2"])
-    monkeypatch.setattr(tune, "lead", lambda *arguments: None)  # the time is up before the first training
+    instead("lead", leader, lambda *arguments: None, monkeypatch)  # the time is up before the first training
     tune.main(["--confirm-top", "2", "--seeds", "1"])
     output = capsys.readouterr().out
     assert "0 of 2 trainings have ended; the same command goes on" in output
