@@ -1,17 +1,15 @@
 import io
 import json
-import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from src import compare
-from src.errors import UserError
+from src.errors import UserError, run_command
 from src.metrics.bootstrap import Estimate
-from tests.conftest import ROOT, work_in
+from tests.conftest import work_in
 from tests.metrics.test_comparison import evaluation
 from tests.tracking.conftest import empty_store
 from tests.tracking.test_scorecards import log, register, save
@@ -127,17 +125,9 @@ def test_a_terminal_that_knows_only_ascii(folders: Path, monkeypatch: pytest.Mon
     assert b"+ higher is better, - lower is better" in written.getvalue()
 
 
-def test_a_process_that_fails(folders: Path) -> None:
+def test_a_file_that_is_missing_ends_with_2(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folders / "b/bootstrap.csv").unlink()
-    result = subprocess.run(
-        [sys.executable, "-m", "src.compare", "a", "b"],
-        cwd=folders,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert result.returncode == 2
-    assert result.stderr == "error: b/bootstrap.csv is missing; `dvc repro evaluate` makes it\n"
-    assert result.stdout == ""
+    with pytest.raises(SystemExit) as end:
+        run_command(lambda: compare.main(["a", "b"]))
+    assert end.value.code == 2
+    assert capsys.readouterr() == ("", "error: b/bootstrap.csv is missing; `dvc repro evaluate` makes it\n")

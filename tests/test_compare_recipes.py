@@ -1,6 +1,9 @@
+import io
 import json
 import math
 import shutil
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +13,14 @@ import torch
 from PIL import Image
 
 from src import compare_recipes
-from src.errors import UserError
+from src.errors import UserError, run_command
 from src.networks.description import content_hash, load_generator
 from src.networks.sampling import generate
 from src.params import load_params
 from src.params_edit import write_params
 from src.recipes import recipe_names
 from src.training.loop import GRID_SEED
-from tests.conftest import ROOT, Project, copy_of
+from tests.conftest import ROOT, Project, copy_of, work_in
 
 BUDGET = ("--kimg", "4")
 FOLDER = "models/recipes/digits-4kimg-seed0"
@@ -27,7 +30,23 @@ FOLDER = "models/recipes/digits-4kimg-seed0"
 def compared(project: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """Two recipes and params.yaml itself, and what was printed."""
     copy = copy_of(project, tmp_path_factory.mktemp("compared") / "project")
-    return copy, copy.module("compare_recipes", "default", "mlp-gan", "mlp-cgan", *BUDGET).stdout
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        work_in(copy.folder, patch)
+        compare_recipes.main(["default", "mlp-gan", "mlp-cgan", *BUDGET])
+    return copy, printed.getvalue()
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Compares the named recipes in the current folder, and gives what is printed."""
+
+    def run(*arguments: str) -> str:
+        capsys.readouterr()
+        compare_recipes.main(arguments)
+        return capsys.readouterr().out
+
+    return run
 
 
 def results(copy: Project) -> dict[str, dict[str, object]]:
@@ -102,17 +121,18 @@ def test_mlflow_has_them_below_one_run(compared: tuple[Project, str]) -> None:
 
 
 def test_finished_ones_are_not_trained_again_and_changed_ones_are(
-    compared: tuple[Project, str], tmp_path: Path
+    compared: tuple[Project, str], said: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copy = copy_of(compared[0], tmp_path / "copy")
+    work_in(copy.folder, monkeypatch)
     before = results(copy)
     shutil.rmtree(copy.folder / FOLDER / "mlp-cgan")
     write_params({"model.latent_size": 9}, copy.folder / "params.yaml")
     # A recipe trains with what params.yaml has beside the recipe's own values.
-    printed = copy.module("compare_recipes", "default", *BUDGET).stdout
+    printed = said("default", *BUDGET)
     assert "trained already" not in printed
     write_params({"model.latent_size": 8}, copy.folder / "params.yaml")
-    printed = copy.module("compare_recipes", "mlp-gan", "mlp-cgan", *BUDGET).stdout
+    printed = said("mlp-gan", "mlp-cgan", *BUDGET)
     assert "mlp-gan: trained already" in printed
     assert "mlp-cgan: trained already" not in printed
     after = results(copy)
@@ -122,21 +142,21 @@ def test_finished_ones_are_not_trained_again_and_changed_ones_are(
     assert after["mlp-cgan"]["run_id"] != before["mlp-cgan"]["run_id"]
 
 
-def test_one_that_diverges_is_told_and_the_others_go_on(project: Project, tmp_path: Path) -> None:
-    copy = copy_of(project, tmp_path / "copy")
+def test_one_that_diverges_is_told_and_the_others_go_on(own: Project, capsys: pytest.CaptureFixture[str]) -> None:
     broken = (
         "# too fast\nmodel: {family: mlp}\ntrain: {optimizer: sgd, lr_generator: 1.0, lr_discriminator: 1.0, l1: 1.0}\n"
     )
-    (copy.folder / "recipes" / "broken.yaml").write_text(broken)
-    write_params({"train.max_rollbacks": 0}, copy.folder / "params.yaml")
-    done = copy.module("compare_recipes", "broken", "default", "--kimg", "1")
-    text = (copy.folder / "models/recipes/digits-1kimg-seed0/leaderboard.md").read_text()
+    (own.folder / "recipes" / "broken.yaml").write_text(broken)
+    write_params({"train.max_rollbacks": 0}, own.folder / "params.yaml")
+    compare_recipes.main(["broken", "default", "--kimg", "1"])
+    text = (own.folder / "models/recipes/digits-1kimg-seed0/leaderboard.md").read_text()
     assert "\nbroken: " in text
     assert "| default |" in text
-    assert "Traceback" not in done.stderr
-    alone = copy.module("compare_recipes", "broken", "--kimg", "1", check=False)
-    assert alone.returncode == 2
-    assert "every training diverged: broken: " in alone.stderr
+    assert "Traceback" not in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end:
+        run_command(lambda: compare_recipes.main(["broken", "--kimg", "1"]))
+    assert end.value.code == 2
+    assert "every training diverged: broken: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

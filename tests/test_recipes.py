@@ -107,6 +107,7 @@ def test_an_unknown_one_and_none_to_apply(tmp_path: Path, monkeypatch: pytest.Mo
     assert dvc_arguments(load_recipe("one")) == "-n one -S model.width=16"
 
 
+@pytest.mark.slow
 def test_one_command_trains_one(project: Project, tmp_path: Path) -> None:
     copy = copy_of(project, tmp_path / "copy")
     command = "dvc exp run $(python -m src.recipes lsgan) -S model.width=4 -S train.kimg=2"

@@ -4,7 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from src import sample
+from src import interrupts, sample
 from src.device import MIB
-from src.errors import UserError
+from src.errors import UserError, run_command
 from src.files import write_json
 from src.networks.description import load_generator, save_network
 from src.networks.sampling import generate
@@ -257,12 +257,43 @@ def wait_for(condition: Callable[[], bool], child: "subprocess.Popen[str]") -> N
         time.sleep(0.005)
 
 
+@pytest.mark.parametrize("name", ["some.npz", "folder"])
+def test_stopped_between_two_batches(
+    model: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No half file stays under its name; the same command continues a folder."""
+    out, calls, check = tmp_path / name, count(), interrupts.check
+    options = ["--model", str(model), "--count", "500", "--out"]
+
+    def third() -> None:
+        if next(calls) == 2:
+            interrupts.note(signal.SIGINT)
+        check()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(interrupts, "check", third)
+        with pytest.raises(SystemExit) as end:
+            run_command(lambda: sample.main([*options, str(out)]))
+    assert end.value.code == 130
+    assert capsys.readouterr().err.strip() == "stopped by Ctrl-C"
+    if name == "some.npz":
+        assert not list(tmp_path.iterdir())
+        return
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
+    assert 0 < len(before) < 500
+    assert not list(out.rglob("*.part"))
+    for place in (out, tmp_path / "whole"):
+        sample.main([*options, str(place)])
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert tree(out) == tree(tmp_path / "whole")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["some.npz", "folder"])
 def test_stopped_by_ctrl_c(model: Path, tmp_path: Path, name: str) -> None:
-    """No half file stays under its name; the same command continues a folder."""
-    out, count = tmp_path / name, "1000000" if name == "some.npz" else "10000"
-    arguments = command(model, out, "--count", count)
+    """The same in a process of its own, wherever it is."""
+    out, images = tmp_path / name, "1000000" if name == "some.npz" else "10000"
+    arguments = command(model, out, "--count", images)
     child = start(arguments, dict(os.environ), ROOT)
     half = tmp_path / "some.npz.part" if name == "some.npz" else out / "1_Bag_small/seed0_000301.png"
     wait_for(half.exists, child)
@@ -276,9 +307,9 @@ def test_stopped_by_ctrl_c(model: Path, tmp_path: Path, name: str) -> None:
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
     assert 300 < len(before) < 10_000
     assert not list(out.rglob("*.part"))
-    subprocess.run(arguments, cwd=ROOT, check=True, timeout=120)
+    sample.main(arguments[3:])
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    sample.main(command(model, tmp_path / "whole", "--count", count)[3:])
+    sample.main(command(model, tmp_path / "whole", "--count", images)[3:])
     assert tree(out) == tree(tmp_path / "whole")
 
 
@@ -287,17 +318,24 @@ def test_stopped_by_ctrl_c(model: Path, tmp_path: Path, name: str) -> None:
 def test_ten_times_as_many_images_need_no_more_memory(tmp_path: Path, name: str) -> None:
     size, few, many = (64, 1_000, 10_000)
     model = save_model(tmp_path / "model", size=size)
-    code = "import sys; from src import device, sample; sample.main(sys.argv[1:]); print(device.peak_resident())"
-    peaks = []
-    for count in (few, many):
-        arguments = command(model, tmp_path / str(count) / name, "--count", str(count))[3:]
-        result = subprocess.run(
-            [sys.executable, "-c", code, *arguments], cwd=ROOT, check=True, capture_output=True, text=True, timeout=300
-        )
-        peaks.append(float(result.stdout.splitlines()[-1]))
+    code = (
+        "import sys; from src import device, sample\n"
+        "for count in sys.argv[3:]:\n"
+        "    sample.main(['--model', sys.argv[1], '--count', count, '--out', f'{sys.argv[2]}/{count}/' + 'NAME'])\n"
+        "    print('peak', device.peak_resident())"
+    ).replace("NAME", name)
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(model), str(tmp_path), str(few), str(many)],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    first, second = (float(line.split()[1]) for line in result.stdout.splitlines() if line.startswith("peak "))
     held = (many - few) * size**2 / MIB
     assert held > 35
-    assert peaks[1] - peaks[0] < held / 3
+    assert second - first < held / 3
 
 
 def test_a_corrupt_model_folder(in_project: Project, tmp_path: Path) -> None:

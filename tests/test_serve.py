@@ -1,4 +1,4 @@
-"""Real servers of the registered model: MLflow's own command, and the project's."""
+"""The project's application in this process, and real servers of the registered model: MLflow's command, and the project's."""
 
 import base64
 import io
@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,26 +19,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import uvicorn
 from PIL import Image
 
-from src import serve
+from src import sample, serve
 from src.errors import UserError
 from src.networks.description import load_generator
 from src.networks.sampling import generate
 from src.pixels import to_uint8
-from tests.conftest import Project
+from src.tracking import registry, serving, store
+from tests.conftest import Project, work_in
 
-pytestmark = pytest.mark.slow
 JSON = {"Content-Type": "application/json"}
 MLFLOW = ("mlflow", "models", "serve", "-m", "models:/gan-digits@champion", "--env-manager", "local")
 OURS = (sys.executable, "-m", "src.serve", "gan-digits@champion")
 
 
 class Server:
-    """A server on this machine, and what it answers."""
+    """A server on this machine, of this process or another one, and what it answers."""
 
-    def __init__(self, port: int, process: "subprocess.Popen[bytes]") -> None:
-        self.port, self.process = port, process
+    def __init__(self, port: int, number: int) -> None:
+        """``number`` is the process's."""
+        self.port, self.number = port, number
 
     def post(self, body: Any, headers: dict[str, str] | None = None) -> tuple[int, str]:
         """Status and text; what is neither bytes nor an iterator of bytes is sent as JSON."""
@@ -71,8 +74,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(project: Project, log: Path, *command: str) -> Iterator[Server]:
-    """A server that has begun to answer; it and its children end with the context."""
+def running(project: Project, log: Path, *command: str) -> "Iterator[tuple[Server, subprocess.Popen[bytes]]]":
+    """A server that has begun to answer, and its process, which ends with the context, and its children too."""
     port = free_port()
     environment = {**project.environment, "MLFLOW_TRACKING_URI": project.tracking_uri}
     with log.open("wb") as file:
@@ -85,7 +88,7 @@ def running(project: Project, log: Path, *command: str) -> Iterator[Server]:
             start_new_session=True,
         )
     try:
-        server, until = Server(port, process), time.monotonic() + 120
+        server, until = Server(port, process.pid), time.monotonic() + 120
         while True:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
@@ -94,27 +97,53 @@ def running(project: Project, log: Path, *command: str) -> Iterator[Server]:
                     break
             except OSError:
                 time.sleep(0.2)
-        yield server
+        yield server, process
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
+@pytest.fixture(scope="module")
+def app(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The application that the processes of the project's server make, with the champion, in a thread of this process."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with pytest.MonkeyPatch.context() as patch:
+            work_in(project.folder, patch)
+            version = registry.find_version(store.connect(), "gan-digits@champion")
+            patch.setenv(serving.FOLDER, str(registry.fetch(version, str(tmp_path_factory.mktemp("served")))))
+            server = uvicorn.Server(uvicorn.Config(serving.create_app(), log_level="warning"))
+        thread = threading.Thread(target=server.run, args=([listening],))
+        thread.start()
+        yield Server(listening.getsockname()[1], os.getpid())
+        server.should_exit = True
+        thread.join(30)
+        assert not thread.is_alive()
+
+
 @pytest.fixture(scope="session")
 def mlflow_server(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(project, tmp_path_factory.mktemp("mlflow") / "log", *MLFLOW) as server:
+    with running(project, tmp_path_factory.mktemp("mlflow") / "log", *MLFLOW) as (server, _):
         yield server
 
 
 @pytest.fixture(scope="session")
 def our_server(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with running(project, tmp_path_factory.mktemp("ours") / "log", *OURS) as server:
+    with running(project, tmp_path_factory.mktemp("ours") / "log", *OURS) as (server, _):
         yield server
 
 
-@pytest.fixture(params=["mlflow_server", "our_server"])
+@pytest.fixture(
+    params=["app", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mlflow_server", "our_server"))]
+)
 def server(request: pytest.FixtureRequest) -> Server:
+    found: Server = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(params=["app", pytest.param("our_server", marks=pytest.mark.slow)])
+def ours(request: pytest.FixtureRequest) -> Server:
+    """As ``server``, without MLflow's own."""
     found: Server = request.getfixturevalue(request.param)
     return found
 
@@ -151,11 +180,9 @@ def test_csv(server: Server, project: Project) -> None:
     assert torch.equal(as_pixels(server.predictions(body, {"Content-Type": "text/csv"})), expected(project))
 
 
-def test_png_are_the_images_that_sample_draws(server: Server, project: Project, tmp_path: Path) -> None:
+def test_png_are_the_images_that_sample_draws(server: Server, in_project: Project, tmp_path: Path) -> None:
     out = tmp_path / "nines.npz"
-    project.module(
-        "sample", "--model", "gan-digits@champion", "--label", "9", "--count", "5", "--seed", "3", "--out", str(out)
-    )
+    sample.main(["--model", "gan-digits@champion", "--label", "9", "--count", "5", "--seed", "3", "--out", str(out)])
     with np.load(out) as content:
         drawn = content["images"]
     rows = [["9", 3 * 2**32 + number] for number in range(5)]
@@ -234,13 +261,14 @@ def test_another_kind_of_body(server: Server) -> None:
 
 def memory(server: Server) -> int:
     """The most that the process ever held, in KiB."""
-    lines = Path(f"/proc/{server.process.pid}/status").read_text(encoding="ascii").splitlines()
+    lines = Path(f"/proc/{server.number}/status").read_text(encoding="ascii").splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 
 TOO_LONG = "the body has more than 1,048,576 bytes, which is the limit of this server"
 
 
+@pytest.mark.slow
 def test_a_streamed_body_without_end_is_cut_off(our_server: Server) -> None:
     def rows(mebibytes: int) -> Iterator[bytes]:
         yield b'{"inputs": ['
@@ -252,37 +280,39 @@ def test_a_streamed_body_without_end_is_cut_off(our_server: Server) -> None:
     assert memory(our_server) - before < 30 * 1024
 
 
-def test_the_length_that_a_request_claims(our_server: Server) -> None:
+def test_the_length_that_a_request_claims(ours: Server) -> None:
     """More than the limit is refused before a byte has come; a body is read to the length that was claimed, no further."""
     whole = b'{"inputs": [[9, 0]]}'
     began = time.monotonic()
-    assert our_server.refusal(b"", {**JSON, "Content-Length": "20000000000"}, status=413) == TOO_LONG
+    assert ours.refusal(b"", {**JSON, "Content-Length": "20000000000"}, status=413) == TOO_LONG
     assert time.monotonic() - began < 5
-    assert "valid JSON" in our_server.refusal(whole, {**JSON, "Content-Length": "10"})
+    assert "valid JSON" in ours.refusal(whole, {**JSON, "Content-Length": "10"})
     exactly = whole[:-1] + b" " * (2**20 - len(whole)) + b"}"
-    assert our_server.post(exactly)[0] == 200
-    assert our_server.refusal(exactly + b" ", status=413) == TOO_LONG
+    assert ours.post(exactly)[0] == 200
+    assert ours.refusal(exactly + b" ", status=413) == TOO_LONG
 
 
-def test_what_mlflow_cannot_take_apart(our_server: Server) -> None:
-    assert "no Content-Type" in our_server.refusal(b"{}", {}, status=415)
-    assert "4300 digits" in our_server.refusal(b'{"inputs": [[9, ' + b"1" * 5000 + b"]]}")
-    assert "recursion" in our_server.refusal(b"[" * 10**5)
+def test_what_mlflow_cannot_take_apart(ours: Server) -> None:
+    assert "no Content-Type" in ours.refusal(b"{}", {}, status=415)
+    assert "4300 digits" in ours.refusal(b'{"inputs": [[9, ' + b"1" * 5000 + b"]]}")
+    assert "recursion" in ours.refusal(b"[" * 10**5)
 
 
+@pytest.mark.slow
 def test_two_processes_answer_and_end_together(project: Project, tmp_path: Path) -> None:
-    with running(project, tmp_path / "log", *OURS, "--workers", "2") as server:
+    with running(project, tmp_path / "log", *OURS, "--workers", "2") as (server, process):
         assert torch.equal(as_pixels(server.predictions({"inputs": ROWS})), expected(project))
-        os.kill(server.process.pid, signal.SIGTERM)
-        assert server.process.wait(30) == 0
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_server(project: Project, tmp_path: Path, number: signal.Signals) -> None:
-    with running(project, tmp_path / "log", *OURS) as server:
-        os.kill(server.process.pid, number)
-        assert server.process.wait(30) == 0
+    with running(project, tmp_path / "log", *OURS) as (server, process):
+        process.send_signal(number)
+        assert process.wait(30) == 0
     said = (tmp_path / "log").read_text()
     assert f"serving gan-digits/1 at http://127.0.0.1:{server.port}/invocations" in said
     assert "Traceback" not in said

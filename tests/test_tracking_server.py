@@ -3,13 +3,15 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.conftest import Project, copy_of
+from src import compare, lineage, register, registry, sample
+from src.errors import UserError
+from tests.conftest import Project, copy_of, work_in
 from tests.tracking.server import Server
 from tests.tuning.postgres import create_database
 
@@ -44,13 +46,21 @@ def served(project: Project, postgres: str, tmp_path_factory: pytest.TempPathFac
     try:
         made = ServedProject(copy_of(project, place / "project", "mlruns").folder, server.uri)
         made.run("git", "checkout", "--", "mlruns")
-        made.run("dvc", "repro", "--force")
+        made.run("dvc", "repro", "--force", "--single-item", "train", "evaluate", "register")
         made.run("git", "add", "dvc.lock")
         made.run("git", "commit", "-qm", "lock")
         made.run("dvc", "exp", "run", "-n", "other", "-S", "train.seed=1", "-S", "register.allow_dirty=true")
         yield made
     finally:
         server.kill()
+
+
+@pytest.fixture
+def here(served: ServedProject, monkeypatch: pytest.MonkeyPatch) -> ServedProject:
+    """The same, as the current folder of this process, which asks the server too."""
+    work_in(served.folder, monkeypatch)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", served.uri)
+    return served
 
 
 def test_nothing_is_left_in_the_project(served: ServedProject) -> None:
@@ -73,25 +83,33 @@ def test_runs_and_versions_are_on_the_server(served: ServedProject) -> None:
     assert tags["gate.allowed_dirty"] == "true"
 
 
-def test_the_registry_answers_and_changes(served: ServedProject, tmp_path: Path) -> None:
-    assert "gan-digits/2" in served.module("registry", "list").stdout
-    shown = served.module("registry", "show", "gan-digits/2").stdout
-    assert f"MLflow store {served.uri}" in " ".join(shown.split())
+def test_the_registry_answers_and_changes(
+    here: ServedProject, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(main: Callable[[Sequence[str]], None], *arguments: str) -> str:
+        capsys.readouterr()
+        main(arguments)
+        return capsys.readouterr().out
+
+    assert "gan-digits/2" in said(registry.main, "list")
+    shown = said(registry.main, "show", "gan-digits/2")
+    assert f"MLflow store {here.uri}" in " ".join(shown.split())
     assert "GAN-test accuracy (label agreement)" in shown
-    client = served.client()
+    client = here.client()
     commit = client.get_model_version("gan-digits", "1").tags["git.commit"]
-    assert "gan-digits/1" in served.module("lineage", commit[:8]).stdout
-    assert "Beyond noise" in served.module("compare", "gan-digits/1", "gan-digits/2").stdout
-    assert "# Gate: gan-digits/" in served.module("registry", "compare", "gan-digits/2", "gan-digits/1").stdout
+    assert "gan-digits/1" in said(lineage.main, commit[:8])
+    assert "Beyond noise" in said(compare.main, "gan-digits/1", "gan-digits/2")
+    assert "# Gate: gan-digits/" in said(registry.main, "compare", "gan-digits/2", "gan-digits/1")
     champion = str(client.get_registered_model("gan-digits").aliases["champion"])
     other = {"1": "2", "2": "1"}[champion]
-    served.module("registry", "promote", f"gan-digits/{other}", "--yes")
+    registry.main(["promote", f"gan-digits/{other}", "--yes"])
     assert str(client.get_registered_model("gan-digits").aliases["champion"]) == other
-    served.module("registry", "rollback", "gan-digits", "--yes")
+    registry.main(["rollback", "gan-digits", "--yes"])
     assert str(client.get_registered_model("gan-digits").aliases["champion"]) == champion
-    assert served.module("registry", "delete", f"gan-digits/{champion}", "--yes", check=False).returncode == 2
-    served.module("sample", "--model", "gan-digits/1", "--count", "4", "--out", str(tmp_path / "a.png"))
-    served.module("sample", "--model", "models/gan", "--count", "4", "--out", str(tmp_path / "b.png"))
+    with pytest.raises(UserError):
+        registry.main(["delete", f"gan-digits/{champion}", "--yes"])
+    sample.main(["--model", "gan-digits/1", "--count", "4", "--out", str(tmp_path / "a.png")])
+    sample.main(["--model", "models/gan", "--count", "4", "--out", str(tmp_path / "b.png")])
     assert (tmp_path / "a.png").is_file()
 
 
@@ -115,11 +133,12 @@ def test_another_machine_loads_the_champion(served: ServedProject, tmp_path: Pat
     assert -1 <= highest <= 1
 
 
-def test_a_lost_run_is_told_anew_on_the_server(served: ServedProject) -> None:
-    client = served.client()
-    run_id = json.loads((served.folder / "models/gan/run.json").read_text(encoding="utf-8"))["run_id"]
+def test_a_lost_run_is_told_anew_on_the_server(here: ServedProject, capsys: pytest.CaptureFixture[str]) -> None:
+    client = here.client()
+    run_id = json.loads((here.folder / "models/gan/run.json").read_text(encoding="utf-8"))["run_id"]
     client.delete_run(run_id)
-    assert "a new run takes its place" in served.module("register").stdout
-    made = json.loads((served.folder / "models/registration.json").read_text(encoding="utf-8"))
+    register.main()
+    assert "a new run takes its place" in capsys.readouterr().out
+    made = json.loads((here.folder / "models/registration.json").read_text(encoding="utf-8"))
     assert made["version"] == 2
     assert client.get_run(made["run_id"]).data.tags["restored.from.run"] == run_id

@@ -4,9 +4,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import optuna
@@ -16,11 +17,12 @@ from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 from torch import nn
 
-from src import paths, tune
+from src import paths, train, tune
 from src.datasets import store
 from src.datasets.readers import read_raw
 from src.datasets.sources import fetch
 from src.errors import UserError, run_command
+from src.interrupts import Stopped
 from src.networks.description import save_network
 from src.params import Data, load_params
 from src.params_edit import write_params
@@ -29,14 +31,16 @@ from src.train import training_data
 from src.training.classifier import fit_classifier
 from src.training.loop import TrainingData, fit
 from src.training.recorder import SilentRecorder
-from src.tuning import leader
+from src.tuning import leader, record
 from src.tuning.retries import first_number
 from src.tuning.space import decoded
 from src.tuning.storage import journal, open_storage
 from src.tuning.study import existing_study
 from src.tuning.trial import trial_params
 from tests.conftest import start, work_in
+from tests.tuning.conftest import empty_store
 
+__all__ = ["digits_project", "empty_store", "project"]
 REPOSITORY = Path(__file__).resolve().parents[1]
 PARAMS = """\
 data: {dataset: digits}
@@ -62,9 +66,10 @@ tune:
 
 
 @pytest.fixture(scope="session")
-def digits_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def digits_project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     """Params, the prepared digits, a classifier and an empty store, to be copied."""
     folder = tmp_path_factory.mktemp("digits")
+    shutil.copytree(empty_store, folder / "mlruns")
     with pytest.MonkeyPatch.context() as patch:
         work_in(folder, patch)
         paths.PARAMS.write_text(PARAMS)
@@ -77,7 +82,6 @@ def digits_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
             paths.CLASSIFIER,
             "classifier",
         )
-        connect()
     return folder
 
 
@@ -87,6 +91,12 @@ def project(digits_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "src").symlink_to(REPOSITORY / "src")  # a checkpoint belongs to the code that made it
     work_in(tmp_path, monkeypatch)
     return tmp_path
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plots, which take more time than the trials of most tests here; tests/tuning has their own."""
+    monkeypatch.setattr(record, "save_plots", lambda study, folder: [])
 
 
 def study() -> Any:
@@ -109,7 +119,13 @@ def judged_by(judge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def with_judge(params: Any, data: store.PreparedData) -> TrainingData:
         return replace(training_data(params, data), judge=judge)
 
-    monkeypatch.setattr(tune, "training_data", with_judge)
+    instead("training_data", train, with_judge, monkeypatch)
+
+
+def instead(name: str, home: ModuleType, function: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a function in place of ``home``'s, wherever the command has it from: its own module's names, or where it is made."""
+    for module in (home, tune):
+        monkeypatch.setattr(module, name, function, raising=module is home)
 
 
 def test_trials_are_added_to_one_study_and_one_parent_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +158,7 @@ def test_trials_are_added_to_one_study_and_one_parent_run(project: Path, capsys:
     assert len({str(trial.params) for trial in study().trials}) == 3
 
 
-def test_other_base_parameters_are_refused_before_anything_runs(project: Path) -> None:
+def test_other_base_parameters_are_refused_before_anything_runs(project: Path, plain: None) -> None:
     tune.main(["--trials", "1"])
     write_params({"train.batch_size": 64})
     with pytest.raises(UserError, match=r"made with train\.batch_size 32 \(now 64\)"):
@@ -151,7 +167,7 @@ def test_other_base_parameters_are_refused_before_anything_runs(project: Path) -
     assert (parent.info.status, len(children)) == ("FINISHED", 1)
 
 
-def test_values_outside_the_space_are_not_tried(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_values_outside_the_space_are_not_tried(project: Path, plain: None, capsys: pytest.CaptureFixture[str]) -> None:
     write_params({"model.latent_size": 32})
     tune.main(["--trials", "1"])
     assert "not tried: outside tune.space with model.latent_size 32\n" in capsys.readouterr().out
@@ -159,7 +175,7 @@ def test_values_outside_the_space_are_not_tried(project: Path, capsys: pytest.Ca
 
 
 def test_apply_changes_the_best_trials_values_and_nothing_else(
-    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Path, plain: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def wants_slow(generator: nn.Module) -> Mapping[str, float]:
         raise AssertionError
@@ -193,7 +209,7 @@ def test_apply_changes_the_best_trials_values_and_nothing_else(
     assert Path("params.yaml").read_text() == PARAMS
 
 
-def test_apply_needs_a_study_with_a_finished_trial(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_apply_needs_a_study_with_a_finished_trial(project: Path, plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match="there is no study 'default'"):
         tune.main(["--apply"])
     judged_by(lambda generator: {"score": float("nan"), "coverage": 0.0}, monkeypatch)
@@ -224,7 +240,31 @@ def test_missing_inputs_are_named(project: Path, missing: Path, sentence: str) -
         tune.main(["--trials", "1"])
 
 
-def test_ctrl_c_ends_the_trial_in_both_stores_and_it_is_tried_again(project: Path) -> None:
+def test_a_search_that_is_stopped_ends_the_trial_in_both_stores_and_queues_it_again(
+    project: Path, plain: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(generator: nn.Module) -> Mapping[str, float]:
+        raise Stopped(signal.SIGINT)
+
+    judged_by(stopped, monkeypatch)
+    with pytest.raises(SystemExit) as end:
+        run_command(lambda: tune.main(["--trials", "2"]))
+    assert end.value.code == 130
+    output, errors = capsys.readouterr()
+    assert errors.strip() == "stopped by Ctrl-C"
+    _is_queued_again(output)
+
+
+def _is_queued_again(output: str) -> None:
+    assert "study 'default': no trial has ended yet" in output
+    failed, waiting = study().trials
+    assert (failed.state, waiting.state) == (TrialState.FAIL, TrialState.WAITING)
+    parent, (child,) = stored_runs()
+    assert (parent.info.status, child.info.status) == ("KILLED", "KILLED")
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_search(project: Path) -> None:
     write_params({"tune.kimg": 10_000})
     command = [sys.executable, "-m", "src.tune", "--trials", "2"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
@@ -243,17 +283,13 @@ def test_ctrl_c_ends_the_trial_in_both_stores_and_it_is_tried_again(project: Pat
     finally:
         running.kill()
     assert (running.returncode, errors.strip()) == (130, "stopped by Ctrl-C")
-    assert "study 'default': no trial has ended yet" in output
-    failed, waiting = study().trials
-    assert (failed.state, waiting.state) == (TrialState.FAIL, TrialState.WAITING)
-    parent, (child,) = stored_runs()
-    assert (parent.info.status, child.info.status) == ("KILLED", "KILLED")
+    _is_queued_again(output)
 
 
 @pytest.mark.slow
 def test_workers_share_a_study_and_one_that_is_killed_is_replaced(project: Path) -> None:
     write_params({"tune.kimg": 12.8, "tune.score_every_kimg": 6.4})
-    command = [sys.executable, "-m", "src.tune", "--trials", "6", "--workers", "2"]
+    command = [sys.executable, "-m", "src.tune", "--trials", "4", "--workers", "2"]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     running = start(command, environment)
     try:
@@ -275,7 +311,7 @@ def test_workers_share_a_study_and_one_that_is_killed_is_replaced(project: Path)
     assert running.returncode == 0, errors
     assert "ended by SIGKILL; another one takes over" in output
     states = [one.state for one in study().trials]
-    assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == 6
+    assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == 4
     assert states.count(TrialState.RUNNING) == states.count(TrialState.WAITING) == 0
     finished = [one for one in study().trials if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     parent, children_runs = stored_runs()
@@ -287,12 +323,12 @@ def test_workers_share_a_study_and_one_that_is_killed_is_replaced(project: Path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, workers: int) -> None:
+@pytest.mark.parametrize(("workers", "number"), [(1, 2), (2, 3)])
+def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, workers: int, number: int) -> None:
     write_params({"tune.kimg": 25.6, "tune.score_every_kimg": 6.4})
     text = Path("params.yaml").read_text()
     Path("params.yaml").write_text(text.replace("train:\n", "train:\n  checkpoint_minutes: 0.005\n"))
-    command = [sys.executable, "-m", "src.tune", "--trials", "3", "--workers", str(workers)]
+    command = [sys.executable, "-m", "src.tune", "--trials", str(number), "--workers", str(workers)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     killed = start(command, environment)
     try:
@@ -318,7 +354,7 @@ def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, 
         assert "was left behind by a worker that is gone: it goes on from its checkpoint" in again.stdout
     trials = study().trials
     done = [one for one in trials if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    assert len(done) == len({first_number(one) for one in done}) == 3
+    assert len(done) == len({first_number(one) for one in done}) == number
     assert {one.number for one in done} >= set(finished)
     assert {one.state for one in trials} <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
     retried = [one for one in done if first_number(one) != one.number]
@@ -356,7 +392,7 @@ def worker_processes(leader: int) -> list[int]:
     return found
 
 
-def test_the_commands_answer_without_training(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_answer_without_training(project: Path, plain: None, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match=r"there is no study 'default' here \(there are: none\)"):
         tune.main(["status"])
     tune.main(["--trials", "2"])
@@ -387,7 +423,9 @@ def test_a_dry_run_shows_space_and_cost(project: Path, capsys: pytest.CaptureFix
     assert not Path("mlruns/optuna.journal").read_text()
 
 
-def test_several_objectives_give_a_front_and_no_pruning(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_objectives_give_a_front_and_no_pruning(
+    project: Path, plain: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = "frechet_classifier_distance,seconds_per_kimg"
     tune.main(["--study", "two", "--objectives", names, "--trials", "3"])
     output = capsys.readouterr().out
@@ -401,7 +439,9 @@ def test_several_objectives_give_a_front_and_no_pruning(project: Path, capsys: p
         tune.main(["--study", "two", "--objectives", names, "--apply"])
 
 
-def test_a_confirmation_needs_trials_and_makes_none(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_confirmation_needs_trials_and_makes_none(
+    project: Path, plain: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(UserError, match="there is no study 'default'"):
         tune.main(["--confirm-top", "1"])
     tune.main(["--trials", "1"])
@@ -411,10 +451,10 @@ def test_a_confirmation_needs_trials_and_makes_none(project: Path, capsys: pytes
 
 
 def test_a_confirmation_that_was_cut_short_decides_nothing(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    project: Path, plain: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tune.main(["--trials", "2"])
-    monkeypatch.setattr(tune, "lead", lambda *arguments: None)  # the time is up before the first training
+    instead("lead", leader, lambda *arguments: None, monkeypatch)  # the time is up before the first training
     tune.main(["--confirm-top", "2", "--seeds", "1"])
     output = capsys.readouterr().out
     assert "0 of 2 trainings have ended; the same command goes on" in output
@@ -427,7 +467,7 @@ def test_a_confirmation_that_was_cut_short_decides_nothing(
 
 
 def test_the_search_goes_on_without_mlflow(
-    project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    project: Path, plain: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*arguments: object) -> None:
         raise MlflowException("the server is away")
@@ -443,7 +483,7 @@ def test_the_search_goes_on_without_mlflow(
 
 
 def test_a_confirmation_trains_the_best_again_with_other_seeds(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, plain: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tune.main(["--trials", "2", "--confirm-top", "1", "--seeds", "2"])
     output = capsys.readouterr().out

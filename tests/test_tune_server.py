@@ -17,16 +17,17 @@ from src.tuning.storage import open_storage
 from src.tuning.study import existing_study
 from tests.conftest import start
 from tests.test_tune import REPOSITORY, digits_project, project, stored_runs, worker_processes
+from tests.tuning.conftest import empty_store
 from tests.tuning.postgres import create_database
 
-__all__ = ["digits_project", "project"]
+__all__ = ["digits_project", "empty_store", "project"]
 
 
 @pytest.mark.slow
-def test_four_workers_forty_trials_and_a_kill(project: Path, postgres: str) -> None:
-    url = create_database(postgres, "forty-trials")
+def test_four_workers_twenty_trials_and_a_kill(project: Path, postgres: str) -> None:
+    url = create_database(postgres, "twenty-trials")
     write_params({"tune.kimg": 2.56})
-    command = [sys.executable, "-m", "src.tune", "--trials", "40", "--workers", "4", "--storage", url]
+    command = [sys.executable, "-m", "src.tune", "--trials", "20", "--workers", "4", "--storage", url]
     running = start(command, {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"})
     try:
         limit, killed = time.monotonic() + 120, False
@@ -46,12 +47,12 @@ def test_four_workers_forty_trials_and_a_kill(project: Path, postgres: str) -> N
     assert "ended by SIGKILL; another one takes over" in output
     trials = existing_study("default", open_storage(url)).trials
     counts = Counter(trial.state for trial in trials)
-    assert counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] == 40
+    assert counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] == 20
     assert counts[TrialState.RUNNING] == counts[TrialState.WAITING] == 0
     # None doubled: each trial, however often it was tried, has finished once, with values of its own.
     finished = [trial for trial in trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    assert len({first_number(trial) for trial in finished}) == 40
-    assert len({str(trial.params) for trial in finished}) == 40
+    assert len({first_number(trial) for trial in finished}) == 20
+    assert len({str(trial.params) for trial in finished}) == 20
     _, children_runs = stored_runs()
     assert sorted(run.info.run_id for run in children_runs) == sorted(
         one.user_attrs["mlflow_run_id"] for one in finished
@@ -67,7 +68,7 @@ def test_four_workers_forty_trials_and_a_kill(project: Path, postgres: str) -> N
 def test_two_leaders_share_a_study_and_its_run(project: Path, postgres: str) -> None:
     """As two machines do: each has its own worker, and the study ends at its number of trials."""
     url = create_database(postgres, "two-leaders")
-    command = [sys.executable, "-m", "src.tune", "--trials", "7", "--storage", url]
+    command = [sys.executable, "-m", "src.tune", "--trials", "5", "--storage", url]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     leaders = [start(command, environment) for _ in range(2)]
     try:
@@ -79,11 +80,11 @@ def test_two_leaders_share_a_study_and_its_run(project: Path, postgres: str) -> 
     assert [errors for _, errors in ends] == ["", ""]
     trials = existing_study("default", open_storage(url)).trials
     assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.PRUNED}
-    assert [trial.number for trial in trials] == list(range(7))
+    assert [trial.number for trial in trials] == list(range(5))
     assert [trial.user_attrs.get("origin") for trial in trials].count("params.yaml") == 1
     parent, children = stored_runs()
-    assert len(children) == 7
+    assert len(children) == 5
     assert parent.info.status == "FINISHED"
-    assert parent.data.tags["trials"] == "7"
+    assert parent.data.tags["trials"] == "5"
     curve = connect().get_metric_history(parent.info.run_id, "best_score")
-    assert sorted(point.step for point in curve) == list(range(1, 8))
+    assert sorted(point.step for point in curve) == list(range(1, 6))

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from src import train
 from src.checks.finding import Finding
 from src.params_edit import write_params
 from src.tracking import store
@@ -16,17 +17,20 @@ from src.tracking.dead import check_runs
 from src.tracking.lineage import Origin
 from src.tracking.processes import TAG, Process
 from src.tracking.runs import new_run, reopened_run, training_run
-from tests.conftest import Project
-from tests.test_train import LENGTH, TRAIN, training
+from tests.conftest import ROOT, Project
+from tests.test_train import LENGTH, training
 
 HOLD = """
 import sys
-from src.tracking import runs
 from src.tracking.lineage import Origin
-kind, first, *name = sys.argv[1:]
-with getattr(runs, kind)(first, *[Origin.here(one, {}, {}) for one in name]) as run:
-    getattr(run, "flush", lambda seconds: None)(20)
-    print(run.run_id, flush=True)
+from src.tracking.runs import new_run, reopened_run, training_run
+with (
+    new_run("digits", Origin.here("second", {}, {})) as plain,
+    training_run("digits", Origin.here("third", {}, {})) as training,
+    reopened_run(sys.argv[1]) as reopened,
+):
+    training.flush(20)
+    print(plain.run_id, training.run_id, reopened.run_id, flush=True)
     input()
 """
 
@@ -41,19 +45,16 @@ def only() -> Finding:
 
 
 @contextmanager
-def held(root: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A living process with a run, and the run's id."""
-    command = [sys.executable, "-c", HOLD, *arguments]
-    environment = {"PYTHONPATH": str(root), "PATH": "", "HOME": str(Path.home())}
+def held(run_id: str) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """A living process with a run of each kind, one of them the given one, which has ended before; and the ids of the three."""
+    command = [sys.executable, "-c", HOLD, run_id]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(Path.home())}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as process:
         assert process.stdout is not None
-        yield process, process.stdout.readline().strip()
+        yield process, process.stdout.readline().split()
         process.kill()
-
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_no_run_is_open(place: Path) -> None:
@@ -62,31 +63,49 @@ def test_no_run_is_open(place: Path) -> None:
     assert (only().level, only().text) == ("ok", "no run is left open")
 
 
-@pytest.mark.parametrize("kind", ["new_run", "training_run", "reopened_run"])
-def test_the_run_of_a_killed_process(kind: str, place: Path) -> None:
+def test_the_runs_of_a_killed_process(place: Path) -> None:
     client = store.connect()
     with new_run("digits", Origin.here("first", {}, {})) as made:
         pass
-    arguments = [made.run_id] if kind == "reopened_run" else ["digits", "second"]
-    with held(ROOT, kind, *arguments) as (process, run_id):
-        assert only().text == "runs: 1 under way here"
+    with held(made.run_id) as (process, run_ids):
+        assert run_ids[2] == made.run_id
+        assert only().text == "runs: 3 under way here"
         process.kill()
         process.wait()
         finding = only()
-        assert finding.level == "warning"
-        assert finding.text.endswith(f"({run_id[:8]}) is RUNNING, and no process of this machine has it")
+        names = {f"{client.get_run(one).info.run_name} ({one[:8]})" for one in run_ids}
+        shown, end = finding.text.split(" are RUNNING, ")
+        assert (finding.level, end) == ("warning", "and no process of this machine has them")
+        assert set(shown.split(", ")) == names
         assert finding.repair is not None
-        name = client.get_run(run_id).info.run_name
-        assert finding.repair() == f"marked as KILLED: {name} ({run_id[:8]})"
+        told, marked = finding.repair().split(": ", 1)
+        assert (told, set(marked.split(", "))) == ("marked as KILLED", names)
     assert levels() == ["ok"]
-    ended = client.get_run(run_id)
-    assert ended.info.status == "KILLED"
-    assert ended.data.tags["stopped"] == f"its process {process.pid} on {Process.current().host} is gone"
+    for run_id in run_ids:
+        ended = client.get_run(run_id)
+        assert ended.info.status == "KILLED"
+        assert ended.data.tags["stopped"] == f"its process {process.pid} on {Process.current().host} is gone"
     assert not list(Path("mlruns/outbox").glob("*"))  # no training can go on from there
-    with reopened_run(run_id):
-        pass
-    again = client.get_run(run_id)
-    assert (again.info.status, "stopped" in again.data.tags) == ("FINISHED", False)
+    for run_id in run_ids:
+        with reopened_run(run_id):
+            pass
+        again = client.get_run(run_id)
+        assert (again.info.status, "stopped" in again.data.tags) == ("FINISHED", False)
+
+
+def test_the_only_run_of_a_process_that_is_gone(place: Path) -> None:
+    client = store.connect()
+    gone = replace(Process.current(), start="1")
+    run = client.create_run(store.experiment_id(client, "digits"), tags={TAG: gone.tag}, run_name="alone")
+    finding = only()
+    named = f"alone ({run.info.run_id[:8]})"
+    assert (finding.level, finding.text) == (
+        "warning",
+        f"{named} is RUNNING, and no process of this machine has it",
+    )
+    assert finding.repair is not None
+    assert finding.repair() == f"marked as KILLED: {named}"
+    assert client.get_run(run.info.run_id).data.tags["stopped"] == f"its process {gone.number} on {gone.host} is gone"
 
 
 @pytest.mark.parametrize("missing", [False, True])
@@ -123,7 +142,9 @@ def _away(*_: object) -> None:
 
 
 @pytest.mark.slow
-def test_a_training_that_was_really_killed_is_marked_and_goes_on(own: Project) -> None:
+def test_a_training_that_was_really_killed_is_marked_and_goes_on(
+    own: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_params(LENGTH, Path("params.yaml"))
     with training(own) as running:
         alive = only()
@@ -140,7 +161,8 @@ def test_a_training_that_was_really_killed_is_marked_and_goes_on(own: Project) -
     assert len(list(Path("mlruns/outbox").iterdir())) == waiting == 1
     assert only().text == "no run is left open"
 
-    assert "going on from the checkpoint at step" in own.run(*TRAIN).stdout
+    train.main([])
+    assert "going on from the checkpoint at step" in capsys.readouterr().out
     ended = client.get_run(run.info.run_id)
     assert (ended.info.status, "stopped" in ended.data.tags) == ("FINISHED", False)
     table = pd.read_csv("models/gan/history.csv")

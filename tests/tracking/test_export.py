@@ -125,6 +125,19 @@ def test_the_stored_onnx_gives_the_pixels_of_generate(folder: Path) -> None:
     assert (made != expected).float().mean() < 1e-3
 
 
+def test_both_flavours_give_the_pixels_of_generate(in_project: Project) -> None:
+    store.connect()
+    labels, seeds = torch.arange(10), torch.arange(10) * 2**59
+    rows = torch.stack([labels, seeds], dim=1)
+    uri = "models:/gan-digits@champion"
+    by_pyfunc = torch.from_numpy(mlflow.pyfunc.load_model(uri).predict(rows.numpy()))
+    by_pytorch = mlflow.pytorch.load_model(uri)(rows, torch.ones(10)).detach()
+    expected = generate(load_generator(paths.GAN), labels, seeds)
+    assert torch.equal(to_uint8(by_pyfunc), expected)
+    assert torch.equal(to_uint8(by_pytorch), expected)
+
+
+@pytest.mark.slow
 def test_it_loads_with_mlflow_and_torch_alone(in_project: Project, tmp_path: Path) -> None:
     """In another folder, with ``-I``, no pickle, and every package refused that those two do not bring."""
     store.connect()

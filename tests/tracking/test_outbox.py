@@ -139,6 +139,7 @@ def test_much_news_goes_in_few_calls(client: MlflowClient, run_id: str) -> None:
             box.say("tags", values={f"tag.{step}": "x"})
     until(lambda: box._away)
     away.back = True
+    assert box.flush(30)
     end(box)
     assert away.calls == ["log_batch"] * 3 + ["set_terminated"]  # 2400 metrics, at most 1000 entities each
     assert steps(client, run_id) == list(range(1200))
@@ -523,36 +524,34 @@ from src.tracking import outbox, store
 from src.tracking.outbox import Outbox, Pace
 
 outbox.PACE = Pace(gather=0.0)
-run_id, first, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
-box = Outbox(run_id, store.connect())
-for step in range(first, 200):
+box = Outbox(sys.argv[1], store.connect())
+for step in range(200):
     box.say_once("metrics", "losses", step, values={"loss": step / 10, "rate": 0.5})
     print(step, flush=True)
-    time.sleep(pause)
-box.end("FINISHED", {}, final=True)
-box.close()
+    time.sleep(0.005)
 """
 
 
 def test_a_killed_process_that_is_continued_leaves_every_step_once(client: MlflowClient, run_id: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
-    def talk(first: int, pause: float) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-c", TALK, run_id, str(first), str(pause)]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-
-    process = talk(0, 0.005)
-    assert process.stdout is not None
     until_step = 130
-    for line in process.stdout:
-        if int(line) == until_step:
-            process.send_signal(signal.SIGKILL)
-            break
-    process.wait()
+    with subprocess.Popen(
+        [sys.executable, "-c", TALK, run_id], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if int(line) == until_step:
+                process.send_signal(signal.SIGKILL)
+                break
+    assert process.returncode == -signal.SIGKILL
     assert len(Entries(Path(f"mlruns/outbox/{run_id}")).read()) >= until_step
     assert 0 < len(steps(client, run_id)) < 200
     Path(f"mlruns/outbox/{run_id}/sent").unlink()  # the worst: what was delivered was not noted
-    assert talk(100, 0.0).wait() == 0
+    box = Outbox(run_id, client)
+    for step in range(100, 200):
+        told(box, step)
+    end(box)
     assert steps(client, run_id) == list(range(200))
     assert outboxes() == []
 

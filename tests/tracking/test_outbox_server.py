@@ -23,15 +23,23 @@ pytestmark = pytest.mark.slow
 PICTURE = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
 
 
-@pytest.fixture
-def server(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> Iterator[Server]:
-    work_in(tmp_path, monkeypatch)
-    shutil.copytree(empty_store, tmp_path / "server")
-    server = Server(tmp_path / "server")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+@pytest.fixture(scope="module")
+def started(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server for all tests of this module."""
+    server = Server(shutil.copytree(empty_store, tmp_path_factory.mktemp("served") / "server"))
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def server(started: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None) -> Server:
+    """The same, running, for the current folder."""
+    work_in(tmp_path, monkeypatch)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", started.uri)
+    if started.process.poll() is not None:  # a test that failed has left it so
+        started.start()
+    return started
 
 
 def test_a_server_goes_away_and_comes_back(server: Server, capfd: pytest.CaptureFixture[str]) -> None:

@@ -35,11 +35,11 @@ def test_a_dead_server_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
         store.connect()
 
 
-def test_artifacts_are_beside_the_database(tmp_path: Path) -> None:
+def test_artifacts_are_beside_the_database(place: Path) -> None:
     client = store.connect()
     first = store.experiment_id(client, "digits")
     assert store.experiment_id(client, "digits") == first
-    assert client.get_experiment(first).artifact_location == (tmp_path / "mlruns/artifacts/digits").as_uri()
+    assert client.get_experiment(first).artifact_location == (place / "mlruns/artifacts/digits").as_uri()
 
 
 @pytest.mark.slow

@@ -1,17 +1,17 @@
-import os
-import subprocess
-import sys
 from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.tracking._tracking_service import utils
 
 from src.tracking.stray import check_stray
 
-DEFAULT = "import mlflow; print(mlflow.get_tracking_uri())"
 
-
-def default_address() -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
-    command = [sys.executable, "-c", DEFAULT]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
+@pytest.fixture(autouse=True)
+def _nobody_has_set_an_address(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process as in a fresh one."""
+    monkeypatch.setattr(utils, "_tracking_uri", None)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
 def stray(name: str) -> Path:
@@ -21,11 +21,11 @@ def stray(name: str) -> Path:
     return path
 
 
-def test_a_stray_folder_is_moved_aside_whole(place: Path) -> None:
+def test_a_stray_folder_is_moved_aside_whole() -> None:
     assert [one.level for one in check_stray()] == ["ok"]
     stray("0").with_name("runs").mkdir()
     stray("models")
-    assert default_address().endswith("/mlruns")
+    assert mlflow.get_tracking_uri().endswith("/mlruns")
     (finding,) = check_stray()
     assert finding.level == "problem"
     assert finding.text.startswith("mlruns/0, mlruns/models would turn MLflow's default")
@@ -34,10 +34,10 @@ def test_a_stray_folder_is_moved_aside_whole(place: Path) -> None:
     assert Path("mlruns/stray/0/meta.yaml").read_text() == "name: 0\n"
     assert Path("mlruns/stray/0/runs").is_dir()
     assert [one.level for one in check_stray()] == ["ok"]
-    assert default_address().startswith("sqlite:")
+    assert mlflow.get_tracking_uri().startswith("sqlite:")
 
 
-def test_another_one_of_the_same_name_has_its_own_place(place: Path) -> None:
+def test_another_one_of_the_same_name_has_its_own_place() -> None:
     for number in range(3):
         stray("0").write_text(str(number))
         (finding,) = check_stray()

@@ -40,11 +40,14 @@ def params() -> Params:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh MLflow store, to be copied: to make one takes a second."""
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        work_in(folder, patch)
-        connect()
+    """A fresh MLflow store, to be copied: to make one takes seconds, so all the places that import this share it."""
+    folder = tmp_path_factory.getbasetemp() / "empty-store"
+    if not folder.exists():
+        made = tmp_path_factory.mktemp("store")
+        with pytest.MonkeyPatch.context() as patch:
+            work_in(made, patch)
+            connect()
+        made.rename(folder)
     return folder / "mlruns"
 
 

@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -32,8 +33,8 @@ BEATER = """
 import os
 import signal
 import sys
+import optuna
 from src.tuning.storage import open_storage
-from src.tuning.study import existing_study
 
 def objective(trial):
     trial.suggest_float("train.lr_generator", 1e-4, 1e-1, log=True)
@@ -41,7 +42,17 @@ def objective(trial):
     trial.report(7.0, 1)
     os.kill(os.getpid(), signal.SIGKILL)
 
-existing_study("default", open_storage(sys.argv[1])).optimize(objective, n_trials=1)
+optuna.load_study(study_name="default", storage=open_storage(sys.argv[1])).optimize(objective, n_trials=1)
+"""
+MAKER = """
+import signal
+import sys
+from src.tuning.storage import open_storage
+
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
+print("ready", flush=True)
+signal.sigwait([signal.SIGUSR1])
+open_storage(sys.argv[1])
 """
 
 
@@ -49,6 +60,12 @@ def python(code: str, *arguments: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> str:
+    """The next line that it prints."""
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 def server_storage(postgres: str, name: str) -> tuple[str, RDBStorage]:
@@ -60,8 +77,7 @@ def server_storage(postgres: str, name: str) -> tuple[str, RDBStorage]:
 
 def held_by_another_and_then_killed(storage: BaseStorage, *arguments: str) -> None:
     with python(HOLDER, *arguments) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "mine\n"
+        assert said(holder) == "mine"
         began = time.monotonic()
         killer = subprocess.Popen(["sh", "-c", f"sleep 1; kill -9 {holder.pid}"])
         with exclusively(storage):  # as soon as the process is dead
@@ -103,9 +119,11 @@ def test_a_trial_whose_worker_sends_no_heartbeat_is_tried_again(postgres: str, p
 
 def test_two_machines_may_make_the_tables_of_a_server_at_once(postgres: str) -> None:
     url = create_database(postgres, "at-once")
-    code = "import sys\nfrom src.tuning.storage import open_storage\nopen_storage(sys.argv[1])"
-    makers = [python(code, url) for _ in range(3)]
-    assert [maker.wait(timeout=120) for maker in makers] == [0, 0, 0]
+    with python(MAKER, url) as first, python(MAKER, url) as second:
+        assert [said(maker) for maker in (first, second)] == ["ready", "ready"]
+        for maker in (first, second):
+            os.kill(maker.pid, signal.SIGUSR1)
+        assert [maker.wait(timeout=120) for maker in (first, second)] == [0, 0]
     assert optuna.get_all_study_summaries(open_storage(url)) == []
 
 

@@ -63,10 +63,10 @@ def test_an_interrupted_study_draws_what_it_would_have_drawn(
             made.tell(trial, values["train.lr_generator"] * values["model.latent_size"])
         return [trial.params for trial in made.trials if trial.state == TrialState.COMPLETE]
 
-    if sampler in ("tpe", "random", "gp"):
-        assert values("one", 11) == values("two", None)
-    drawn = values("three", None)
+    drawn = values("one", None)
     assert len({str(one) for one in drawn}) > 10
+    if sampler in ("tpe", "random", "gp"):
+        assert values("two", 11) == drawn
 
 
 def test_every_sampler_and_pruner_has_a_name(study: optuna.Study, params: Params) -> None:
