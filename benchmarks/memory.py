@@ -62,7 +62,7 @@ def train_once(params: Params) -> None:
     from src.device import pick_device, set_up
     from src.metrics.judge import ValidationJudge
     from src.metrics.real_images import RealImages
-    from src.networks.description import build_classifier
+    from src.networks.classifier import build_classifier
     from src.pictures.plots import save_history
     from src.training.checkpoint import Checkpoints
     from src.training.loop import TrainingData, fit

@@ -17,6 +17,7 @@ from src.errors import UserError, run_command
 COMMANDS = (
     "recipes",
     "params",
+    "stages",
     "lineage",
     "serve",
     "registry",
@@ -30,6 +31,7 @@ COMMANDS = (
     "train_classifier",
     "train",
     "evaluate",
+    "report",
     "register",
 )
 """every stage and command, the lightest first"""

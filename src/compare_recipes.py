@@ -135,7 +135,7 @@ class Comparison:
 
     def _save(self, trained: "FitResult", folder: Path, title: str) -> None:
         """Both networks, and images of every class."""
-        from src.networks.description import save_network
+        from src.networks.weights import save_network
         from src.pictures.grids import save_grid
         from src.training.loop import GRID_COLUMNS
 

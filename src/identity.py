@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from src import paths, stages
 from src.datasets.store import PreparedData
 from src.device import describe_device, pick_device
-from src.networks.description import content_hash, load_classifier
+from src.networks.description import load_classifier
 from src.networks.families import family_code
+from src.networks.weights import content_hash
 from src.params import Params
 from src.training.world import World
 

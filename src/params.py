@@ -3,9 +3,10 @@
 ``python -m src.params`` prints the table.
 """
 
+import argparse
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -487,8 +488,9 @@ def describe() -> Iterator[tuple[str, str, Any, str]]:
             yield f"{section}.{name}", _allowed(schemas[name]), field.default, field.description or ""
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print every parameter with its type, bounds, default and help."""
+    argparse.ArgumentParser(prog="python -m src.params", description=main.__doc__).parse_args(arguments)
     from rich.console import Console
     from rich.table import Table
 

@@ -81,7 +81,7 @@ def registration_tags() -> dict[str, str]:
 
 def gate_input(client: "MlflowClient", version: "ModelVersion", params: "Params", classifier: str) -> str:
     """The hash of all that the gate's decision on a version depends on: nothing new can be decided while it is the same."""
-    from src.tracking import gatekeeper, registry
+    from src.tracking import aliases, gatekeeper, registry
 
     used = (
         *("evaluate.resamples", "evaluate.nearest_k", "train.score_samples"),
@@ -90,7 +90,7 @@ def gate_input(client: "MlflowClient", version: "ModelVersion", params: "Params"
     values = params.flat()
     facts = {
         **{name: values[name] for name in used},
-        **{tag: version.tags.get(tag) for tag in ("data.hash", *gatekeeper.DIRTY, gatekeeper.ROLLED_BACK)},
+        **{tag: version.tags.get(tag) for tag in ("data.hash", *gatekeeper.DIRTY, aliases.ROLLED_BACK)},
         "classifier": classifier,
         "champion": registry.aliases_of(client, version.name).get(registry.CHAMPION),
     }

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from src.metrics.catalogue import BY_CLASS
     from src.metrics.gan_test import confusion, gan_test
     from src.metrics.scored import score_images
-    from src.networks.description import content_hash, save_network
+    from src.networks.weights import content_hash, save_network
     from src.params import load_params
     from src.training.classifier import fit_classifier
 

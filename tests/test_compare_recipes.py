@@ -14,8 +14,9 @@ from PIL import Image
 
 from src import compare_recipes
 from src.errors import UserError, run_command
-from src.networks.description import content_hash, load_generator
+from src.networks.description import load_generator
 from src.networks.sampling import generate
+from src.networks.weights import content_hash
 from src.params import load_params
 from src.params_edit import write_params
 from src.recipes import recipe_names

@@ -61,7 +61,7 @@ def identity_there(copy: Project) -> dict[str, str]:
 
 def test_the_lines_about_saving_and_loading(extended: Project, tmp_path: Path) -> None:
     copy = copy_of(extended, tmp_path / "copy")
-    alike = "from src.networks.description import content_hash\nprint(content_hash(fresh) == content_hash(generator))"
+    alike = "from src.networks.weights import content_hash\nprint(content_hash(fresh) == content_hash(generator))"
     assert copy.run(sys.executable, "-c", f"{SAVING}\n{alike}").stdout == "True\n"
     files = [(copy.folder / place / "generator.safetensors").read_bytes() for place in ("models/gan", "copy")]
     assert files[0] == files[1]

@@ -18,8 +18,9 @@ from src import interrupts, sample
 from src.device import MIB
 from src.errors import UserError, run_command
 from src.files import write_json
-from src.networks.description import load_generator, save_network
+from src.networks.description import load_generator
 from src.networks.sampling import generate
+from src.networks.weights import save_network
 from tests.conftest import ROOT, Project, start
 from tests.networks.tiny import pair
 

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.startup import COMMANDS, HEAVY, row
 from tests.conftest import ROOT, SAMPLE, Project
 
-STAGES = ("download", "prepare", "train_classifier", "train", "evaluate", "register")
+STAGES = ("download", "prepare", "train_classifier", "train", "evaluate", "report", "register")
 LIGHT = (
     *HEAVY,
     "numpy",

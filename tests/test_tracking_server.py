@@ -49,7 +49,7 @@ def served(project: Project, postgres: str, tmp_path_factory: pytest.TempPathFac
         made.run("dvc", "repro", "--force", "--single-item", "train", "evaluate", "register")
         made.run("git", "add", "dvc.lock")
         made.run("git", "commit", "-qm", "lock")
-        made.run("dvc", "exp", "run", "-n", "other", "-S", "train.seed=1", "-S", "register.allow_dirty=true")
+        made.run("dvc", "exp", "run", "-n", "other", "-S", "train.seed=1")
         yield made
     finally:
         server.kill()
@@ -67,7 +67,7 @@ def test_nothing_is_left_in_the_project(served: ServedProject) -> None:
     assert not (served.folder / "mlruns" / "mlflow.db").exists()
     assert not (served.folder / "mlruns" / "artifacts").exists()
     files = [file for file in (served.folder.parent / "server" / "files").rglob("*") if file.is_file()]
-    assert {"generator.safetensors", "scorecard.json", "origin.json", "git.diff"} <= {file.name for file in files}
+    assert {"generator.safetensors", "scorecard.json", "samples.png", "git.diff"} <= {file.name for file in files}
 
 
 def test_runs_and_versions_are_on_the_server(served: ServedProject) -> None:
@@ -80,7 +80,7 @@ def test_runs_and_versions_are_on_the_server(served: ServedProject) -> None:
     tags = client.get_model_version("gan-digits", "2").tags
     assert tags["run.id"] == runs["other"].info.run_id
     assert tags["gate.decision"] in ("promoted", "kept")
-    assert tags["gate.allowed_dirty"] == "true"
+    assert "gate.allowed_dirty" not in tags
 
 
 def test_the_registry_answers_and_changes(
@@ -133,12 +133,12 @@ def test_another_machine_loads_the_champion(served: ServedProject, tmp_path: Pat
     assert -1 <= highest <= 1
 
 
-def test_a_lost_run_is_told_anew_on_the_server(here: ServedProject, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_lost_run_is_recreated_on_the_server(here: ServedProject, capsys: pytest.CaptureFixture[str]) -> None:
     client = here.client()
-    run_id = json.loads((here.folder / "models/gan/run.json").read_text(encoding="utf-8"))["run_id"]
-    client.delete_run(run_id)
-    register.main()
-    assert "a new run takes its place" in capsys.readouterr().out
-    made = json.loads((here.folder / "models/registration.json").read_text(encoding="utf-8"))
-    assert made["version"] == 2
-    assert client.get_run(made["run_id"]).data.tags["restored.from.run"] == run_id
+    lost = client.get_model_version("gan-digits", "2").tags["run.id"]
+    client.delete_run(lost)
+    register.main([])
+    assert "one is re-created from models/gan" in capsys.readouterr().out
+    found = client.get_model_version("gan-digits", "2").tags["run.id"]
+    assert found != lost
+    assert client.get_run(found).data.tags["registered"] == "gan-digits/2"

@@ -4,10 +4,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import optuna
@@ -17,17 +16,18 @@ from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 from torch import nn
 
-from src import paths, train, tune
+from src import paths, setup, tune
 from src.datasets import store
 from src.datasets.readers import read_raw
 from src.datasets.sources import fetch
+from src.datasets.splitting import split_and_save
 from src.errors import UserError, run_command
 from src.interrupts import Stopped
-from src.networks.description import save_network
+from src.networks.weights import save_network
 from src.params import Data, load_params
 from src.params_edit import write_params
+from src.setup import training_data
 from src.tracking.store import connect
-from src.train import training_data
 from src.training.classifier import fit_classifier
 from src.training.loop import TrainingData, fit
 from src.training.recorder import SilentRecorder
@@ -75,7 +75,7 @@ def digits_project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) 
         paths.PARAMS.write_text(PARAMS)
         params = load_params()
         fetch(Data(dataset="digits"), paths.RAW)
-        store.split_and_save(read_raw("digits", paths.RAW), params.data, paths.PREPARED)
+        split_and_save(read_raw("digits", paths.RAW), params.data, paths.PREPARED)
         data = store.load(paths.PREPARED)
         save_network(
             fit_classifier(params.classifier, data.train, len(data.class_names), data.train.images.device),
@@ -119,13 +119,7 @@ def judged_by(judge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def with_judge(params: Any, data: store.PreparedData) -> TrainingData:
         return replace(training_data(params, data), judge=judge)
 
-    instead("training_data", train, with_judge, monkeypatch)
-
-
-def instead(name: str, home: ModuleType, function: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a function in place of ``home``'s, wherever the command has it from: its own module's names, or where it is made."""
-    for module in (home, tune):
-        monkeypatch.setattr(module, name, function, raising=module is home)
+    monkeypatch.setattr(setup, "training_data", with_judge)
 
 
 def test_trials_are_added_to_one_study_and_one_parent_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -454,7 +448,7 @@ def test_a_confirmation_that_was_cut_short_decides_nothing(
     project: Path, plain: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tune.main(["--trials", "2"])
-    instead("lead", leader, lambda *arguments: None, monkeypatch)  # the time is up before the first training
+    monkeypatch.setattr(leader, "lead", lambda *arguments: None)  # the time is up before the first training
     tune.main(["--confirm-top", "2", "--seeds", "1"])
     output = capsys.readouterr().out
     assert "0 of 2 trainings have ended; the same command goes on" in output

@@ -24,8 +24,8 @@ from src.metrics.scorecard import Metric, Rows, all_metrics, scorecard
 from src.metrics.scored import Scored, score_images
 from src.metrics.trivial import trivial_images
 from src.metrics.validity import checked_images
-from src.networks.description import content_hash
 from src.networks.interface import Classifier, Generator
+from src.networks.weights import content_hash
 from src.params import Evaluate
 
 

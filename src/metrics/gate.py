@@ -20,9 +20,9 @@ from src.metrics.neighbours import neighbour_scores
 from src.metrics.objective import COPIES_ALLOWED, objective_rows
 from src.metrics.real_images import RealImages
 from src.metrics.scored import score_images
-from src.networks.description import content_hash
 from src.networks.interface import Generator
 from src.networks.sampling import generate
+from src.networks.weights import content_hash
 
 FIRST_SEED = 2**62
 """The latents differ from those that chose the networks in training, which would flatter whoever was chosen by them."""

@@ -16,8 +16,8 @@ from src.errors import UserError
 from src.files import replacing
 from src.metrics.memorisation import nearest_training
 from src.metrics.scored import Scored, score_images
-from src.networks.description import content_hash
 from src.networks.interface import Classifier
+from src.networks.weights import content_hash
 
 SplitName = Literal["train", "validation", "test"]
 KEPT = 4

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
-from src.metrics.catalogue import BY_CLASS, about
+from src.metrics.catalogue import BY_CLASS, about, short
 
 SOURCES = {"generated": "generated", "real": "real images (ceiling)", "floor": "class mean + noise (floor)"}
 ARROWS = {"higher": "↑", "lower": "↓", None: ""}
@@ -73,11 +73,6 @@ def escaped(text: str) -> str:
 def _cell(one: Mapping[str, float]) -> str:
     low, high = short(one["low"], one["high"])
     return f"{short(one['value'])[0]} [{low}, {high}]"
-
-
-def short(*numbers: float) -> tuple[str, ...]:
-    """Numbers in three digits."""
-    return tuple(f"{number:#.3g}".rstrip(".") for number in numbers)
 
 
 def share_of_gap(name: str, value: float, ceiling: float, floor: float) -> str:

@@ -1,8 +1,14 @@
 """The auxiliary classifier: a small convolutional network that judges images; it never trains with the GAN."""
 
+import inspect
+from typing import Any
+
 from torch import Tensor, nn
 
 from src.networks.interface import Classifier
+
+CLASSIFIER = "conv classifier"
+"""the name of its architecture"""
 
 
 class ConvClassifier(Classifier):
@@ -34,3 +40,11 @@ class ConvClassifier(Classifier):
         """See the class."""
         features = self.layers(images)
         return features, self.head(self.dropout(features))
+
+
+def build_classifier(**options: Any) -> Classifier:
+    """The auxiliary classifier with fresh weights; options that it does not take are left out."""
+    chosen = {name: options[name] for name in inspect.signature(ConvClassifier).parameters}
+    network = ConvClassifier(**chosen)
+    network.description = {"architecture": CLASSIFIER, "options": chosen}
+    return network

@@ -1,26 +1,22 @@
-"""A network on disk: its architecture as JSON and its weights as safetensors. Loading runs no code from the files."""
+"""Networks built from their descriptions, and loaded from disk. Loading runs no code from the files."""
 
-import hashlib
 import inspect
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor
 
 from src.errors import UserError
-from src.files import replacing, write_json
-from src.networks.classifier import ConvClassifier
+from src.networks.classifier import CLASSIFIER, ConvClassifier
 from src.networks.families import find_family
 from src.networks.interface import Classifier, Discriminator, Generator, Network
 from src.networks.saved import need_files, read_description
 
 Kind = TypeVar("Kind", bound=Network)
-CLASSIFIER = "conv classifier"
 
 
 def _architecture(name: Any, where: str) -> type[Network]:
@@ -76,34 +72,6 @@ def options_of(family: str) -> set[str]:
     """The names of all options that a family's networks take."""
     networks = find_family(family).generator, find_family(family).discriminator
     return {name for network in networks for name in inspect.signature(network).parameters}
-
-
-def weights_bytes(network: Network) -> bytes:
-    """The weights as a safetensors file's bytes: equal weights give equal bytes, whatever device they are on."""
-    return save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
-
-
-def content_hash(network: Network) -> str:
-    """SHA-256 over architecture and weights, as hexadecimal text; :func:`~src.networks.saved.saved_hash` is that of files."""
-    text = json.dumps(network.description, sort_keys=True)
-    return hashlib.sha256(text.encode() + weights_bytes(network)).hexdigest()
-
-
-def save_network(network: Network, folder: Path, name: str) -> None:
-    """Write ``name.json`` (architecture) and ``name.safetensors`` (weights) into ``folder``."""
-    save_architecture(network, folder / f"{name}.json")
-    save_weights(network, folder / f"{name}.safetensors")
-
-
-def save_architecture(network: Network, path: Path) -> None:
-    """Write the architecture alone, as JSON."""
-    write_json(network.description, path)
-
-
-def save_weights(network: Network, path: Path) -> None:
-    """Write the weights alone, as safetensors."""
-    with replacing(path) as part:
-        part.write_bytes(weights_bytes(network))
 
 
 def load_network(folder: Path, name: str, device: torch.device | None = None) -> Network:
@@ -180,11 +148,6 @@ def build_pair(family: str, **options: Any) -> tuple[Generator, Discriminator]:
     discriminator = build(describe(f"{family} discriminator", **options))
     where = Path(f"model.family {family}")
     return _of_kind(generator, Generator, where), _of_kind(discriminator, Discriminator, where)
-
-
-def build_classifier(**options: Any) -> Classifier:
-    """The auxiliary classifier with fresh weights; unused options are left out."""
-    return _of_kind(build(describe(CLASSIFIER, **options)), Classifier, Path(CLASSIFIER))
 
 
 def _of_kind(network: Network, kind: type[Kind], where: Path) -> Kind:

@@ -34,7 +34,7 @@ def read_description(path: Path) -> Any:
 
 
 def saved_hash(folder: Path, name: str) -> str:
-    """The :func:`~src.networks.description.content_hash` of the network that was saved as ``name`` in ``folder``.
+    """The :func:`~src.networks.weights.content_hash` of the network that was saved as ``name`` in ``folder``.
 
     Raises UserError when a file is missing or corrupt. Whether the weights fit the architecture is not looked at.
     """

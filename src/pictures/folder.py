@@ -11,9 +11,9 @@ from torch import Tensor
 
 from src.errors import UserError
 from src.files import replacing, write_json
-from src.networks.description import content_hash
 from src.networks.interface import Generator
 from src.networks.plan import Plan
+from src.networks.weights import content_hash
 
 FACTS = "samples.json"
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 DIRTY = {"git.dirty": "trained", "registered.git.dirty": "registered"}
 """tags that must say ``false``, and what was done then"""
-ROLLED_BACK = "rolled.back"
-"""tag of a version that a person has taken the place of champion from"""
 UNCLEAN = {"true": "by code that differs from the commit", "unknown": "outside of a git repository"}
 
 
@@ -112,9 +110,10 @@ def refusals(tags: Mapping[str, str], data_hash: str, *, allow_dirty: bool) -> I
     if made_from != data_hash:
         known = f"data {made_from[:12]}" if made_from else "data that nobody knows"
         yield f"it was trained on {known}, and the prepared images are {data_hash[:12]}"
-    if ROLLED_BACK in tags:
+    if aliases.ROLLED_BACK in tags:
         yield (
-            f"it was champion, and was rolled back {tags[ROLLED_BACK]}; `python -m src.registry promote` makes it that again"
+            f"it was champion, and was rolled back {tags[aliases.ROLLED_BACK]}; `python -m src.registry promote` makes it "
+            "that again"
         )
     if not allow_dirty:
         for state, what in UNCLEAN.items():

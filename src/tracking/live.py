@@ -8,7 +8,7 @@ from src import paths
 from src.datasets.store import PreparedData
 from src.identity import identity, source_tags
 from src.interrupts import Stopped
-from src.networks.description import content_hash
+from src.networks.weights import content_hash
 from src.params import Params
 from src.tracking import outputs
 from src.tracking.leftovers import abandon

@@ -17,8 +17,8 @@ from src import paths
 from src.errors import require_file
 from src.files import replacing
 from src.metrics.bootstrap import Estimate
-from src.metrics.catalogue import about, clearly_better
-from src.metrics.report import escaped, score_lines, share_of_gap, short
+from src.metrics.catalogue import about, clearly_better, short
+from src.metrics.report import escaped, score_lines, share_of_gap
 from src.networks.description import options_of
 from src.params import Params, Section
 from src.tracking.page import as_html

@@ -20,8 +20,9 @@ from src import paths
 from src.errors import UserError
 from src.metrics.catalogue import CATALOGUE
 from src.metrics.comparison import StoredScorecard
-from src.networks.description import content_hash, load_classifier, load_generator
+from src.networks.description import load_classifier, load_generator
 from src.networks.interface import Generator
+from src.networks.weights import content_hash
 from src.tracking import lineage, registry, scorecards
 from src.tracking.runs import PATCH, recorded_params
 

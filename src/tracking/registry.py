@@ -143,7 +143,7 @@ def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGener
 
     Raises UserError when files are missing, or are not those that were registered.
     """
-    from src.networks.description import content_hash
+    from src.networks.weights import content_hash
 
     name = called(version)
     with TemporaryDirectory() as folder:
@@ -225,7 +225,7 @@ def add_version(
     It is stored as the plain network (JSON and safetensors) with a card, which this project loads, and in the forms of
     :mod:`src.tracking.export` for programs that do not have this project.
     """
-    from src.networks.description import content_hash, save_network
+    from src.networks.weights import content_hash, save_network
     from src.tracking.export import log_exported
 
     digest = content_hash(generator)

@@ -10,7 +10,7 @@ from src import interrupts
 from src.datasets.batches import open_batches
 from src.datasets.store import Split
 from src.networks import interface
-from src.networks.description import build_classifier
+from src.networks.classifier import build_classifier
 from src.params import Classifier
 from src.pixels import to_float
 from src.training.progress import ProgressLine

@@ -7,7 +7,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from src.files import replacing, write_json
-from src.networks.description import save_network
+from src.networks.weights import save_network
 from src.training.history import History
 from src.training.loop import FitResult
 from src.training.recorder import Progress, SilentRecorder

@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from src.datasets.store import Split
+from src.metrics.catalogue import short
 from src.metrics.document import class_table, document, headline, resample_table, too_good
 from src.metrics.evaluation import Evaluation, evaluate
 from src.metrics.inception import Inception, inception_scores
-from src.metrics.report import markdown, share_of_gap, short, table
+from src.metrics.report import markdown, share_of_gap, table
 from src.metrics.scored import score_images
 from src.metrics.trivial import trivial_images
-from src.networks.description import content_hash
 from src.networks.interface import Classifier
 from src.networks.sampling import generate
+from src.networks.weights import content_hash
 from src.params import Evaluate
 from src.training.classifier import fit_classifier
 from tests.metrics.features import UNLABELLED

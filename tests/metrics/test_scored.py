@@ -4,7 +4,7 @@ from torch import Tensor
 
 from src.metrics.bootstrap import resamples
 from src.metrics.scored import BATCH, Scored, score_images
-from src.networks.description import build_classifier
+from src.networks.classifier import build_classifier
 from src.networks.interface import Classifier
 from src.pixels import to_float
 from tests.metrics.features import scored as drawn

@@ -14,20 +14,16 @@ from src.errors import UserError
 from src.networks.dcgan import DcganGenerator
 from src.networks.description import (
     build_pair,
-    content_hash,
     describe,
     load_architecture,
     load_classifier,
     load_generator,
     load_network,
     load_weights,
-    save_architecture,
-    save_network,
-    save_weights,
-    weights_bytes,
 )
 from src.networks.interface import Network
 from src.networks.mlp import Mlp, MlpGenerator
+from src.networks.weights import content_hash, save_architecture, save_network, save_weights, weights_bytes
 from tests.networks.tiny import PAIRS, classifier, pair
 
 NETWORKS: dict[str, Callable[[], Network]] = {

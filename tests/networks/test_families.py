@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from src.errors import UserError
-from src.networks.description import build_pair, content_hash, load_generator, save_network
+from src.networks.description import build_pair, load_generator
 from src.networks.families import FAMILIES, find_family
 from src.networks.interface import Discriminator, Family, Generator
+from src.networks.weights import content_hash, save_network
 
 OPTIONS = {"conditioning": "concat", "latent_size": 3, "class_count": 2, "channels": 1, "image_size": 8, "width": 8,
            "dropout": 0.0, "spectral_norm": False, "hidden_sizes": [4]}  # fmt: skip

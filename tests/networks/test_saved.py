@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from src.errors import UserError
-from src.networks.description import content_hash, save_network
 from src.networks.saved import parameter_count, saved_hash
+from src.networks.weights import content_hash, save_network
 from tests.networks.test_description import NETWORKS
 from tests.networks.tiny import pair
 

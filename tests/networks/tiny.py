@@ -2,7 +2,8 @@
 
 import torch
 
-from src.networks.description import build_classifier, build_pair
+from src.networks.classifier import build_classifier
+from src.networks.description import build_pair
 from src.networks.families import find_family
 from src.networks.interface import Classifier, Discriminator, Generator
 from src.params import FAMILIES as FAMILY_PATHS

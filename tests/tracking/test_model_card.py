@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from src.errors import UserError
-from src.metrics.report import score_lines, short
+from src.metrics.catalogue import short
+from src.metrics.report import score_lines
 from src.params import Params, load_params
 from src.tracking.model_card import PICTURES, find_pictures, model_card, read_facts, write_card
 from src.tracking.page import as_html

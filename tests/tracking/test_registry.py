@@ -10,8 +10,9 @@ import torch
 
 from src import paths
 from src.errors import UserError
-from src.networks.description import content_hash, load_generator
+from src.networks.description import load_generator
 from src.networks.sampling import generate
+from src.networks.weights import content_hash
 from src.pixels import to_uint8
 from src.tracking import registry, store
 from tests.conftest import Project
@@ -40,8 +41,14 @@ def test_wrong_references(reference: str) -> None:
     ("reference", "message"),
     [
         ("nothing@champion", "has no model 'nothing'; it has gan-digits"),
-        ("gan-digits@winner", "gan-digits has no alias 'winner'; it has gan-digits@candidate, gan-digits@champion, gan-digits/1"),
-        ("gan-digits/7", "gan-digits has no version '7'; it has gan-digits@candidate, gan-digits@champion, gan-digits/1"),
+        (
+            "gan-digits@winner",
+            "gan-digits has no alias 'winner'; it has gan-digits@candidate, gan-digits@champion, gan-digits/1",
+        ),
+        (
+            "gan-digits/7",
+            "gan-digits has no version '7'; it has gan-digits@candidate, gan-digits@champion, gan-digits/1",
+        ),
     ],
 )
 def test_unknown_models(in_project: Project, reference: str, message: str) -> None:

@@ -125,7 +125,9 @@ def test_models(place: Path) -> None:
         assert same(found, first)
         assert (found.name, found.run_id) == ("gan-digits/1", one)
     assert same(find_scorecard("gan-digits@candidate"), second)
-    with pytest.raises(UserError, match="gan-digits has no alias 'winner'; it has gan-digits@candidate, gan-digits@champion"):
+    with pytest.raises(
+        UserError, match="gan-digits has no alias 'winner'; it has gan-digits@candidate, gan-digits@champion"
+    ):
         find_scorecard("gan-digits@winner")
     with pytest.raises(UserError, match="gan-digits has no version '7'"):
         find_scorecard("gan-digits/7")

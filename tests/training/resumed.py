@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src.networks.description import content_hash
 from src.networks.interface import Generator
 from src.networks.sampling import generate
+from src.networks.weights import content_hash
 from src.params import Params
 from src.training.checkpoint import Checkpoints
 from src.training.loop import FitResult, TrainingData, fit

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from src.device import set_up
-from src.networks.description import content_hash
+from src.networks.weights import content_hash
 from src.training.checkpoint import Checkpoints
 from src.training.engine import Engine
 from src.training.loop import fit

@@ -3,7 +3,7 @@ import torch
 from src.datasets.store import Split
 from src.metrics.gan_test import gan_test
 from src.metrics.scored import score_images
-from src.networks.description import content_hash
+from src.networks.weights import content_hash
 from src.training.classifier import fit_classifier
 from tests.training.digits import CLASSIFIER, CPU, classifier, digits
 

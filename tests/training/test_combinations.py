@@ -5,8 +5,8 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from src.networks.description import content_hash
 from src.networks.sampling import generate
+from src.networks.weights import content_hash
 from src.params import Params, Train
 from src.training.engine import Engine
 from src.training.steps import images_per_step

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from src import interrupts
-from src.networks.description import content_hash
 from src.networks.interface import Generator
 from src.networks.sampling import generate
+from src.networks.weights import content_hash
 from src.params import Params
 from src.training.health import TrainingDiverged
 from src.training.loop import GRID_COLUMNS, GRID_SEED, FitResult, fit
