@@ -81,6 +81,7 @@ def test_missing_inception_weights_are_named_before_any_work(copy: Project) -> N
 
 def test_a_generator_of_one_pale_image_has_its_scorecard_with_a_warning(copy: Project) -> None:
     save_changed(copy, 0, -0.5)
+    write_params({"evaluate.resamples": 200}, copy.folder / "params.yaml")
     result = copy.module("evaluate")
     card = read_json(copy.folder / "models/evaluation/scorecard.json")
     assert card["generated"]["gan_test_accuracy"]["value"] == pytest.approx(0.1, abs=0.03)

@@ -163,6 +163,7 @@ def _write_recorded(root: Path, params: Path, recorded: Mapping[str, Any]) -> No
     The file is that of the commit, whose parameters may have other names than those of today: it is not validated here.
     """
     yaml = YAML()
+    yaml.width = 4096
     content = yaml.load(params.read_text(encoding="utf-8"))
     values = dict(recorded)
     local = values.get("data.folder") or content["data"].get("folder")

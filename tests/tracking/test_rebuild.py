@@ -17,7 +17,7 @@ def dirty(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
     made = copy_of(project, tmp_path_factory.mktemp("dirty") / "project")
     write_params({"train.seed": 2, "train.kimg": 3}, made.folder / "params.yaml")
     (made.folder / "src" / "extra.py").write_text("EXTRA = 1\n \n", encoding="utf-8")
-    for stage in ("train", "evaluate", "register"):
+    for stage in ("train", "evaluate", "report", "register"):
         made.module(stage)
     made.run("git", "checkout", "--", ".")
     (made.folder / "src" / "extra.py").unlink()
@@ -77,6 +77,19 @@ def test_a_stage_that_fails_says_so_and_keeps_what_is_done(project: Project, tmp
     assert result.returncode == 2
     assert "stage prepare ended with status 2" in result.stderr
     assert (copy.folder / "models/rebuilds/gan-digits-1" / rebuild.DONE).read_text(encoding="utf-8") == "download\n"
+
+
+def test_recorded_parameters_are_written_and_comments_stay(tmp_path: Path) -> None:
+    """Also into the file of an older commit, whose parameters are not those of today."""
+    path = tmp_path / "params.yaml"
+    path.write_text("data:\n  folder: data/own  # own\ntrain:\n  seed: 0\n  older: 1  # gone\n", encoding="utf-8")
+    recorded = {"train.seed": 4, "train.kimg": 3.0, "tune.seed": 9, "data.folder": "elsewhere"}
+    rebuild._write_recorded(tmp_path, path, recorded)
+    text = path.read_text(encoding="utf-8")
+    assert text.split() == [
+        *("data:", "folder:", str(tmp_path / "elsewhere"), "#", "own"),
+        *("train:", "seed:", "4", "older:", "1", "#", "gone", "kimg:", "3.0"),
+    ]
 
 
 SAME = {"data": ("d", "d"), "classifier": ("c", "c"), "generator": ("g", "g")}
