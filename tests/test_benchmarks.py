@@ -185,10 +185,9 @@ def test_tracking_is_measured_and_leaves_nothing(capsys: pytest.CaptureFixture[s
     assert {name: os.environ.get(name) for name in before} == before
 
 
-@pytest.mark.slow
 def test_the_peak_memory_is_that_of_a_process_of_its_own() -> None:
     params = tiny(train__score_samples=100, train__device="cpu", train__batch_size=64)
-    peak = memory.peak_memory(params, 0.6)
+    peak = memory.peak_memory(params, 0.6, images=500)
     assert 50 < peak.resident < 10_000
     assert peak.gpu >= 0
 
