@@ -1,4 +1,4 @@
-"""Two real processes, started by torchrun, against one."""
+"""Two real processes against one; in a slow test, started by torchrun."""
 
 import json
 import os
@@ -25,12 +25,12 @@ def written(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
 
 
-def run(folder: Path) -> list[dict[str, Any]]:
+def run(folder: Path, *launcher: str, options: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     """What each of two processes has written."""
     for old in folder.glob("*.json"):
         old.unlink()
     done = subprocess.run(
-        [sys.executable, *TORCHRUN, "-m", "tests.training.together", str(folder)],
+        [sys.executable, *launcher, "-m", "tests.training.together", str(folder), *options],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -45,7 +45,7 @@ def run(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """Of a training of two processes that nobody has interrupted."""
-    return run(tmp_path_factory.mktemp("whole"))
+    return run(tmp_path_factory.mktemp("whole"), options=("2",))
 
 
 def assert_close(rows: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
@@ -54,11 +54,8 @@ def assert_close(rows: list[dict[str, float]], expected: list[dict[str, float]])
         assert row == pytest.approx(other, rel=1e-5)
 
 
-def test_two_processes_train_as_one(
-    whole: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["together", str(tmp_path)])
-    together.main()
+def test_two_processes_train_as_one(whole: list[dict[str, Any]], tmp_path: Path) -> None:
+    together.train(tmp_path)
     (alone,) = written(tmp_path)
     first, second = whole
     assert (alone["size"], first["size"], second["size"]) == (1, 2, 2)
@@ -75,10 +72,10 @@ def test_two_processes_train_as_one(
 @pytest.mark.slow
 def test_a_signal_to_one_ends_both_and_they_go_on_together(whole: list[dict[str, Any]], tmp_path: Path) -> None:
     (tmp_path / "term").touch()
-    stopped = run(tmp_path)
+    stopped = run(tmp_path, *TORCHRUN)
     assert [one["stopped"] for one in stopped] == [signal.SIGTERM] * 2
     (tmp_path / "term").unlink()
-    first, second = run(tmp_path)
+    first, second = run(tmp_path, *TORCHRUN)
     assert first["losses_at"] == list(range(11, 21))
     for name in ("generator", "discriminator", "losses", "scores", "best"):
         assert first[name] == second[name] == whole[0][name]
