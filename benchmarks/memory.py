@@ -1,7 +1,7 @@
 """The peak memory of a training, measured in a process of its own.
 
-``peak_memory`` starts ``python -m benchmarks.memory``, which reads parameters (JSON) from standard input, trains as the train
-stage does, and prints its peaks (JSON) as its last line.
+``peak_memory`` starts ``python -m benchmarks.memory IMAGES``, which reads parameters (JSON) from standard input, trains as the
+train stage does, and prints its peaks (JSON) as its last line.
 """
 
 import json
@@ -17,8 +17,8 @@ from src.errors import UserError, run_command
 from src.params import Params, parse_params
 
 ROOT = Path(__file__).parent.parent
-TRAIN_IMAGES, VALIDATION_IMAGES = 50_000, 10_000
-"""As many as Fashion-MNIST has."""
+TRAIN_IMAGES = 50_000
+"""As many as Fashion-MNIST has, which holds out a fifth as many for validation."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Peak:
     """what PyTorch allocated on the GPU, 0 without one"""
 
 
-def peak_memory(params: Params, kimg: float) -> Peak:
+def peak_memory(params: Params, kimg: float, images: int = TRAIN_IMAGES) -> Peak:
     """Train for ``kimg`` in a child process, with two scores and some checkpoints. Raises UserError when it fails."""
     changes = {
         "train.kimg": kimg,
@@ -40,7 +40,7 @@ def peak_memory(params: Params, kimg: float) -> Peak:
         "train.patience": 0,
     }
     child = subprocess.run(
-        [sys.executable, "-m", "benchmarks.memory"],
+        [sys.executable, "-m", "benchmarks.memory", str(images)],
         input=params.replace(changes).model_dump_json(by_alias=True),
         stdout=subprocess.PIPE,
         cwd=ROOT,
@@ -54,7 +54,7 @@ def peak_memory(params: Params, kimg: float) -> Peak:
     return Peak(**json.loads(child.stdout.splitlines()[-1]))
 
 
-def train_once(params: Params) -> None:
+def train_once(params: Params, count: int) -> None:
     """Everything that the train stage holds in memory: images, judge, tracked run, checkpoints, picture of the history."""
     from benchmarks.settings import random_images
     from benchmarks.tracked import temporary_store, tracked_run
@@ -71,8 +71,8 @@ def train_once(params: Params) -> None:
     set_up(device, deterministic=params.train.deterministic)
     options = params.classifier.model_dump(include={"width", "feature_size", "dropout"})
     classifier = build_classifier(class_count=10, channels=1, image_size=28, **options).eval().to(device)
-    images, labels = random_images(TRAIN_IMAGES)
-    train, held_out = Split(images, labels), Split(*random_images(VALIDATION_IMAGES, seed=1))
+    images, labels = random_images(count)
+    train, held_out = Split(images, labels), Split(*random_images(count // 5, seed=1))
     names = tuple(map(str, range(10)))
     prepared = PreparedData(train, held_out, held_out, "noise", names, content_hash="of no importance")
     judge = ValidationJudge(RealImages(classifier, prepared), params.train.score_samples, params.evaluate.nearest_k)
@@ -84,7 +84,7 @@ def train_once(params: Params) -> None:
 
 def main() -> None:
     """Train with the parameters on standard input, and print the peaks."""
-    train_once(parse_params(json.loads(sys.stdin.read()), "standard input"))
+    train_once(parse_params(json.loads(sys.stdin.read()), "standard input"), count=int(sys.argv[1]))
     gpu = torch.cuda.max_memory_allocated() / MIB if torch.cuda.is_available() else 0.0
     print(json.dumps({"resident": peak_resident(), "gpu": gpu}))
 

@@ -1,6 +1,7 @@
 """Which metric catches which way of cheating: docs/scorecard.md says it, and the digits show it."""
 
 import re
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -8,13 +9,16 @@ import pytest
 import torch
 
 from benchmarks.fooling import CHEATS, caught, estimates, main, objectives
+from src import download, paths, prepare
 from src.datasets.store import Split
 from src.metrics.bootstrap import Estimate
 from src.metrics.catalogue import CATALOGUE, clearly_better
+from src.networks.description import save_network
 from src.networks.interface import Classifier
+from src.params_edit import write_params
 from src.training.classifier import fit_classifier
-from tests.conftest import Project
-from tests.training.digits import CLASSIFIER, CPU, judge, real_images
+from tests.conftest import SAMPLE, TINY, work_in
+from tests.training.digits import CLASSIFIER, CPU, classifier, judge, real_images
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "scorecard.md"
 
@@ -75,7 +79,16 @@ def test_cheats_are_images_of_the_right_kind() -> None:
     assert torch.tensor([len(cells) for cells in documented().values()]).eq(len(CHEATS)).all()
 
 
-def test_the_command_prints_both_tables(in_project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_both_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work_in(tmp_path, monkeypatch)
+    shutil.copy(SAMPLE, "params.yaml")
+    write_params(TINY, Path("params.yaml"))
+    download.main()
+    prepare.main()
+    save_network(classifier(), paths.CLASSIFIER, "classifier")
+    capsys.readouterr()
     main(["--samples", "100"])
     lines = capsys.readouterr().out.splitlines()
     rows = {line.strip("|").split("|")[0].strip(): line for line in lines if line.startswith("|")}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from src.datasets.store import Split
 from src.metrics.catalogue import short
@@ -137,9 +138,27 @@ def test_what_is_costly_can_be_left_out() -> None:
     assert not any(name.startswith(("gan_train", "reconstruction")) for name in card["generated"])
 
 
-@pytest.mark.slow
-def test_with_inception_weights_there_are_three_numbers_more(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.metrics.inception.INCEPTION_RESAMPLES", 1)
+class Glance(nn.Module):
+    """Takes no time in place of the Inception network: features and logits are sums of pixels."""
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        pixels = images.flatten(1).float() / 255
+        sums = (torch.randn(pixels.shape[1], count, generator=torch.Generator().manual_seed(0)) for count in (24, 10))
+        features, logits = (pixels @ one for one in sums)
+        return features, logits
+
+
+@pytest.mark.parametrize("network", ["a glance", pytest.param("Inception", marks=pytest.mark.slow)])
+def test_with_inception_weights_there_are_three_numbers_more(
+    network: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if network == "Inception":
+        weights: Path = request.getfixturevalue("weights")
+        # An early layer: the distance of 2,048 features takes seconds a resample.
+        monkeypatch.setattr("src.metrics.inception.FEATURES", "64")
+    else:
+        weights = Path("of a network that is replaced")
+        monkeypatch.setattr("src.metrics.inception._load", lambda _: Glance())
     changes = {"inception_weights": str(weights), "samples": 12, "gan_train": False, "reconstructions": 0}
     generator = pair("mlp", "concat", class_count=10)[0]
     found = evaluate(SETTINGS.model_copy(update=changes), generator, real_images(), fit, CPU)

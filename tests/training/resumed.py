@@ -6,6 +6,7 @@ name of a place within the writing of a checkpoint. After each death the trainin
 process of its own (forked from this one, which has PyTorch loaded already); the last one is left to end.
 """
 
+import importlib
 import json
 import os
 import random
@@ -145,6 +146,7 @@ def main() -> None:
     options = json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}
     deaths = options.pop("attempts", [])
     torch.set_num_threads(1)
+    importlib.import_module("torch._dynamo")  # as the optimisers do: a second, longer than any attempt lasts
     digits()
     assert threading.active_count() == 1
     statuses = [attempt(folder, result, options, death) for death in deaths]

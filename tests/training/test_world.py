@@ -1,4 +1,4 @@
-"""Two real processes, started by torchrun, against one."""
+"""Two real processes against one; in a slow test, started by torchrun."""
 
 import json
 import os
@@ -14,19 +14,23 @@ import torch
 from src.errors import UserError
 from src.training.engine import Engine
 from src.training.world import World
+from tests.training import together
 from tests.training.digits import digits, tiny
 
 ROOT = Path(__file__).parent.parent.parent
-TORCHRUN = ("torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
-def run(folder: Path, *launcher: str) -> list[dict[str, Any]]:
-    folder.mkdir(exist_ok=True)
+def written(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+
+
+def run(folder: Path, *launcher: str, options: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """What each of two processes has written."""
     for old in folder.glob("*.json"):
         old.unlink()
-    command = [sys.executable, "-m", *launcher, *(["-m"] if launcher else []), "tests.training.together", str(folder)]
     done = subprocess.run(
-        command,
+        [sys.executable, *launcher, "-m", "tests.training.together", str(folder), *options],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -35,7 +39,13 @@ def run(folder: Path, *launcher: str) -> list[dict[str, Any]]:
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    return written(folder)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Of a training of two processes that nobody has interrupted."""
+    return run(tmp_path_factory.mktemp("whole"), options=("2",))
 
 
 def assert_close(rows: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
@@ -44,9 +54,10 @@ def assert_close(rows: list[dict[str, float]], expected: list[dict[str, float]])
         assert row == pytest.approx(other, rel=1e-5)
 
 
-def test_two_processes_train_as_one(tmp_path: Path) -> None:
-    (alone,) = run(tmp_path / "one")
-    first, second = run(tmp_path / "two", *TORCHRUN)
+def test_two_processes_train_as_one(whole: list[dict[str, Any]], tmp_path: Path) -> None:
+    together.train(tmp_path)
+    (alone,) = written(tmp_path)
+    first, second = whole
     assert (alone["size"], first["size"], second["size"]) == (1, 2, 2)
     assert len(alone["losses"]) == 20
     assert_close(first["losses"], alone["losses"])
@@ -59,18 +70,15 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_signal_to_one_ends_both_and_they_go_on_together(tmp_path: Path) -> None:
-    whole, _ = run(tmp_path / "whole", *TORCHRUN)
-    folder = tmp_path / "two"
-    folder.mkdir()
-    (folder / "term").touch()
-    stopped = run(folder, *TORCHRUN)
+def test_a_signal_to_one_ends_both_and_they_go_on_together(whole: list[dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "term").touch()
+    stopped = run(tmp_path, *TORCHRUN)
     assert [one["stopped"] for one in stopped] == [signal.SIGTERM] * 2
-    (folder / "term").unlink()
-    first, second = run(folder, *TORCHRUN)
+    (tmp_path / "term").unlink()
+    first, second = run(tmp_path, *TORCHRUN)
     assert first["losses_at"] == list(range(11, 21))
     for name in ("generator", "discriminator", "losses", "scores", "best"):
-        assert first[name] == second[name] == whole[name]
+        assert first[name] == second[name] == whole[0][name]
 
 
 def test_a_batch_that_cannot_be_split_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,23 +1,29 @@
-"""A training of twenty steps, each of them logged: ``torchrun ... -m tests.training.together FOLDER`` or one plain process.
+"""A training of twenty steps, each of them logged: ``torchrun ... -m tests.training.together FOLDER``.
 
-Each process writes what its recorder heard and what came out to FOLDER/RANK.json. With a file FOLDER/term, the first process
-sends itself SIGTERM after ten steps.
+``python -m tests.training.together FOLDER COUNT`` forks as many processes with the environment that torchrun gives its own, so
+that PyTorch is imported once. Each process writes what its recorder heard and what came out to FOLDER/RANK.json. With a file
+FOLDER/term, the first process sends itself SIGTERM after ten steps.
 """
 
+import importlib
 import json
 import os
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from src.interrupts import Stopped
 from src.training.checkpoint import Checkpoints
 from src.training.loop import fit
 from src.training.recorder import Progress, SilentRecorder
 from src.training.world import World
+from tests.training.digits import digits
 from tests.training.resumed import params, summary, training_data
 
 CHANGES = {
@@ -42,9 +48,7 @@ class Heard(SilentRecorder):
         self.scores_at.append(progress.step)
 
 
-def main() -> None:
-    folder = Path(sys.argv[1])
-    torch.set_num_threads(1)
+def train(folder: Path) -> None:
     world = World.join(torch.device("cpu"))
     heard = Heard(world.is_first and (folder / "term").exists())
     found: dict[str, object] = {}
@@ -55,6 +59,42 @@ def main() -> None:
     found |= {"losses_at": heard.losses_at, "scores_at": heard.scores_at, "size": world.size}
     (folder / f"{world.rank}.json").write_text(json.dumps(found), encoding="utf-8")
     world.leave()
+
+
+def fork(folder: Path, rank: int, count: int, port: int) -> int:
+    """The id of a new process; it reads from ``port``, a pipe, where the others are met."""
+    if child := os.fork():
+        return child
+    elastic = {"RUN_ID": "together", "RESTART_COUNT": "0", "USE_AGENT_STORE": "True"}
+    os.environ |= {f"TORCHELASTIC_{name}": value for name, value in elastic.items()}
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": os.read(port, 5).decode()}
+    try:
+        train(folder)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)
+
+
+def start(folder: Path, count: int) -> int:
+    """How many processes failed. This one keeps the store in which they meet, as torchrun does."""
+    importlib.import_module("torch._dynamo")  # as the optimisers do
+    digits()
+    assert threading.active_count() == 1
+    port, told = os.pipe()
+    children = [fork(folder, rank, count, port) for rank in range(count)]
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
+    os.write(told, f"{store.port:05}".encode() * count)
+    return sum(os.waitpid(child, 0)[1] != 0 for child in children)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    folder = Path(sys.argv[1])
+    if len(sys.argv) > 2:
+        sys.exit(start(folder, int(sys.argv[2])))
+    train(folder)
 
 
 if __name__ == "__main__":
