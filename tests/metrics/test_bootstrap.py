@@ -80,7 +80,7 @@ def test_without_resamples_or_with_nan_there_is_no_interval() -> None:
     assert isnan(found.high)
 
 
-CLASSES, SIZE, IMAGES, TRAINING, DRAWS, PAIRS = 3, 5, 240, 600, 80, 150
+CLASSES, SIZE, IMAGES, TRAINING, DRAWS, PAIRS = 3, 5, 240, 600, 80, 100
 
 
 def ratios(shift: float, spread: float, copies: float, mistaken: float) -> dict[str, tuple[float, float]]:
