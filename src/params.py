@@ -348,9 +348,11 @@ def parse_params(values: Any, where: str) -> Params:
 def load_params(path: Path = paths.PARAMS) -> Params:
     """Read and validate a params file, the search space included.
 
-    Raises UserError when the file is missing, is not YAML, or holds an unknown or wrong parameter.
+    Raises UserError when the file is missing, is not YAML, holds an unknown or wrong parameter, or lacks one.
     """
-    return parse_text(read_text(path), str(path))
+    params = parse_text(read_text(path), str(path))
+    _check_complete(params, str(path))
+    return params
 
 
 def read_text(path: Path) -> str:
@@ -362,7 +364,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_text(text: str, where: str) -> Params:
-    """Validate the text of a params file, the search space included; ``where`` names it in a UserError."""
+    """Validate the text of a params file or a part of one, the search space included; ``where`` names it in a UserError."""
     try:
         values = YAML(typ="safe").load(text)
     except (YAMLError, ValueError) as error:
@@ -370,7 +372,6 @@ def parse_text(text: str, where: str) -> Params:
         line = f", line {mark.line + 1}" if mark else ""
         raise UserError(f"{where}{line}: not valid YAML: {problem or ' '.join(str(error).split())}") from None
     params = parse_params(values, where)
-    _check_complete(params, where)
     check_space(params, where)
     return params
 

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from src import paths
 from src.errors import UserError
 from src.files import replacing
-from src.params import load_params, parse_text, read_text
+from src.params import parse_text, read_text
 
 
 def write_params(changes: Mapping[str, Any], path: Path = paths.PARAMS) -> None:
@@ -19,8 +19,8 @@ def write_params(changes: Mapping[str, Any], path: Path = paths.PARAMS) -> None:
 
     Raises UserError, and leaves the file as it is, when a value is not allowed or has no place of its own in the file.
     """
-    wanted = load_params(path).replace(changes)
     text = read_text(path)
+    wanted = parse_text(text, str(path)).replace(changes)
     for dotted, value in changes.items():
         start, end = _place(text, dotted, path)
         text = f"{text[:start]}{'' if text[start - 1].isspace() else ' '}{as_yaml(value)}{text[end:]}"

@@ -178,8 +178,9 @@ def _imported(file: Path) -> tuple[str, ...]:
 def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
     """All nodes below one, but for what only type checkers read."""
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
-            continue
+        match child:
+            case ast.If(test=condition) if ast.unparse(condition).endswith("TYPE_CHECKING"):
+                continue
         yield child
         yield from _runtime_nodes(child)
 

@@ -13,8 +13,8 @@ from src import download, paths, prepare
 from src.datasets.store import Split
 from src.metrics.bootstrap import Estimate
 from src.metrics.catalogue import CATALOGUE, clearly_better
-from src.networks.description import save_network
 from src.networks.interface import Classifier
+from src.networks.weights import save_network
 from src.params_edit import write_params
 from src.training.classifier import fit_classifier
 from tests.conftest import SAMPLE, TINY, work_in

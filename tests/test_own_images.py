@@ -49,7 +49,7 @@ def trained(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
     write_params(CHANGES, copy.folder / "params.yaml")
     for stage in ("download", "prepare", "train_classifier", "train", "evaluate", "report", "register"):
         copy.module(stage)
-    copy.run("dvc", "commit", "-qf")
+    copy.run("dvc", "commit", "--quiet", "--force")
     return copy
 
 

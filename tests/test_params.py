@@ -16,6 +16,8 @@ from src.params import (
     describe,
     load_params,
     parse_params,
+    parse_text,
+    read_text,
 )
 
 LOSSES = "bce | least_squares | hinge | wasserstein | relativistic"
@@ -25,7 +27,7 @@ SHIPPED = Path(__file__).parent.parent / "params.yaml"
 def load(text: str, folder: Path) -> Params:
     path = folder / "params.yaml"
     path.write_text(text, encoding="utf-8")
-    return load_params(path)
+    return parse_text(read_text(path), str(path))
 
 
 def refusal(text: str, folder: Path) -> str:
@@ -257,7 +259,7 @@ def test_a_space_may_have_conditions_and_lists(tmp_path: Path) -> None:
         "    model.width: {low: 16, high: 64, step: 16, when: {model.family: dcgan}}\n"
         "    model.hidden_sizes: {choices: [[256, 512, 1024], [128, 256]], when: {model.family: [mlp]}}\n"
     )
-    space = load_params(file).tune.space
+    space = parse_text(read_text(file), str(file)).tune.space
     assert space["model.width"] == IntRange(low=16, high=64, step=16, when={"model.family": "dcgan"})
     assert space["model.hidden_sizes"] == Choices(
         choices=[[256, 512, 1024], [128, 256]], when={"model.family": ["mlp"]}

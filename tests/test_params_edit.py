@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from src.errors import UserError
-from src.params import load_params
+from src.params import load_params, parse_text
 from src.params_edit import write_params
 from tests.conftest import SAMPLE
 
@@ -71,7 +71,7 @@ def test_any_style_of_yaml_is_kept(text: str, value: str | None, expected: str, 
     path.write_bytes(text.encode())
     write_params({"evaluate.inception_weights": value}, path)
     assert path.read_bytes().decode() == expected
-    assert load_params(path).evaluate.inception_weights == value
+    assert parse_text(path.read_bytes().decode(), str(path)).evaluate.inception_weights == value
 
 
 @pytest.mark.parametrize(

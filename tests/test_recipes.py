@@ -9,7 +9,7 @@ from src.errors import UserError
 from src.networks.description import build_pair
 from src.params import Params, load_params
 from src.recipes import dvc_arguments, load_recipe, recipe_names
-from tests.conftest import ROOT, Project, copy_of
+from tests.conftest import ROOT, Project, copy_of, sample_params
 
 NAMED = [
     *("mlp-gan", "mlp-cgan", "dcgan", "wgan-gp", "lsgan", "acgan", "sngan-projection", "progressive", "r3gan"),
@@ -65,7 +65,7 @@ def folder(tmp_path: Path, **files: str) -> None:
     (tmp_path / "recipes").mkdir()
     for name, text in files.items():
         (tmp_path / "recipes" / f"{name}.yaml").write_text(text)
-    (tmp_path / "params.yaml").write_text("model: {width: 8}  # mine\ntrain: {loss: bce}\n")
+    sample_params(tmp_path, {})
 
 
 def test_apply_writes_them_into_params_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,7 +74,7 @@ def test_apply_writes_them_into_params_yaml(tmp_path: Path, monkeypatch: pytest.
     recipes.main(["mine", "--apply"])
     text = (tmp_path / "params.yaml").read_text()
     assert load_params(tmp_path / "params.yaml") == Params().replace({"model.width": 16, "train.loss": "hinge"})
-    assert "# mine" in text
+    assert "# channels at a quarter of the image size" in text
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from ruamel.yaml import YAML
 from src import stages
 from src.errors import UserError
 from src.params import Params, Section, load_params
-from src.params_edit import write_params
 from tests.conftest import ROOT, SAMPLE, Project, copy_of
 
 DOCUMENT: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -208,5 +207,3 @@ def test_a_missing_parameter_is_an_error_and_never_a_default(tmp_path: Path) -> 
     path.write_text("", encoding="utf-8")
     with pytest.raises(UserError, match=r"\d+ parameters are missing: data\.dataset, data\.folder"):
         load_params(path)
-    with pytest.raises(UserError, match="parameters are missing"):
-        write_params({"train.seed": 1}, path)

@@ -1,7 +1,6 @@
 """Which slow libraries a command imports; how long it takes is what ``python -m benchmarks.startup`` measures."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -82,7 +81,7 @@ study.tell(study.ask(), 1.0)
 def in_a_fresh_process(code: str, given: Any, folder: Path) -> list[Any]:
     """What the code prints, a line of JSON each, when it runs in the folder."""
     command = [sys.executable, "-c", HEAD + code, json.dumps(given)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**Project(folder).environment, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]

@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
@@ -15,8 +15,11 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
+from src import interrupts
 from src.params_edit import write_params
 from src.tracking.lineage import file_md5
+from src.tracking.recorder import MlflowRecorder
+from src.training.recorder import Progress
 from tests.conftest import Project
 
 LENGTH = {
@@ -81,6 +84,7 @@ def outcome(project: Project) -> dict[str, Any]:
     return {path.name: file_md5(path) for path in (project.folder / "models/gan").iterdir()}
 
 
+@pytest.mark.slow
 def test_a_training_that_is_killed_again_and_again_ends_the_same_in_one_mlflow_run(
     copy: Project, tmp_path: Path
 ) -> None:
@@ -117,6 +121,7 @@ def test_a_training_that_is_killed_again_and_again_ends_the_same_in_one_mlflow_r
     assert not list((copy.folder / "mlruns/outbox").iterdir())
 
 
+@pytest.mark.slow
 def test_signals_end_it_and_afresh_is_afresh(copy: Project) -> None:
     with training(copy) as running:
         running.send_signal(signal.SIGTERM)
@@ -160,7 +165,7 @@ def test_a_training_that_diverges_ends_with_3_and_a_failed_run(copy: Project) ->
         "train.max_rollbacks": 1,
     }
     write_params(hot, copy.folder / "params.yaml")
-    result = copy.run(*TRAIN, check=False)
+    result = copy.module("train", check=False)
     assert result.returncode == 3
     assert "rollback at step 0: loss_" in result.stdout
     error = result.stderr.strip().splitlines()[-1]
@@ -172,3 +177,29 @@ def test_a_training_that_diverges_ends_with_3_and_a_failed_run(copy: Project) ->
     assert run.info.status == "FAILED"
     assert run.data.tags["failure"].removeprefix("TrainingDiverged: ") in error
     assert "back to step 0 with halved learning rates (1 of 1)" in run.data.tags["event.0000000.rollback"]
+
+
+def test_a_run_resumes_in_the_same_mlflow_run_and_afresh_is_afresh(
+    copy: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process; the slow tests send real signals to real processes."""
+    write_params({"train.kimg": 3}, copy.folder / "params.yaml")
+    with monkeypatch.context() as patch:
+        real = MlflowRecorder.losses
+
+        def stopped(self: MlflowRecorder, progress: Progress, values: Mapping[str, float]) -> None:
+            real(self, progress, values)
+            if progress.step > 60:
+                raise interrupts.Stopped(signal.SIGTERM)
+
+        patch.setattr(MlflowRecorder, "losses", stopped)
+        assert copy.module("train", check=False).returncode == 143
+    (run,) = runs(copy)
+    assert (run.info.status, run.data.tags["stopped"]) == ("KILLED", "SIGTERM")
+    assert "going on from the checkpoint at step" in copy.module("train").stdout
+    (run,) = runs(copy)
+    assert (run.info.status, "stopped" in run.data.tags) == ("FINISHED", False)
+    resumed = outcome(copy)
+    assert "going on" not in copy.module("train", "--no-resume").stdout
+    assert outcome(copy) == resumed
+    assert len(runs(copy)) == 2

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,32 +38,29 @@ from src.tuning.space import decoded
 from src.tuning.storage import journal, open_storage
 from src.tuning.study import existing_study
 from src.tuning.trial import trial_params
-from tests.conftest import start, work_in
+from tests.conftest import sample_params, start, work_in
 from tests.tuning.conftest import empty_store
 
 __all__ = ["digits_project", "empty_store", "project"]
 REPOSITORY = Path(__file__).resolve().parents[1]
-PARAMS = """\
-data: {dataset: digits}
-classifier: {width: 8, feature_size: 32, epochs: 4, batch_size: 64}
-model:
-  family: mlp          # a comment about the family
-  hidden_sizes: [32, 64]
-  latent_size: 8
-train:
-  device: cpu
-  batch_size: 32
-  # a comment about the rate
-  lr_generator: 0.002  # at the rate
-  lr_discriminator: 0.002
-  score_samples: 200
-tune:
-  kimg: 1.28
-  score_every_kimg: 0.64
+CHANGES = {
+    **{"data.dataset": "digits", "classifier.width": 8, "classifier.feature_size": 32, "classifier.epochs": 4},
+    **{"classifier.batch_size": 64, "model.family": "mlp", "model.hidden_sizes": [32, 64], "model.latent_size": 8},
+    **{"train.device": "cpu", "train.batch_size": 32, "train.lr_generator": 0.002, "train.lr_discriminator": 0.002},
+    **{"train.score_samples": 200, "tune.kimg": 1.28, "tune.score_every_kimg": 0.64},
+}
+SPACE = """\
   space:
     train.lr_generator: {low: 0.00001, high: 0.01, log: true}
     model.latent_size: {low: 4, high: 16}
 """
+
+
+def whole_params() -> str:
+    """A whole params.yaml for tiny trials, with comments."""
+    text = sample_params(Path(), CHANGES).read_text(encoding="utf-8")
+    text = re.sub(r"(lr_generator: 0.002).*", r"\1  # at the rate", text, count=1)
+    return text[: text.index("  space:")] + SPACE
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +70,7 @@ def digits_project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) 
     shutil.copytree(empty_store, folder / "mlruns")
     with pytest.MonkeyPatch.context() as patch:
         work_in(folder, patch)
-        paths.PARAMS.write_text(PARAMS)
+        paths.PARAMS.write_text(whole_params())
         params = load_params()
         fetch(Data(dataset="digits"), paths.RAW)
         split_and_save(read_raw("digits", paths.RAW), params.data, paths.PREPARED)
@@ -174,9 +172,10 @@ def test_apply_changes_the_best_trials_values_and_nothing_else(
     def wants_slow(generator: nn.Module) -> Mapping[str, float]:
         raise AssertionError
 
+    text = Path("params.yaml").read_text()
     tune.main(["--trials", "1", "--apply"])
     assert "params.yaml has the values of trial 0, the best one, already" in capsys.readouterr().out
-    assert Path("params.yaml").read_text() == PARAMS
+    assert Path("params.yaml").read_text() == text
 
     made = study()
     made.enqueue_trial({"train.lr_generator": 3e-5, "model.latent_size": 8})
@@ -193,14 +192,14 @@ def test_apply_changes_the_best_trials_values_and_nothing_else(
     assert load_params().train.lr_generator == 3e-5
     changed = [
         line
-        for line, before in zip(Path("params.yaml").read_text().splitlines(), PARAMS.splitlines(), strict=True)
+        for line, before in zip(Path("params.yaml").read_text().splitlines(), text.splitlines(), strict=True)
         if line != before
     ]
     assert changed == ["  lr_generator: 3e-05  # at the rate"]
     tune.main(["--trials", "0", "--apply"])
     assert "already" in capsys.readouterr().out
     tune.main(["--apply", "--trial", "0"])
-    assert Path("params.yaml").read_text() == PARAMS
+    assert Path("params.yaml").read_text() == text
 
 
 def test_apply_needs_a_study_with_a_finished_trial(project: Path, plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,8 +319,7 @@ def test_workers_share_a_study_and_one_that_is_killed_is_replaced(project: Path)
 @pytest.mark.parametrize(("workers", "number"), [(1, 2), (2, 3)])
 def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, workers: int, number: int) -> None:
     write_params({"tune.kimg": 25.6, "tune.score_every_kimg": 6.4})
-    text = Path("params.yaml").read_text()
-    Path("params.yaml").write_text(text.replace("train:\n", "train:\n  checkpoint_minutes: 0.005\n"))
+    write_params({"train.checkpoint_minutes": 0.005})
     command = [sys.executable, "-m", "src.tune", "--trials", str(number), "--workers", str(workers)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     killed = start(command, environment)

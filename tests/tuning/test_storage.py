@@ -47,9 +47,9 @@ optuna.load_study(study_name="default", storage=open_storage(sys.argv[1])).optim
 MAKER = """
 import signal
 import sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])  # before an import starts a thread
 from src.tuning.storage import open_storage
 
-signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
 print("ready", flush=True)
 signal.sigwait([signal.SIGUSR1])
 open_storage(sys.argv[1])
