@@ -14,6 +14,7 @@ CHANGES = {
     **{"data.dataset": "folder", "data.image_size": 16, "data.channels": 3, "register.model_name": "gan-own"},
     **{"evaluate.samples": 20, "evaluate.nearest_k": 3, "train.score_samples": 20, "evaluate.reconstructions": 0},
     **{"classifier.batch_size": 16, "model.conditioning": "projection"},
+    **{"train.kimg": 20, "train.score_every_kimg": 10, "train.log_every_kimg": 5},
 }
 SIZES = ((40, 30), (24, 24), (20, 50))
 

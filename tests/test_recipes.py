@@ -9,7 +9,7 @@ from src.errors import UserError
 from src.networks.description import build_pair
 from src.params import Params, load_params
 from src.recipes import dvc_arguments, load_recipe, recipe_names
-from tests.conftest import ROOT, Project, copy_of, sample_params
+from tests.conftest import ROOT, SAMPLE, Project, copy_of, sample_params
 
 NAMED = [
     *("mlp-gan", "mlp-cgan", "dcgan", "wgan-gp", "lsgan", "acgan", "sngan-projection", "progressive", "r3gan"),
@@ -73,7 +73,9 @@ def test_apply_writes_them_into_params_yaml(tmp_path: Path, monkeypatch: pytest.
     folder(tmp_path, mine="# my own\nmodel: {width: 16}\ntrain: {loss: hinge}\n")
     recipes.main(["mine", "--apply"])
     text = (tmp_path / "params.yaml").read_text()
-    assert load_params(tmp_path / "params.yaml") == Params().replace({"model.width": 16, "train.loss": "hinge"})
+    assert load_params(tmp_path / "params.yaml") == load_params(SAMPLE).replace(
+        {"model.width": 16, "train.loss": "hinge"}
+    )
     assert "# channels at a quarter of the image size" in text
 
 
