@@ -21,10 +21,11 @@ install: $(VENV)/installed  ## make .venv with the pinned requirements
 
 $(VENV)/installed: requirements.lock
 	$(PYTHON) -m venv $(VENV)
-	@# uv, itself one of the pinned packages, installs the others in less time than pip.
+	@# uv, itself one of the pinned packages, installs the others in less time than pip, which takes over where uv cannot.
 	@awk '/^[^ ]/ { wanted = /^uv==/ } wanted' requirements.lock > $(VENV)/uv.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(VENV)/uv.lock
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock \
+	|| $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
 repro: install  ## run the whole pipeline: download, prepare, train, evaluate, report, register
