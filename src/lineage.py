@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"{digits!r} is not a hash: write 6 to 64 hexadecimal digits")
     from src.tracking import registry, store
 
-    client = store.connect()
+    client = store.connect(registry_alone=True)
     rows = []
     for model in registry.models(client):
         aliases = registry.own_aliases(client, model.name)

@@ -220,7 +220,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     from src.tracking import store
 
-    client = store.connect()
     actions: dict[str, Callable[[MlflowClient, argparse.Namespace], None]] = {
         "show": show,
         "compare": compare,
@@ -230,9 +229,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "rebuild": remake,
     }
     if options.command in actions:
-        actions[options.command](client, options)
+        actions[options.command](store.connect(), options)
         return
-    found = table(client)
+    found = table(store.connect(registry_alone=True))
     print(aligned(best_of(found) if options.command == "best" else found))
 
 

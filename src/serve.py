@@ -6,6 +6,7 @@
 import argparse
 from collections.abc import Sequence
 
+from src import interrupts
 from src.errors import UserError, run_command
 
 
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     version = registry.find_version(store.connect(), options.model)
     serving.serve(version, options.host, options.port, options.workers)
+    interrupts.take()  # the signal that has ended the server, as it should
 
 
 if __name__ == "__main__":

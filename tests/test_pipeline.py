@@ -172,7 +172,7 @@ def test_a_second_clone_ends_with_the_same_lock_file(committed: Project, tmp_pat
     clone = Project(tmp_path / "clone")
     committed.run("git", "clone", "-q", ".", str(clone.folder))
     output = clone.run("dvc", "repro").stdout
-    assert output.count("Running stage") == 8
+    assert output.count("Running stage") == 7
     assert clone.run("git", "status", "--porcelain").stdout == ""
 
 
@@ -312,6 +312,6 @@ def test_dvc_trains_a_trial_again_with_the_same_score(project: Project, tmp_path
     copy.module("tune", "--trials", "2")
     shown = copy.module("tune", "show", "1").stdout.splitlines()
     (score,) = (line.removeprefix("score: ") for line in shown if line.startswith("score: "))
-    copy.run(*shlex.split(shown[-1]))
+    copy.run("env", *shlex.split(shown[-1]))
     metrics = json.loads((copy.folder / "models/gan/metrics.json").read_text())
     assert metrics["validation"]["score"] == float(score)

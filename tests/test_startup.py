@@ -121,6 +121,15 @@ def test_the_registry_is_read_without_pytorch_and_pandas(project: Project) -> No
     assert "gan-digits/1" in found[0][2]
 
 
+def test_the_list_leaves_the_store_of_the_runs_closed(project: Project) -> None:
+    """It is more than MLflow itself takes to start."""
+    names = ["mlflow.store.tracking.sqlalchemy_store"]
+    calls = [["registry", "list"], ["lineage", project.run("git", "rev-parse", "HEAD").stdout.strip()]]
+    for name, status, output, imported in in_a_fresh_process("import mlflow\n" + LOOKS, [names, calls], project.folder):
+        assert (status, imported) == (0, []), name
+        assert "gan-digits/1" in output
+
+
 def test_a_study_is_shown_without_pytorch_and_mlflow(tmp_path: Path) -> None:
     shutil.copy(SAMPLE, tmp_path / "params.yaml")
     names = [name for name in HEAVY if name not in ("optuna", "pandas")]

@@ -34,10 +34,15 @@ def where() -> str:
     return re.sub(r"//[^/@]*@", "//", tracking_uri())
 
 
-def connect() -> "MlflowClient":
+NOT_ASKED = "http://127.0.0.1:9"
+"""an address that takes no time to open, in place of a store that is not asked"""
+
+
+def connect(*, registry_alone: bool = False) -> "MlflowClient":
     """A client of the project's store; the store is created if need be.
 
-    Raises UserError when a server or database cannot be reached.
+    With ``registry_alone`` it answers questions about registered models only: the store of the runs, which takes as long to
+    open as the rest together, is left closed. Raises UserError when a server or database cannot be reached.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
@@ -45,10 +50,10 @@ def connect() -> "MlflowClient":
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with _uncollected():
-        return _connected()
+        return _connected(registry_alone=registry_alone)
 
 
-def _connected() -> "MlflowClient":
+def _connected(*, registry_alone: bool) -> "MlflowClient":
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -62,8 +67,9 @@ def _connected() -> "MlflowClient":
     mlflow.set_registry_uri(uri)
     try:
         with _creation_lock(uri):
-            client = mlflow.MlflowClient(uri, uri)
-            client.search_experiments(max_results=1)
+            client = mlflow.MlflowClient(NOT_ASKED if registry_alone else uri, uri)
+            ask = client.search_registered_models if registry_alone else client.search_experiments
+            ask(max_results=1)
     except (MlflowException, OSError) as error:
         reason = first_line(error).replace(uri, where())
         raise UserError(f"the MLflow store {where()} cannot be reached: {reason}") from None
