@@ -157,21 +157,23 @@ def document(run: "Run", params: "Params", version: "ModelVersion", card: Mappin
 
 def register(client: "MlflowClient", result: Result, run_id: str, evaluated: str) -> str:
     """Add the version, or find the one that holds the same generator, and let the gate decide; returns the verdict."""
+    from src.metrics.judge import ValidationJudge
     from src.networks.description import load_generator
-    from src.setup import real_images, validation_judge
+    from src.setup import real_images
     from src.tracking import aliases, gatekeeper, lineage, outputs, registry
     from src.tracking.runs import reopened_run
 
     params, name = result.params, result.name
     registry.check_dataset(client, name, result.data.name)
     generator = load_generator(paths.GAN)
-    score = validation_judge(params, result.data)(generator)["score"]
+    images = real_images(params, result.data)
+    score = ValidationJudge(images, params.train.score_samples, params.evaluate.nearest_k)(generator)["score"]
     with reopened_run(run_id) as run:
         known = client.get_run(run_id).data.tags
         if known.get(outputs.EVALUATION_TAG) != evaluated:
             outputs.record_evaluation(run, result.card, outputs.report_files(), evaluated)
         tags = version_tags(client, run_id, result, score)
-        gate = gatekeeper.make_gate(params, real_images(params, result.data))
+        gate = gatekeeper.make_gate(params, images)
         with aliases.deciding():
             version, added = registry.add_version(run, generator, name, result.data.class_names, tags)
             if not added:

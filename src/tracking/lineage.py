@@ -7,9 +7,12 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from src import stages
+
+if TYPE_CHECKING:
+    from src.params import Params
 
 LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy", "scikit-learn", "mlflow", "dvc", "optuna")
 NOT_SOURCE = (":(exclude)dvc.lock",)
@@ -90,6 +93,11 @@ def _is_dirty(files: Iterable[str]) -> str:
 def experiment_name() -> str | None:
     """The name of the DVC experiment that this process is part of."""
     return os.environ.get("DVC_EXP_NAME") or None
+
+
+def run_name(params: "Params") -> str:
+    """The name of a training's run: that of its DVC experiment, or what it trains."""
+    return experiment_name() or f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
 
 
 @dataclass(frozen=True)

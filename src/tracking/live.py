@@ -12,7 +12,7 @@ from src.networks.weights import content_hash
 from src.params import Params
 from src.tracking import outputs
 from src.tracking.leftovers import abandon
-from src.tracking.lineage import Origin, experiment_name
+from src.tracking.lineage import Origin, run_name
 from src.tracking.recorder import MlflowRecorder
 from src.tracking.runs import TrainingRun, training_run
 from src.tracking.store import project_root
@@ -58,8 +58,7 @@ class LiveRun:
 @contextmanager
 def live_run(params: Params, data: PreparedData, folder: TrainingFolder) -> Iterator[LiveRun]:
     """Open the run of a training, or the one that its folder names, and a progress line; the run ends with the training."""
-    described = f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
-    origin = Origin.here(experiment_name() or described, params.flat(), source_tags(params, data))
+    origin = Origin.here(run_name(params), params.flat(), source_tags(params, data))
     with training_run(data.name, origin, run_id=folder.run_id) as run:
         folder.run_id = run.run_id
         outputs.record_dataset(run, data)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from src import paths
 from src.errors import UserError, require_file
 from src.tracking import store
-from src.tracking.lineage import Origin, experiment_name, file_md5
+from src.tracking.lineage import Origin, file_md5, run_name
 from src.tracking.runs import Run, TrainingRun, new_run
 
 if TYPE_CHECKING:
@@ -49,9 +49,8 @@ def recreate_run(data: "PreparedData", params: "Params", digest: str, tags: Mapp
     It comes from the present commit and parameters. Nothing is claimed of the machine that trained, nor of the time it took.
     """
     print(f"no run in the store {store.where()} has trained this generator; one is re-created from {paths.GAN}")
-    described = f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
     known = {GENERATOR_TAG: digest, "seed": str(params.train.seed), "recreated": "from the outputs", **tags}
-    origin = Origin.here(experiment_name() or described, params.flat(), known, trained_here=False)
+    origin = Origin.here(run_name(params), params.flat(), known, trained_here=False)
     with new_run(data.name, origin) as run:
         record_dataset(run, data)
         _record_history(run, paths.GAN)
