@@ -41,6 +41,10 @@ def test_a_family_from_outside_is_trained_registered_and_drawn_from(extended: Pr
     assert len(extended.client().search_model_versions("name = 'gan-digits'")) == 2
     extended.process("sample", "--model", "gan-digits/2", "--count", "4", "--out", "images.png")
     assert (extended.folder / "images.png").stat().st_size > 100
+    (extended.folder / "extras" / "tiny.py").rename(extended.folder / "extras" / "hidden.py")
+    told = extended.module("doctor", check=False)
+    assert "gan-digits/2: its family extras.tiny.Tiny is not there" in told.stdout
+    (extended.folder / "extras" / "hidden.py").rename(extended.folder / "extras" / "tiny.py")
 
 
 def test_dvc_and_an_interrupted_training_notice_its_changes(project: Project, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from src.errors import UserError
 from src.files import write_json
-from src.networks.saved import parameter_count, saved_hash
+from src.networks.saved import parameter_count, read_description, saved_hash
+from src.params import FAMILIES
 from src.tracking import store
 from src.tracking.runs import Run, run_exists
 
@@ -125,7 +126,7 @@ def versions_of(client: "MlflowClient", name: str) -> list["ModelVersion"]:
 def check_version(version: "ModelVersion") -> StoredFacts:
     """Check that a version's files are those that were registered. Nothing is loaded: it takes no PyTorch.
 
-    Raises UserError when files are missing, or are not those that were registered.
+    Raises UserError when files are missing, are not those that were registered, or belong to a family whose file is gone.
     """
     name = called(version)
     with TemporaryDirectory() as folder:
@@ -134,6 +135,7 @@ def check_version(version: "ModelVersion") -> StoredFacts:
         digest, parameters = saved_hash(extra, GENERATOR), parameter_count(extra, GENERATOR)
         facts = StoredFacts(_class_names(extra), parameters)
         _check_files(version, files)
+        check_family(read_description(extra / f"{GENERATOR}.json"), name)
     _check_generator(version, digest)
     return facts
 
@@ -152,6 +154,14 @@ def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGener
         _check_files(version, files)
     _check_generator(version, content_hash(stored.network))
     return stored
+
+
+def check_family(description: dict[str, Any], name: str) -> None:
+    """Raise UserError where a network is of a family of the user's own, and the project has no such file any more."""
+    family = str(description["architecture"]).rpartition(" ")[0]
+    file = Path(*family.split(".")[:-1]).with_suffix(".py") if "." in family else None
+    if family not in FAMILIES and file is not None and not file.is_file():
+        raise UserError(f"{name}: its family {family} is not there: {file} is not in {Path.cwd()}")
 
 
 def _check_generator(version: "ModelVersion", digest: str) -> None:

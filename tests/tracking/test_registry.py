@@ -148,3 +148,15 @@ def test_datasets_do_not_mix(in_project: Project) -> None:
     registry.check_dataset(client, "gan-unknown", "fashion-mnist")
     with pytest.raises(UserError, match="'gan-digits' holds generators of digits, this one is of fashion-mnist"):
         registry.check_dataset(client, "gan-digits", "fashion-mnist")
+
+
+def test_a_family_of_ones_own_needs_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    registry.check_family({"architecture": "mlp generator"}, "gan-digits/1")
+    with pytest.raises(
+        UserError, match=r"gan-digits/1: its family extras.tiny.Tiny is not there: extras/tiny.py is not"
+    ):
+        registry.check_family({"architecture": "extras.tiny.Tiny generator"}, "gan-digits/1")
+    (tmp_path / "extras").mkdir()
+    (tmp_path / "extras" / "tiny.py").touch()
+    registry.check_family({"architecture": "extras.tiny.Tiny generator"}, "gan-digits/1")
