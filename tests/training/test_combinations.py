@@ -17,8 +17,9 @@ from tests.training.digits import digits, judge
 LOSSES = get_args(Train.model_fields["loss"].annotation)
 EVERY = [(family, conditioning, loss) for family, conditioning in PAIRS for loss in LOSSES]
 STEPS = 100
-LATE = 0.5
-"""what is left of the distance at most after a hundred steps"""
+LATE = 0.75
+"""What is left of the distance at most after a hundred steps. Mostly it is 0.1 to 0.4; but rounding, which differs from
+one kind of processor to another, decides where a short run is just then, and 0.62 was seen."""
 
 
 def pairs(combination: tuple[str, ...]) -> set[tuple[str, ...]]:
