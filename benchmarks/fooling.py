@@ -13,24 +13,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from src import paths
-from src.datasets import store
-from src.datasets.store import Split
-from src.device import pick_device
-from src.errors import run_command
-from src.metrics.bootstrap import Estimate, estimate, resamples
-from src.metrics.catalogue import BY_CLASS, CATALOGUE, clearly_better
-from src.metrics.evaluation import chosen_metrics
-from src.metrics.judge import ValidationJudge
-from src.metrics.memorisation import nearest_training
-from src.metrics.real_images import RealImages
-from src.metrics.reconstruction import nearest_image
-from src.metrics.scorecard import scorecard
-from src.metrics.scored import Scored, score_images
+from src.config.params import Evaluate, load_params
+from src.core import paths
+from src.core.device import pick_device
+from src.core.errors import run_command
+from src.data import prepared
+from src.data.prepared import Split
+from src.evaluation.bootstrap import Estimate, estimate, resamples
+from src.evaluation.catalogue import BY_CLASS, CATALOGUE, clearly_better
+from src.evaluation.classifier import fit_by
+from src.evaluation.evaluator import chosen_metrics
+from src.evaluation.judge import ValidationJudge
+from src.evaluation.metrics.memorisation import nearest_training
+from src.evaluation.metrics.reconstruction import nearest_image
+from src.evaluation.real_images import RealImages
+from src.evaluation.scorecard import scorecard
+from src.evaluation.scored import Scored, score_images
 from src.networks.description import load_classifier
 from src.networks.interface import Classifier
-from src.params import Evaluate, load_params
-from src.training.classifier import fit_by
 
 SMOOTH = 10
 """images of a class that the over-smooth generator averages"""
@@ -163,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fooling", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--samples", type=int, default=10_000, help="images of each kind (default 10,000)")
     options = parser.parse_args(arguments)
-    params, data = load_params(), store.load(paths.PREPARED)
+    params, data = load_params(), prepared.load(paths.PREPARED)
     device = pick_device(params.train.device)
     real_images = RealImages(load_classifier(paths.CLASSIFIER, device), data, paths.FEATURES)
 

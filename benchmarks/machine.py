@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from src.device import describe_device
-from src.params import Params
+from src.config.params import Params
+from src.core.device import describe_device
 from src.training.engine import Engine
 
 MATMUL_SIZE = {"cpu": 2048, "cuda": 8192}

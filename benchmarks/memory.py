@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from src.device import MIB, peak_resident
-from src.errors import UserError, run_command
-from src.params import Params, parse_params
+from src.config.params import Params, parse_params
+from src.core.device import MIB, peak_resident
+from src.core.errors import UserError, run_command
 
 ROOT = Path(__file__).parent.parent
 TRAIN_IMAGES = 50_000
@@ -58,12 +58,12 @@ def train_once(params: Params, count: int) -> None:
     """Everything that the train stage holds in memory: images, judge, tracked run, checkpoints, picture of the history."""
     from benchmarks.settings import random_images
     from benchmarks.tracked import temporary_store, tracked_run
-    from src.datasets.store import PreparedData, Split
-    from src.device import pick_device, set_up
-    from src.metrics.judge import ValidationJudge
-    from src.metrics.real_images import RealImages
+    from src.core.device import pick_device, set_up
+    from src.data.prepared import PreparedData, Split
+    from src.evaluation.judge import ValidationJudge
+    from src.evaluation.real_images import RealImages
     from src.networks.classifier import build_classifier
-    from src.pictures.plots import save_history
+    from src.reports.plots import save_history
     from src.training.checkpoint import Checkpoints
     from src.training.loop import TrainingData, fit
 

@@ -26,11 +26,11 @@ import torch
 from benchmarks import report
 from benchmarks.machine import describe_machine
 from benchmarks.tracked import temporary_store
-from src.errors import UserError, run_command
+from src.core.errors import UserError, run_command
 from src.networks.description import build_pair
 from src.networks.interface import Generator
-from src.tracking.lineage import Origin
-from src.tracking.registry import add_version
+from src.registry.versions import add_version
+from src.tracking.origin import Origin
 from src.tracking.runs import new_run
 
 ROOT = Path(__file__).parent.parent

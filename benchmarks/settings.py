@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from src.params import Params
+from src.config.params import Params
 
 FAMILIES = ("mlp", "dcgan")
 RECOMMENDED: dict[str, dict[str, float]] = {

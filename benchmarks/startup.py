@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks import report
-from src.errors import UserError, run_command
+from src.core.errors import UserError, run_command
 
 COMMANDS = (
     "recipes",

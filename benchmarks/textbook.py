@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from src.device import pick_device
-from src.errors import UserError
+from src.config.params import Params
+from src.core.device import pick_device
+from src.core.errors import UserError
 from src.networks.description import build_pair
-from src.params import Params
-from src.training.losses import find_loss
+from src.training.step.losses import find_loss
 
 
 class TextbookImages(Dataset[tuple[Tensor, int]]):

@@ -14,16 +14,16 @@ from benchmarks import report
 from benchmarks.machine import describe_machine
 from benchmarks.settings import FAMILIES, for_family
 from benchmarks.textbook import TextbookTraining
-from src import paths
-from src.datasets import store
-from src.device import pick_device, set_up
-from src.errors import run_command
-from src.metrics.judge import ValidationJudge
+from src.config.params import Params, load_params
+from src.core import paths
+from src.core.device import pick_device, set_up
+from src.core.errors import run_command
+from src.data import prepared
+from src.evaluation.judge import ValidationJudge
 from src.networks.interface import Generator
-from src.params import Params, load_params
-from src.setup import validation_judge
 from src.training.loop import TrainingData, fit
 from src.training.recorder import Progress, SilentRecorder
+from src.training.setup import validation_judge
 
 LOOPS = ("project", "textbook")
 MEASURE = "frechet_classifier_distance"
@@ -83,14 +83,14 @@ class Race(SilentRecorder):
         }
 
 
-def race_project(params: Params, data: store.Split, class_count: int, race: Race) -> None:
+def race_project(params: Params, data: prepared.Split, class_count: int, race: Race) -> None:
     """Train with ``fit``; its averaged generator is judged."""
     device = pick_device(params.train.device)
     images, labels = data.images.to(device), data.labels.to(device)
     fit(params, TrainingData(images, labels, class_count, race.score), race)
 
 
-def race_textbook(params: Params, data: store.Split, class_count: int, race: Race) -> None:
+def race_textbook(params: Params, data: prepared.Split, class_count: int, race: Race) -> None:
     """Train as textbooks do, for as many images at most; the generator itself is judged, in evaluation mode."""
     batch_size = params.train.batch_size
     training = TextbookTraining(params, data.images, data.labels, class_count)
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     params = for_family(base, options.family or base.model.family).replace(changes)
     device = pick_device(params.train.device)
     set_up(device, deterministic=params.train.deterministic)
-    data = store.load(paths.PREPARED)
+    data = prepared.load(paths.PREPARED)
     judge, classes = validation_judge(params, data), len(data.class_names)
     print(f"seconds until {MEASURE} < {options.threshold:g} on {data.name}, {params.model.family}, ", end="")
     print(f"batch {params.train.batch_size}, seed {params.train.seed}; {describe_machine(device)}", flush=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import synchronize
-from src.device import pick_device
-from src.params import Params
-from src.tracking.lineage import Origin
-from src.tracking.recorder import MlflowRecorder
+from src.config.params import Params
+from src.core.device import pick_device
+from src.tracking.mlflow_recorder import MlflowRecorder
+from src.tracking.origin import Origin
 from src.tracking.runs import training_run
 from src.training.loop import GRID_COLUMNS, TrainingData, fit
 from src.training.recorder import Recorder, SilentRecorder

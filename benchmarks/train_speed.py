@@ -19,9 +19,9 @@ from benchmarks.memory import peak_memory
 from benchmarks.settings import FAMILIES, for_family, random_images
 from benchmarks.textbook import TextbookTraining
 from benchmarks.tracked import no_judge, tracking_cost
-from src.device import pick_device, set_up, use_bfloat16
-from src.errors import run_command
-from src.params import Params, load_params
+from src.config.params import Params, load_params
+from src.core.device import pick_device, set_up, use_bfloat16
+from src.core.errors import run_command
 from src.training.flops import training_flops
 from src.training.loop import TrainingData, fit
 from src.training.recorder import Progress, SilentRecorder

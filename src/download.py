@@ -3,16 +3,16 @@
 import argparse
 from collections.abc import Sequence
 
-from src import paths
-from src.errors import run_command
+from .core import paths
+from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fetch the dataset that params.yaml names."""
     argparse.ArgumentParser(prog="python -m src.download", description=__doc__).parse_args(arguments)
 
-    from src.datasets.sources import fetch
-    from src.params import load_params
+    from .config.params import load_params
+    from .data.sources import fetch
 
     fetch(load_params().data, paths.RAW)
 

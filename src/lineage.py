@@ -8,33 +8,8 @@ import argparse
 import re
 from collections.abc import Sequence
 
-from src.errors import UserError, run_command
-from src.tables import aligned
-
-KINDS = {
-    "git.commit": "trained at commit",
-    "registered.git.commit": "registered at commit",
-    "git.diff.sha256": "difference from the commit",
-    "code.sha256": "code",
-    "data.hash": "data",
-    "classifier.hash": "classifier",
-    "generator.hash": "generator",
-    "requirements.sha256": "requirements",
-    "dvc.lock.sha256": "dvc.lock",
-    "dvc.exp.baseline.rev": "DVC experiment's baseline",
-}
-OUTPUT = "dvc.out."
-
-
-def matches(tags: dict[str, str], digits: str) -> list[str]:
-    """What of a version has a hash that begins with these digits."""
-    found = [title for tag, title in KINDS.items() if tags.get(tag, "").startswith(digits)]
-    found += [
-        f"DVC {tag.removeprefix(OUTPUT)}"
-        for tag, value in sorted(tags.items())
-        if tag.startswith(OUTPUT) and value.startswith(digits)
-    ]
-    return found
+from .core.errors import UserError, run_command
+from .core.tables import aligned
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,23 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     digits = parser.parse_args(arguments).hash.lower()
     if not re.fullmatch(r"[0-9a-f]{6,64}(\.dir)?", digits):
         raise UserError(f"{digits!r} is not a hash: write 6 to 64 hexadecimal digits")
-    from src.tracking import registry, store
+    from .registry.lineage import came_from
+    from .tracking import store
 
-    client = store.connect(registry_alone=True)
-    rows = []
-    for model in registry.models(client):
-        aliases = registry.own_aliases(client, model.name)
-        for version in registry.versions_of(client, model.name):
-            if found := matches(version.tags, digits):
-                rows.append(
-                    {
-                        "model": registry.called(version),
-                        "alias": ", ".join(aliases.get(str(version.version), [])),
-                        "what has this hash": ", ".join(found),
-                        "validation.score": version.tags.get("validation.score", ""),
-                        "run": registry.run_of(version),
-                    }
-                )
+    rows = came_from(store.connect(registry_alone=True), digits)
     if not rows:
         raise UserError(f"no model in the registry at {store.where()} came from {digits}")
     print(aligned(rows))

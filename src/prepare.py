@@ -3,17 +3,17 @@
 import argparse
 from collections.abc import Sequence
 
-from src import paths
-from src.errors import run_command
+from .core import paths
+from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Split the raw images and describe them."""
     argparse.ArgumentParser(prog="python -m src.prepare", description=__doc__).parse_args(arguments)
 
-    from src.datasets.readers import read_raw
-    from src.datasets.splitting import split_and_save
-    from src.params import load_params
+    from .config.params import load_params
+    from .data.readers import read_raw
+    from .data.splitting import split_and_save
 
     data = load_params().data
     card = split_and_save(read_raw(data.dataset, paths.RAW), data, paths.PREPARED)

@@ -1,72 +1,13 @@
-"""Recipes: named sets of parameters, each a small difference from params.yaml, in recipes/.
-
-``python -m src.recipes`` lists them. ``dvc exp run $(python -m src.recipes wgan-gp)`` trains one.
-"""
+"""List the recipes, print what makes DVC train one, or write one into params.yaml: ``python -m src.recipes [NAME]``."""
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from src import paths
-from src.errors import UserError, run_command
-from src.params import Params, load_params, read_text
-from src.params_edit import as_yaml, write_params
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """What a recipe changes."""
-
-    name: str
-    about: str
-    """the first comment of its file"""
-    changes: Mapping[str, Any]
-    """values by dotted name"""
-
-    def applied(self, params: Params) -> Params:
-        """The parameters with its changes. Raises UserError, with its file, for one that is not allowed."""
-        try:
-            return params.replace(self.changes)
-        except UserError as error:
-            raise UserError(f"{path_of(self.name)}: {str(error).removeprefix('parameters: ')}") from None
-
-
-def path_of(name: str) -> Path:
-    """A recipe's file."""
-    return paths.RECIPES / f"{name}.yaml"
-
-
-def recipe_names() -> list[str]:
-    """All there are, in order."""
-    return sorted(path.stem for path in paths.RECIPES.glob("*.yaml"))
-
-
-def load_recipe(name: str) -> Recipe:
-    """Read a recipe. Raises UserError for an unknown name, and for a file that is no mapping of sections to parameters."""
-    if name not in recipe_names():
-        raise UserError(f"{name}: no such recipe; there are {', '.join(recipe_names())} in {paths.RECIPES}")
-    path = path_of(name)
-    text = read_text(path)
-    try:
-        sections = YAML(typ="safe").load(text)
-    except (YAMLError, ValueError) as error:
-        raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(sections, dict) or not all(isinstance(values, dict) for values in sections.values()):
-        raise UserError(f"{path}: a recipe is a mapping of sections to parameters, as params.yaml is")
-    changes = {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
-    first = text.partition("\n")[0]
-    return Recipe(name, first.removeprefix("#").strip() if first.startswith("#") else "", changes)
-
-
-def dvc_arguments(recipe: Recipe) -> str:
-    """What to write behind ``dvc exp run``: the experiment's name, and ``-S`` for each change. No word has a space in it."""
-    settings = [f"-S {name}={as_yaml(value).replace(' ', '')}" for name, value in recipe.changes.items()]
-    return " ".join([f"-n {recipe.name}", *settings])
+from .config.edit import as_yaml, write_params
+from .config.params import load_params
+from .config.recipes import dvc_arguments, load_recipe, recipe_names
+from .core import paths
+from .core.errors import UserError, run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

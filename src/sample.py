@@ -6,72 +6,26 @@
 """
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src import interrupts
-from src.errors import UserError, run_command
+from .core.errors import UserError, run_command
+from .sampling.request import (
+    MAX_IMAGES,
+    MAX_SHOWN,
+    STEPS,
+    UNLABELLED,
+    make_end,
+    make_plan,
+    share,
+    watched,
+    whole_number,
+    write_npz,
+)
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from src.networks.interface import Generator
-    from src.networks.plan import Plan
-    from src.tracking.registry import StoredGenerator
-
-MAX_IMAGES = 1_000_000
-MAX_SHOWN = 1_600
-"""Pictures are for the eye, and are made in memory."""
-STEPS = 16
-UNLABELLED = ("unlabelled",)
-"""the class of all images of a generator that ignores labels"""
-
-
-def parse_label(text: str, class_names: tuple[str, ...], option: str = "--label") -> int:
-    """A class by number or by name, case ignored. Raises UserError with the classes that there are."""
-    lowered = [name.lower() for name in class_names]
-    if text.isdecimal() and int(text) < len(class_names):
-        return int(text)
-    if text.lower() in lowered:
-        return lowered.index(text.lower())
-    known = ", ".join(f"{number} {name}" for number, name in enumerate(class_names))
-    raise UserError(f"{option} {text!r} is not a class of this model; it has {known}")
-
-
-def parse_labels(texts: Sequence[str], class_names: tuple[str, ...]) -> tuple[int, ...]:
-    """Classes, each once, from texts that hold one or several with commas between; all classes for no text."""
-    lowered = [name.lower() for name in class_names]
-    # A name may have a comma of its own.
-    parts = [part for text in texts for part in ([text] if text.lower() in lowered else text.split(","))]
-    return tuple(dict.fromkeys(parse_label(part.strip(), class_names) for part in parts)) or (*range(len(class_names)),)
-
-
-def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
-    """A parser of whole numbers within bounds, for argparse."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = minimum - 1
-        if not minimum <= value <= maximum:
-            raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from {minimum} to {maximum}")
-        return value
-
-    return parse
-
-
-def share(text: str) -> float:
-    """A parser of numbers above 0 and up to 1, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0 and up to 1")
-    return value
+    from .registry.versions import StoredGenerator
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -129,74 +83,14 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def load(reference: str) -> "StoredGenerator":
     """The generator that a folder or the registry has. Raises UserError where there is none."""
-    from src.tracking import registry, store
+    from .registry import versions
+    from .tracking import store
 
     folder = Path(reference)
     if folder.is_dir():
-        return registry.load_folder(folder, reference)
+        return versions.load_folder(folder, reference)
     client = store.connect()
-    return registry.load_version(client, registry.find_version(client, reference))
-
-
-def need_labels(stored: "StoredGenerator", option: str, instead: str) -> None:
-    """Raises UserError for an option that asks for classes of a generator that ignores them."""
-    if not stored.network.conditional:
-        raise UserError(f"{option}: {stored.name} ignores labels (model.conditioning is none); {instead} is possible")
-
-
-def make_plan(options: argparse.Namespace, stored: "StoredGenerator") -> "Plan":
-    """What the options ask for. Raises UserError for an unknown class, or too many images."""
-    from src.networks.plan import Plan
-
-    if options.label or options.per_class:
-        need_labels(stored, "--label" if options.label else "--per-class", "--count")
-    classes = parse_labels(options.label, stored.class_names) if stored.network.conditional else (0,)
-    count = options.per_class * len(classes) if options.per_class else options.count
-    if count > MAX_IMAGES:
-        raise UserError(f"{count:,} images are too many at once; at most {MAX_IMAGES:,} are allowed")
-    shown = count * (options.steps or STEPS) if options.walk else count
-    if options.kind in (".png", ".gif") and shown > MAX_SHOWN:
-        instead = "fewer, or fewer --steps" if options.walk else "an .npz or a folder as --out takes more"
-        raise UserError(f"{shown:,} images are too many for one picture; at most {MAX_SHOWN:,} are allowed; {instead}")
-    return Plan(classes, count, options.per_class, options.seed, options.truncation)
-
-
-def make_end(plan: "Plan", options: argparse.Namespace, stored: "StoredGenerator") -> "Plan":
-    """The images that those of ``plan`` turn into. Raises UserError for an unknown class, or where nothing would change."""
-    if options.to_label is not None:
-        need_labels(stored, "--to-label", "--to-seed")
-    end = plan
-    if options.to_seed is not None:
-        end = replace(end, seed=options.to_seed)
-    if options.to_label is not None:
-        end = replace(end, classes=(parse_label(options.to_label, stored.class_names, "--to-label"),), per_class=None)
-    if (end.classes, end.seed) == (plan.classes, plan.seed):
-        raise UserError("--to-seed and --to-label name what --seed and --label name already; one of them must differ")
-    return end
-
-
-def watched(plan: "Plan") -> "Iterator[Tensor]":
-    """The numbers of the images in batches, with progress on the screen."""
-    from src.training.progress import ProgressLine
-
-    with ProgressLine("sampling", plan.count / 1000, "thousand images") as line:
-        for numbers in plan.batches():
-            interrupts.check()
-            yield numbers
-            line.update((int(numbers[-1]) + 1) / 1000, "")
-
-
-def write_npz(plan: "Plan", generator: "Generator", out: Path) -> None:
-    """Images, labels and seeds, a batch at a time."""
-    from src.datasets.npz import save_npz
-
-    images = (plan.draw(generator, numbers) for numbers in watched(plan))
-    arrays = {
-        "images": (some.squeeze(1) if some.shape[1] == 1 else some for some in images),
-        "labels": (plan.labels(numbers) for numbers in plan.batches()),
-        "seeds": (plan.seeds(numbers) for numbers in plan.batches()),
-    }
-    save_npz(out, plan.count, {name: (part.numpy() for part in parts) for name, parts in arrays.items()})
+    return versions.load_version(client, versions.find_version(client, reference))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -204,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
     stored = load(options.model)
     plan = make_plan(options, stored)
-    from src.pictures.folder import save_folder
-    from src.pictures.samples import draw_samples, draw_walks
+    from .sampling.folder import save_folder
+    from .sampling.pictures import draw_samples, draw_walks
 
     class_names = stored.class_names if stored.network.conditional else UNLABELLED
     if options.walk:

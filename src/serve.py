@@ -5,9 +5,10 @@
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 
-from src import interrupts
-from src.errors import UserError, run_command
+from .core import interrupts
+from .core.errors import UserError, run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -22,10 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(f"--workers is {options.workers}; it must be 1 or more")
     if not 1 <= options.port <= 65535:
         raise UserError(f"--port is {options.port}; it must be 1 to 65535")
-    from src.tracking import registry, serving, store
+    from .registry import versions
+    from .serving import server
+    from .tracking import store
 
-    version = registry.find_version(store.connect(), options.model)
-    serving.serve(version, options.host, options.port, options.workers)
+    version = versions.find_version(store.connect(), options.model)
+    server.serve(
+        versions.called(version), partial(versions.fetch, version), options.host, options.port, options.workers
+    )
     interrupts.take()  # the signal that has ended the server, as it should
 
 

@@ -9,22 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from src import paths
-from src.errors import run_command
+from .core import paths
+from .core.errors import run_command
 
 if TYPE_CHECKING:
-    from src.datasets.store import PreparedData
-    from src.params import Params
-    from src.training.world import World
+    from .config.params import Params
+    from .data.prepared import PreparedData
+    from .training.step.distributed import World
 
 
 def train(params: "Params", data: "PreparedData", world: "World", *, resume: bool) -> None:
     """Train in an MLflow run, and write networks, numbers and sample images."""
-    from src.setup import training_data
-    from src.tracking.live import live_run, open_folder
-    from src.training.loop import fit
-    from src.training.outputs import SampleStore, save_result
-    from src.training.recorder import Recorders
+    from .tracking.live import live_run, open_folder
+    from .training.loop import fit
+    from .training.outputs import SampleStore, save_result
+    from .training.recorder import Recorders
+    from .training.setup import training_data
 
     material = training_data(params, data)
     folder = open_folder(params, data, world, resume=resume)
@@ -42,20 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--no-resume", action="store_true", help="start afresh, whatever checkpoint there is")
     options = parser.parse_args(arguments)
 
-    from src.datasets import store
-    from src.device import pick_device, set_up
-    from src.params import load_params
-    from src.setup import training_data
-    from src.training.checkpoint import Checkpoints
-    from src.training.health import TrainingDiverged
-    from src.training.loop import fit
-    from src.training.recorder import SilentRecorder
-    from src.training.world import World
+    from .config.params import load_params
+    from .core.device import pick_device, set_up
+    from .data import prepared
+    from .training.checkpoint import Checkpoints
+    from .training.health import TrainingDiverged
+    from .training.loop import fit
+    from .training.recorder import SilentRecorder
+    from .training.setup import training_data
+    from .training.step.distributed import World
 
     params = load_params()
     device = pick_device(params.train.device)
     set_up(device, deterministic=params.train.deterministic)
-    data, world = store.load(paths.PREPARED), World.join(device)
+    data, world = prepared.load(paths.PREPARED), World.join(device)
     try:
         if world.is_first:
             train(params, data, world, resume=not options.no_resume)

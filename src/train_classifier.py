@@ -3,8 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
-from src import paths
-from src.errors import run_command
+from .core import paths
+from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -13,18 +13,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     import pandas as pd
 
-    from src.datasets import store
-    from src.device import pick_device
-    from src.files import write_json
-    from src.metrics.catalogue import BY_CLASS
-    from src.metrics.gan_test import confusion, gan_test
-    from src.metrics.scored import score_images
-    from src.networks.weights import content_hash, save_network
-    from src.params import load_params
-    from src.training.classifier import fit_classifier
+    from .config.params import load_params
+    from .core.device import pick_device
+    from .core.files import write_json
+    from .data import prepared
+    from .evaluation.catalogue import BY_CLASS
+    from .evaluation.classifier import fit_classifier
+    from .evaluation.metrics.gan_test import confusion, gan_test
+    from .evaluation.scored import score_images
+    from .networks.weights import content_hash, save_network
 
     params = load_params()
-    data = store.load(paths.PREPARED)
+    data = prepared.load(paths.PREPARED)
     classes, device = len(data.class_names), pick_device(params.train.device)
     classifier = fit_classifier(params.classifier, data.train, classes, device)
     save_network(classifier, paths.CLASSIFIER, "classifier")

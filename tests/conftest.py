@@ -19,10 +19,13 @@ import torch
 from filelock import FileLock
 from mlflow import MlflowClient
 
-from src import interrupts
-from src.errors import run_command
-from src.params_edit import write_params
-from src.tracking.moved import COLUMNS
+from src.config.edit import write_params
+from src.core import interrupts
+from src.core.errors import run_command
+from src.doctor.moved import COLUMNS
+from src.tracking import outbox
+from src.tracking.outbox import Pace
+from src.tracking.store import connect
 from tests.tuning.postgres import Unavailable, postgres_server
 
 ROOT = Path(__file__).parent.parent
@@ -117,7 +120,8 @@ class Project:
         self, name: str, *arguments: str, check: bool = True, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         """The same in this process, which has imported everything already; its code is that of the tests."""
-        main = importlib.import_module(f"src.{name}").main
+        module = importlib.import_module(f"src.{name}")
+        main = getattr(module, "main", None) or importlib.import_module(f"src.{name}.__main__").main
         out, err, status = io.StringIO(), io.StringIO(), 0
         with (
             self.here(**environment),
@@ -254,3 +258,31 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         except Unavailable as reason:
             pytest.skip(str(reason))
         yield url
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh MLflow store, to be copied: to make one takes seconds, so all the places that import this share it."""
+    folder = tmp_path_factory.getbasetemp() / "empty-store"
+    if not folder.exists():
+        made = tmp_path_factory.mktemp("store")
+        with pytest.MonkeyPatch.context() as patch:
+            work_in(made, patch)
+            connect()
+        made.rename(folder)
+    return folder / "mlruns"
+
+
+@pytest.fixture
+def place(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with an empty store, as the current folder."""
+    shutil.copytree(empty_store, tmp_path / "mlruns")
+    work_in(tmp_path, monkeypatch)
+    return tmp_path
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is waited for longer than a test likes."""
+    monkeypatch.setattr(outbox, "PACE", Pace(0.0, 0.05, 0.2, 10.0, 0.3))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

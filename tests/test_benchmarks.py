@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from benchmarks import machine, memory, report, time_to_quality, train_speed
 from benchmarks.settings import for_family, random_images
 from benchmarks.textbook import TextbookImages, TextbookTraining
-from src.datasets import store
-from src.errors import UserError
-from src.params import Params
-from src.pixels import to_float
+from src.config.params import Params
+from src.core.errors import UserError
+from src.core.pixels import to_float
+from src.data import prepared
 from src.training import flops
-from src.training.losses import find_loss
+from src.training.step.losses import find_loss
 from tests.conftest import SAMPLE, work_in
 from tests.training.digits import digits, judge, tiny
 
@@ -204,7 +204,7 @@ def quality(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     def some_params() -> Params:
         return tiny(train__kimg=4, train__device="cpu")
 
-    monkeypatch.setattr(store, "load", some_data)
+    monkeypatch.setattr(prepared, "load", some_data)
     monkeypatch.setattr(time_to_quality, "validation_judge", some_judge)
     monkeypatch.setattr(time_to_quality, "load_params", some_params)
     time_to_quality.main(["--every-kimg", "1", *arguments])

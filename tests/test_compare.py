@@ -7,14 +7,13 @@ from pathlib import Path
 import pytest
 
 from src import compare
-from src.errors import UserError, run_command
-from src.metrics.bootstrap import Estimate
+from src.core.errors import UserError, run_command
+from src.evaluation.bootstrap import Estimate
+from src.reports import side_by_side
 from tests.conftest import work_in
-from tests.metrics.test_comparison import evaluation
-from tests.tracking.conftest import empty_store
-from tests.tracking.test_scorecards import log, register, save
+from tests.evaluation.test_comparison import evaluation
+from tests.registry.test_stored_scorecards import log, register, save
 
-__all__ = ["empty_store"]
 CHANGES = {"frechet_joint_distance": 11.5, "precision": 0.65, "coverage": 0.8001}
 
 
@@ -108,7 +107,7 @@ def test_a_narrow_terminal(
     ],
 )
 def test_digits(one: Estimate, shown: str) -> None:
-    assert compare.with_interval(one, compare.digits(one)) == shown
+    assert side_by_side.with_interval(one, side_by_side.digits(one)) == shown
 
 
 def test_scorecards_that_do_not_compare(folders: Path) -> None:

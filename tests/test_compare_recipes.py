@@ -13,14 +13,15 @@ import torch
 from PIL import Image
 
 from src import compare_recipes
-from src.errors import UserError, run_command
+from src.config.edit import write_params
+from src.config.params import load_params
+from src.config.recipes import recipe_names
+from src.core.errors import UserError, run_command
 from src.networks.description import load_generator
-from src.networks.sampling import generate
 from src.networks.weights import content_hash
-from src.params import load_params
-from src.params_edit import write_params
-from src.recipes import recipe_names
+from src.sampling.draw import generate
 from src.training.loop import GRID_SEED
+from src.tuning import recipes
 from tests.conftest import ROOT, Project, copy_of, work_in
 
 BUDGET = ("--kimg", "4")
@@ -177,8 +178,8 @@ def test_wrong_arguments(arguments: list[str], message: str, in_project: Project
 
 def test_a_budget_makes_as_many_scores_whatever_its_size(in_project: Project) -> None:
     for kimg in (0.5, 240.0):
-        params = compare_recipes.budgeted(load_params(), "dcgan", kimg, 3)
-        assert params.train.kimg / params.train.score_every_kimg == compare_recipes.SCORES
+        params = recipes.budgeted(load_params(), "dcgan", kimg, 3)
+        assert params.train.kimg / params.train.score_every_kimg == recipes.SCORES
         assert params.train.log_every_kimg <= params.train.score_every_kimg
         assert params.train.seed == 3
         assert math.isclose(params.train.kimg, kimg)
@@ -191,4 +192,4 @@ def test_one_with_a_length_of_its_own_is_compared_only_when_named(monkeypatch: p
         *(name for name in recipe_names() if name != "gpu"),
     ]
     assert compare_recipes.parse_arguments(["gpu", "default"]).recipes == ["gpu", "default"]
-    assert compare_recipes.budgeted(load_params(), "gpu", 8, 0).train.kimg == 8
+    assert recipes.budgeted(load_params(), "gpu", 8, 0).train.kimg == 8

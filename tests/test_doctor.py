@@ -12,12 +12,12 @@ from unittest import mock
 
 import pytest
 
-from src import doctor
-from src.checks.finding import Finding
-from src.doctor import Doctor
-from src.errors import UserError
+from src.core.errors import UserError
+from src.doctor import runner
+from src.doctor.finding import Finding
+from src.doctor.runner import Doctor
 from src.tracking import store
-from src.tracking.lineage import Origin
+from src.tracking.origin import Origin
 from src.tracking.runs import new_run
 from tests.conftest import Project
 
@@ -149,7 +149,7 @@ def test_bad_usage(own: Project) -> None:
     assert own.module("doctor", "--mend", check=False).returncode == 2
 
 
-def check(*findings: Finding) -> doctor.Check:
+def check(*findings: Finding) -> runner.Check:
     return lambda: findings
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from src import download
-from src.errors import UserError
+from src.core.errors import UserError
 from tests.conftest import sample_params
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from src.config.edit import write_params
 from src.networks.description import build_pair, load_generator
 from src.networks.interface import Generator
 from src.networks.weights import save_network
-from src.params_edit import write_params
 from tests.conftest import Project, copy_of
 from tests.test_pipeline import read_json
 

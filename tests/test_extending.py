@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from src.identity import identity
-from src.params import Params
-from src.params_edit import write_params
-from src.training.world import World
+from src.config.edit import write_params
+from src.config.params import Params
+from src.training.identity import identity
+from src.training.step.distributed import World
 from tests.conftest import ROOT, Project, copy_of, work_in
 
 TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")

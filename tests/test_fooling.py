@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from benchmarks.fooling import CHEATS, caught, estimates, main, objectives
-from src import download, paths, prepare
-from src.datasets.store import Split
-from src.metrics.bootstrap import Estimate
-from src.metrics.catalogue import CATALOGUE, clearly_better
+from src import download, prepare
+from src.config.edit import write_params
+from src.core import paths
+from src.data.prepared import Split
+from src.evaluation.bootstrap import Estimate
+from src.evaluation.catalogue import CATALOGUE, clearly_better
+from src.evaluation.classifier import fit_classifier
 from src.networks.interface import Classifier
 from src.networks.weights import save_network
-from src.params_edit import write_params
-from src.training.classifier import fit_classifier
 from tests.conftest import SAMPLE, TINY, work_in
 from tests.training.digits import CLASSIFIER, CPU, classifier, judge, real_images
 

@@ -1,7 +1,7 @@
 import pytest
 
 from src import lineage
-from src.errors import UserError
+from src.core.errors import UserError
 from src.tracking.store import connect
 from tests.conftest import Project
 

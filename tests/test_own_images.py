@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.params_edit import write_params
+from src.config.edit import write_params
 from tests.conftest import Project, copy_of
 
 CHANGES = {

@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from src import paths
-from src.datasets import store
+from src.config.params import load_params
+from src.core import paths
+from src.data import prepared
 from src.networks.saved import saved_hash
-from src.params import load_params
-from src.setup import training_data
-from src.tracking.lineage import file_md5
+from src.tracking.origin import file_md5
 from src.training.loop import fit
 from src.training.outputs import SampleStore, save_result
+from src.training.setup import training_data
 from tests.conftest import Project, copy_of
 
 
@@ -178,10 +178,10 @@ def test_a_second_clone_ends_with_the_same_lock_file(committed: Project, tmp_pat
 
 def test_a_picture_changes_and_only_the_report_is_made_again(committed: Project, tmp_path: Path) -> None:
     copy = copy_of(committed, tmp_path / "copy")
-    file = copy.folder / "src/pictures/grids.py"
+    file = copy.folder / "src/sampling/grids.py"
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("TEXT_COLOUR = (32, 32, 32)", "TEXT_COLOUR = (32, 32, 64)"), encoding="utf-8")
-    for other in ("src/tracking/model_card.py", "src/params.py", "requirements.lock"):
+    for other in ("src/reports/model_card.py", "src/config/params.py", "requirements.lock"):
         (copy.folder / other).open("a", encoding="utf-8").write("# another sentence\n")
     before = (copy.folder / "models/evaluation/samples.png").read_bytes()
     output = copy.run("dvc", "repro").stdout
@@ -198,7 +198,7 @@ def test_tracking_and_pictures_change_no_bit_of_a_training(project: Project, tmp
     """The same files come from the training alone, without MLflow, without pictures and without a line on the screen."""
     params = load_params(project.folder / "params.yaml")
     with project.here():
-        data = store.load(paths.PREPARED)
+        data = prepared.load(paths.PREPARED)
         material = training_data(params, data)
         samples = SampleStore(tmp_path / "samples")
         result = fit(params, material, samples)

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from src import download, prepare
-from src.datasets.store import load
-from src.errors import UserError
-from src.params_edit import write_params
+from src.config.edit import write_params
+from src.core.errors import UserError
+from src.data.prepared import load
 from tests.conftest import Project, sample_params
 
 

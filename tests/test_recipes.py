@@ -5,10 +5,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from src import recipes
-from src.errors import UserError
+from src.config.params import Params, load_params
+from src.config.recipes import dvc_arguments, load_recipe, recipe_names
+from src.core.errors import UserError
 from src.networks.description import build_pair
-from src.params import Params, load_params
-from src.recipes import dvc_arguments, load_recipe, recipe_names
 from tests.conftest import ROOT, SAMPLE, Project, copy_of, sample_params
 
 NAMED = [

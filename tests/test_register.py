@@ -9,9 +9,9 @@ from typing import Any
 import mlflow
 import pytest
 
-from src import stages
+from src.config import stages
+from src.config.edit import write_params
 from src.networks.saved import saved_hash
-from src.params_edit import write_params
 from src.tracking.outputs import GENERATOR_TAG
 from tests.conftest import Project, copy_of
 
@@ -107,7 +107,7 @@ def test_changed_code_is_refused_until_it_is_allowed(
     monkeypatch.setattr(stages, "ROOT", copy.folder)
     client = copy.client()
     client.set_registered_model_alias("gan-digits", "champion", "1")
-    (copy.folder / "src" / "tracking" / "gatekeeper.py").open("a", encoding="utf-8").write("# changed\n")
+    (copy.folder / "src" / "registry" / "promotion.py").open("a", encoding="utf-8").write("# changed\n")
     client.delete_model_version("gan-digits", "2")  # so that it is registered anew, by the changed code
     assert "it was registered by code that differs from the commit" in copy.module("register").stdout
     tags = client.get_model_version("gan-digits", "3").tags
@@ -147,12 +147,12 @@ def test_code_that_is_committed_after_the_training_counts(
     client = copy.client()
     client.set_registered_model_alias("gan-digits", "champion", "1")
     write_params({"train.seed": 4, "train.kimg": 3}, copy.folder / "params.yaml")
-    (copy.folder / "src" / "pixels.py").open("a", encoding="utf-8").write("# changed\n")
-    (copy.folder / "src" / "training" / "steps.py").open("a", encoding="utf-8").write("# changed\n")
+    (copy.folder / "src" / "core" / "pixels.py").open("a", encoding="utf-8").write("# changed\n")
+    (copy.folder / "src" / "training" / "engine.py").open("a", encoding="utf-8").write("# changed\n")
     for stage in ("train", "evaluate", "report", "register"):
         output = copy.module(stage).stdout
     assert "it was trained and registered by code that differs from the commit" in output
-    copy.run("git", "commit", "-qm", "a part of it", "src/pixels.py")
+    copy.run("git", "commit", "-qm", "a part of it", "src/core/pixels.py")
     assert "it was trained and registered by code that differs" in copy.module("register").stdout
     copy.run("git", "commit", "-qam", "all of it")
     assert "differs from the commit" not in copy.module("register").stdout

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from src import registry
-from src.errors import UserError
-from src.tracking.gatekeeper import refusals
-from src.tracking.registry import aliases_of
+from src.core.errors import UserError
+from src.registry import __main__ as registry
+from src.registry.promotion import refusals
+from src.registry.versions import aliases_of
 from tests.conftest import Project, copy_of, work_in
 
 

@@ -9,9 +9,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from src import report
-from src.datasets.store import PreparedData, Split
-from src.pictures import grids
+from src.data.prepared import PreparedData, Split
+from src.reports import pictures
 from tests.conftest import Project, copy_of
 
 PICTURES = {
@@ -68,10 +67,10 @@ def test_the_grid_takes_as_many_of_each_class_as_the_smallest_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr(grids, "save_grid", lambda *arguments: drawn.append(arguments))
+    monkeypatch.setattr(pictures, "save_grid", lambda *arguments: drawn.append(arguments))
     labels = torch.tensor([1, 0, 1, 1, 0, 1, 1])
     split = Split(torch.arange(7, dtype=torch.uint8)[:, None, None, None].expand(7, 1, 8, 8), labels)
-    report.draw_data(PreparedData(split, split, split, "two", ("zero", "one"), "hash"), "Two", tmp_path)
+    pictures.draw_data(PreparedData(split, split, split, "two", ("zero", "one"), "hash"), "Two", tmp_path)
     ((images, path, columns, names, title),) = drawn
     assert images[:, 0, 0, 0].tolist() == [1, 4, 0, 2]
     assert (path, columns, names) == (tmp_path / "grid.png", 2, ("zero", "one"))

@@ -14,13 +14,14 @@ import torch
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
-from src import interrupts, sample
-from src.device import MIB
-from src.errors import UserError, run_command
-from src.files import write_json
+from src import sample
+from src.core import interrupts
+from src.core.device import MIB
+from src.core.errors import UserError, run_command
+from src.core.files import write_json
 from src.networks.description import load_generator
-from src.networks.sampling import generate
 from src.networks.weights import save_network
+from src.sampling.draw import generate
 from tests.conftest import ROOT, Project, start
 from tests.networks.tiny import pair
 

@@ -23,11 +23,13 @@ import uvicorn
 from PIL import Image
 
 from src import sample, serve
-from src.errors import UserError
+from src.core.errors import UserError
+from src.core.pixels import to_uint8
 from src.networks.description import load_generator
-from src.networks.sampling import generate
-from src.pixels import to_uint8
-from src.tracking import registry, serving, store
+from src.registry import versions
+from src.sampling.draw import generate
+from src.serving import server as serving
+from src.tracking import store
 from tests.conftest import Project, work_in
 
 JSON = {"Content-Type": "application/json"}
@@ -110,8 +112,8 @@ def app(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with socket.create_server(("127.0.0.1", 0)) as listening:
         with pytest.MonkeyPatch.context() as patch:
             work_in(project.folder, patch)
-            version = registry.find_version(store.connect(), "gan-digits@champion")
-            patch.setenv(serving.FOLDER, str(registry.fetch(version, str(tmp_path_factory.mktemp("served")))))
+            version = versions.find_version(store.connect(), "gan-digits@champion")
+            patch.setenv(serving.FOLDER, str(versions.fetch(version, str(tmp_path_factory.mktemp("served")))))
             server = uvicorn.Server(uvicorn.Config(serving.create_app(), log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from benchmarks import serving
-from src.errors import UserError
+from src.core.errors import UserError
 
 
 @pytest.mark.slow

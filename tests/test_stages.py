@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from src import stages
-from src.errors import UserError
-from src.params import Params, Section, load_params
+from src import stages as command
+from src.config import stages
+from src.config.params import Params, Section, load_params
+from src.core.errors import UserError
 from tests.conftest import ROOT, SAMPLE, Project, copy_of
 
 DOCUMENT: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -50,19 +51,30 @@ def test_register_asks_each_time_and_leaves_nothing() -> None:
 def test_the_closure_of_train() -> None:
     code = set(stages.code("train"))
     # What is loaded by its name counts as imported.
-    assert {f"src/networks/{name}.py" for name in ("mlp", "dcgan", "resnet", "progressive")} <= code
-    assert {"src/train.py", "src/training/loop.py", "src/metrics/frechet.py", "src/files.py"} <= code
-    assert not [name for name in code if name.startswith(("src/tracking/", "src/pictures/", "src/tuning/"))]
-    assert not code & {"src/params.py", "src/errors.py", "src/metrics/report.py", "src/evaluate.py", "src/report.py"}
+    assert {f"src/networks/families/{name}.py" for name in ("mlp", "dcgan", "resnet", "progressive")} <= code
+    assert {"src/train.py", "src/training/loop.py", "src/evaluation/metrics/frechet.py", "src/core/files.py"} <= code
+    assert not [name for name in code if name.startswith(("src/tracking/", "src/reports/", "src/tuning/"))]
+    assert not code & {
+        "src/config/params.py",
+        "src/core/errors.py",
+        "src/reports/scorecard_text.py",
+        "src/evaluate.py",
+        "src/report.py",
+    }
     assert "src/tracking/live.py" in stages.code("train", complete=True)
     assert stages.packages("train") == ("numpy", "pandas", "safetensors", "scipy", "torch")
     assert "matplotlib" in stages.packages("report")
 
 
 def test_a_change_of_a_picture_or_a_sentence_concerns_the_report_alone() -> None:
-    for name in ("src/pictures/plots.py", "src/pictures/grids.py", "src/metrics/report.py"):
+    for name in ("src/reports/plots.py", "src/sampling/grids.py", "src/reports/scorecard_text.py"):
         assert [stage for stage in stages.PARAMETERS if name in stages.code(stage)] == ["report"]
-    for name in ("src/tracking/model_card.py", "src/tracking/registry.py", "src/params.py", "src/doctor.py"):
+    for name in (
+        "src/reports/model_card.py",
+        "src/registry/versions.py",
+        "src/config/params.py",
+        "src/doctor/__main__.py",
+    ):
         assert not [stage for stage in stages.PARAMETERS if name in stages.code(stage)]
 
 
@@ -127,11 +139,11 @@ def test_the_hash_changes_with_the_code_and_nothing_else(
     copy = copy_of(project, tmp_path / "copy", ".dvc", ".git", "mlruns", "models")
     monkeypatch.setattr(stages, "ROOT", copy.folder)
     before = stages.training_code_hash()
-    (copy.folder / "src/pictures/plots.py").open("a", encoding="utf-8").write("# another colour\n")
-    (copy.folder / "src/tracking/model_card.py").open("a", encoding="utf-8").write("# another sentence\n")
+    (copy.folder / "src/reports/plots.py").open("a", encoding="utf-8").write("# another colour\n")
+    (copy.folder / "src/reports/model_card.py").open("a", encoding="utf-8").write("# another sentence\n")
     assert stages.training_code_hash() == before
     assert set(stages.code_hashes("train")) == set(stages.code("train"))
-    (copy.folder / "src/pixels.py").open("a", encoding="utf-8").write("# changed\n")
+    (copy.folder / "src/core/pixels.py").open("a", encoding="utf-8").write("# changed\n")
     assert stages.training_code_hash() != before
 
 
@@ -139,7 +151,7 @@ def test_write_brings_a_file_in_line_and_keeps_its_comments(tmp_path: Path) -> N
     for name in (stages.PIPELINE, stages.REQUIREMENTS):
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     text = (tmp_path / stages.PIPELINE).read_text(encoding="utf-8")
-    (tmp_path / stages.PIPELINE).write_text(text.replace("      - src/pixels.py\n", ""), encoding="utf-8")
+    (tmp_path / stages.PIPELINE).write_text(text.replace("      - src/core/pixels.py\n", ""), encoding="utf-8")
     stages.write(tmp_path)
     assert (tmp_path / stages.PIPELINE).read_text(encoding="utf-8") == text
     assert (tmp_path / stages.PACKAGES).read_text(encoding="utf-8") == (ROOT / stages.PACKAGES).read_text(
@@ -148,7 +160,7 @@ def test_write_brings_a_file_in_line_and_keeps_its_comments(tmp_path: Path) -> N
 
 
 def test_it_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    stages.main([])
+    command.main([])
     assert "  code        src/training/loop.py" in capsys.readouterr().out
 
 
@@ -159,42 +171,37 @@ def test_declared_parameters_exist() -> None:
     assert patterns <= known.keys()
 
 
-GROUND_FLOOR = {
-    "params",
-    "params_edit",
-    "errors",
-    "paths",
-    "files",
-    "interrupts",
-    "pixels",
-    "device",
-    "stages",
-    "tables",
-    "__init__",
-}
-FLOORS = {
-    "tuning": 5,
-    "tracking": 4,
-    "training": 3,
-    "metrics": 3,
-    "pictures": 3,
-    "networks": 2,
-    "datasets": 2,
-    "checks": 2,
-}
+LAYERS = (
+    ("core",),
+    ("config",),
+    ("data",),
+    ("networks",),
+    ("sampling",),
+    ("evaluation",),
+    ("training",),
+    ("serving", "tracking", "reports"),
+    ("registry",),
+    ("tuning",),
+    ("doctor",),
+)
+"""the packages, from the lowest; those of one layer do not import one another"""
 
 
 def test_packages_import_only_from_layers_below() -> None:
-    """docs/architecture.md draws the layers; an import may only go down, or stay in its package."""
+    """docs/architecture.md draws the layers; stages and commands are above all of them, and nothing imports from one."""
+    ranks = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
+    files = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in (ROOT / "src").rglob("*.py")}
+    assert {name.split(".")[1] for name in files if name.count(".") > 1} == ranks.keys()
+    commands = {name for name in files if name.count(".") == 1 or name.endswith(".__main__")} - {"src.__init__"}
     wrong = []
-    for file in set((ROOT / "src").rglob("*.py")) - {ROOT / "src/stages.py"}:
-        package = file.relative_to(ROOT / "src").parts[0]
-        floor = 1 if package.removesuffix(".py") in GROUND_FLOOR else FLOORS.get(package, 6)
-        for name in stages._imported(file):
-            parts = name.split(".")
-            target = parts[1] if parts[0] == "src" and len(parts) > 1 else ""
-            if target in FLOORS and target != package and (floor == 1 or (FLOORS[target] >= floor and floor < 6)):
-                wrong.append(f"{file.relative_to(ROOT)} imports {name}")
+    del files["src.config.stages"]  # it names modules, and imports none of them
+    for name, file in files.items():
+        own = name.split(".")[1] if name not in commands else ""
+        for imported in stages._imported(file):
+            target = (imported.split(".")[1:] or [""])[0] if imported.startswith("src.") else ""
+            upward = own and target != own and ranks.get(target, -1) >= ranks.get(own, len(ranks))
+            if imported in commands or upward:
+                wrong.append(f"{name} imports {imported}")
     assert not wrong
 
 

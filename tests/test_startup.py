@@ -19,7 +19,7 @@ LIGHT = (
     "rich",
     "safetensors",
     "scipy",
-    "src.metrics.frechet",
+    "src.evaluation.metrics.frechet",
     "src.networks.interface",
     "src.training",
 )
@@ -28,6 +28,10 @@ HEAD = """
 import contextlib, importlib, io, json, sys
 
 known = set()
+
+def main_of(name):
+    module = importlib.import_module(f"src.{name}")
+    return getattr(module, "main", None) or importlib.import_module(f"src.{name}.__main__").main
 
 def call(main, arguments):
     with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.redirect_stderr(output):
@@ -49,7 +53,7 @@ ANSWERS = """
 names, commands = json.loads(sys.argv[1])
 for name in commands:
     try:
-        main = importlib.import_module(f"src.{name}").main
+        main = main_of(name)
     except Exception as error:
         main = lambda arguments: sys.exit(repr(error))
     answers = [call(main, [argument]) for argument in ("--help", "--no-such-option")]
@@ -59,16 +63,16 @@ LOOKS = """
 names, calls = json.loads(sys.argv[1])
 news(names)
 for name, *arguments in calls:
-    status, output = call(importlib.import_module(f"src.{name}").main, arguments)
+    status, output = call(main_of(name), arguments)
     print(json.dumps([" ".join([name, *arguments[:1]]), status, output, news(names)]), flush=True)
 """
 REGISTRY = """
 import mlflow
-from src import doctor
-doctor.check_device = lambda: []  # which needs PyTorch
+from src.doctor import runner
+runner.check_device = lambda: []  # which needs PyTorch
 """
 STUDY = """
-from src.params import load_params
+from src.config.params import load_params
 from src.tuning.storage import open_storage
 from src.tuning.study import fingerprint, open_study
 
@@ -97,7 +101,12 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_every_command_is_asked() -> None:
-    run = {file.stem for file in (ROOT / "src").glob("*.py") if "\n    run_command(main)\n" in file.read_text("utf-8")}
+    files = [*(ROOT / "src").glob("*.py"), *(ROOT / "src").glob("*/__main__.py")]
+    run = {
+        file.parent.name if file.stem == "__main__" else file.stem
+        for file in files
+        if "\n    run_command(main)\n" in file.read_text("utf-8")
+    }
     assert run == set(COMMANDS) >= set(STAGES)
 
 
@@ -111,7 +120,7 @@ def test_arguments_are_read_before_anything_slow_is_imported(answers: dict[str, 
 
 
 def test_the_registry_is_read_without_pytorch_and_pandas(project: Project) -> None:
-    names = [*HEAVY, "safetensors", "src.metrics.frechet", "src.networks.interface", "src.training"]
+    names = [*HEAVY, "safetensors", "src.evaluation.metrics.frechet", "src.networks.interface", "src.training"]
     commit = project.run("git", "rev-parse", "HEAD").stdout.strip()
     calls = [["registry", "list"], ["registry", "show", "gan-digits"], ["lineage", commit], ["registry", "best"]]
     found = in_a_fresh_process(REGISTRY + LOOKS, [names, [*calls, ["doctor"]]], project.folder)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from src import compare, lineage, register, registry, sample
-from src.errors import UserError
+from src import compare, lineage, register, sample
+from src.core.errors import UserError
+from src.registry import __main__ as registry
 from tests.conftest import Project, copy_of, work_in
 from tests.tracking.server import Server
 from tests.tuning.postgres import create_database

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from src import interrupts
-from src.params_edit import write_params
-from src.tracking.lineage import file_md5
-from src.tracking.recorder import MlflowRecorder
+from src.config.edit import write_params
+from src.core import interrupts
+from src.tracking.mlflow_recorder import MlflowRecorder
+from src.tracking.origin import file_md5
 from src.training.recorder import Progress
 from tests.conftest import Project
 

@@ -17,21 +17,23 @@ from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 from torch import nn
 
-from src import paths, setup, tune
-from src.datasets import store
-from src.datasets.readers import read_raw
-from src.datasets.sources import fetch
-from src.datasets.splitting import split_and_save
-from src.errors import UserError, run_command
-from src.interrupts import Stopped
+from src import tune
+from src.config.edit import write_params
+from src.config.params import Data, load_params
+from src.core import paths
+from src.core.errors import UserError, run_command
+from src.core.interrupts import Stopped
+from src.data import prepared
+from src.data.readers import read_raw
+from src.data.sources import fetch
+from src.data.splitting import split_and_save
+from src.evaluation.classifier import fit_classifier
 from src.networks.weights import save_network
-from src.params import Data, load_params
-from src.params_edit import write_params
-from src.setup import training_data
 from src.tracking.store import connect
-from src.training.classifier import fit_classifier
+from src.training import setup
 from src.training.loop import TrainingData, fit
 from src.training.recorder import SilentRecorder
+from src.training.setup import training_data
 from src.tuning import leader, record
 from src.tuning.retries import first_number
 from src.tuning.space import decoded
@@ -39,9 +41,8 @@ from src.tuning.storage import journal, open_storage
 from src.tuning.study import existing_study
 from src.tuning.trial import trial_params
 from tests.conftest import sample_params, start, work_in
-from tests.tuning.conftest import empty_store
 
-__all__ = ["digits_project", "empty_store", "project"]
+__all__ = ["digits_project", "project"]
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHANGES = {
     **{"data.dataset": "digits", "classifier.width": 8, "classifier.feature_size": 32, "classifier.epochs": 4},
@@ -74,7 +75,7 @@ def digits_project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) 
         params = load_params()
         fetch(Data(dataset="digits"), paths.RAW)
         split_and_save(read_raw("digits", paths.RAW), params.data, paths.PREPARED)
-        data = store.load(paths.PREPARED)
+        data = prepared.load(paths.PREPARED)
         save_network(
             fit_classifier(params.classifier, data.train, len(data.class_names), data.train.images.device),
             paths.CLASSIFIER,
@@ -114,7 +115,7 @@ def stored_runs() -> tuple[Run, list[Run]]:
 
 
 def judged_by(judge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def with_judge(params: Any, data: store.PreparedData) -> TrainingData:
+    def with_judge(params: Any, data: prepared.PreparedData) -> TrainingData:
         return replace(training_data(params, data), judge=judge)
 
     monkeypatch.setattr(setup, "training_data", with_judge)
@@ -129,7 +130,7 @@ def test_trials_are_added_to_one_study_and_one_parent_run(project: Path, capsys:
     assert "study 'default', best trials of 2:" in output
     assert "python -m src.tune --apply" in output
 
-    params, data = load_params(), store.load(paths.PREPARED)
+    params, data = load_params(), prepared.load(paths.PREPARED)
     length = {"train.kimg": 1.28, "train.score_every_kimg": 0.64}
     for trial in (first, second):
         alone = fit(params.replace({**trial.params, **length}), training_data(params, data), SilentRecorder())
@@ -356,7 +357,7 @@ def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, 
     assert retried
     for one in retried:
         assert any(tag.startswith("resumed.") for tag in runs[one.user_attrs["mlflow_run_id"]].data.tags)
-    params, data = load_params(), store.load(paths.PREPARED)
+    params, data = load_params(), prepared.load(paths.PREPARED)
     for one in (one for one in retried if one.state == TrialState.COMPLETE):  # the same as if nobody had killed it
         alone = fit(trial_params(params, decoded(one.params)), training_data(params, data), SilentRecorder())
         assert one.value == alone.best["score"]
@@ -483,7 +484,7 @@ def test_a_confirmation_trains_the_best_again_with_other_seeds(
     assert {(one.params["trial"], one.params["train.seed"]) for one in made.trials} >= {(0, 1), (0, 2)}
     values = [one.values[0] for one in made.trials if one.params["trial"] == 0]
     assert f"{sum(values) / 2:.4g}" in output
-    params, data = load_params(), store.load(paths.PREPARED)
+    params, data = load_params(), prepared.load(paths.PREPARED)
     length = {"train.kimg": 1.28, "train.score_every_kimg": 0.64, "train.seed": 2, "train.log_every_kimg": 0.128}
     alone = fit(params.replace(length), training_data(params, data), SilentRecorder())
     (again,) = (one.value for one in made.trials if one.params == {"trial": 0, "train.seed": 2})

@@ -10,17 +10,16 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from src.params_edit import write_params
+from src.config.edit import write_params
 from src.tracking.store import connect
 from src.tuning.retries import first_number
 from src.tuning.storage import open_storage
 from src.tuning.study import existing_study
 from tests.conftest import start
 from tests.test_tune import REPOSITORY, digits_project, project, stored_runs, worker_processes
-from tests.tuning.conftest import empty_store
 from tests.tuning.postgres import create_database
 
-__all__ = ["digits_project", "empty_store", "project"]
+__all__ = ["digits_project", "project"]
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from src.networks.interface import Classifier
+from .interface import Classifier
 
 CLASSIFIER = "conv classifier"
 """the name of its architecture"""

@@ -10,11 +10,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from src.errors import UserError
-from src.networks.classifier import CLASSIFIER, ConvClassifier
-from src.networks.families import find_family
-from src.networks.interface import Classifier, Discriminator, Generator, Network
-from src.networks.saved import need_files, read_description
+from ..core.errors import UserError
+from .classifier import CLASSIFIER, ConvClassifier
+from .family import find_family
+from .interface import Classifier, Discriminator, Generator, Network
+from .saved import need_files, read_description
 
 Kind = TypeVar("Kind", bound=Network)
 

@@ -6,7 +6,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from src.errors import UserError
+from ..core.errors import UserError
 
 LENGTH_BYTES = 8
 """A safetensors file begins with the length of its header, little-endian; then comes the header, JSON."""

@@ -1,6 +1,6 @@
 """The image sizes inside a convolutional network, and how many channels it has at each."""
 
-from src.errors import UserError
+from ..core.errors import UserError
 
 SMALLEST = range(2, 8)
 """where a network may begin"""

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from safetensors.torch import save
 
-from src.files import replacing, write_json
-from src.networks.interface import Network
+from ..core.files import replacing, write_json
+from .interface import Network
 
 
 def weights_bytes(network: Network) -> bytes:

@@ -1,1 +1,1 @@
-"""Everything that is written to or read from MLflow. The only room that imports mlflow."""
+"""Runs in MLflow: the store, runs, and the metrics, tags and artifacts that are sent to them."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from src.errors import first_line
-from src.tracking.entries import Entry, parse
+from ..core.errors import first_line
+from .entries import Entry, parse
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

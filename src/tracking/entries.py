@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from src.errors import UserError
-from src.files import replacing
+from ..core.errors import UserError
+from ..core.files import replacing
 
 Entry: TypeAlias = dict[str, Any]
 """One piece of news: its ``kind``, and what belongs to that kind."""

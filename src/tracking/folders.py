@@ -10,9 +10,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from src.errors import UserError
-from src.tracking import delivery, store
-from src.tracking.entries import now, parse
+from ..core.errors import UserError
+from . import delivery, store
+from .entries import now, parse
 
 REASONS = (
     r"\[Errno -?\d+\] ([^'\")(]+)",

@@ -4,23 +4,24 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from src import paths
-from src.datasets.store import PreparedData
-from src.identity import identity, source_tags
-from src.interrupts import Stopped
-from src.networks.weights import content_hash
-from src.params import Params
-from src.tracking import outputs
-from src.tracking.leftovers import abandon
-from src.tracking.lineage import Origin, run_name
-from src.tracking.recorder import MlflowRecorder
-from src.tracking.runs import TrainingRun, training_run
-from src.tracking.store import project_root
-from src.training.folder import TrainingFolder
-from src.training.loop import GRID_COLUMNS, FitResult
-from src.training.progress import ConsoleRecorder, ProgressLine
-from src.training.recorder import Recorder
-from src.training.world import World
+from ..config.params import Params
+from ..core import paths
+from ..core.interrupts import Stopped
+from ..core.progress import ProgressLine
+from ..data.prepared import PreparedData
+from ..networks.weights import content_hash
+from ..training.console import ConsoleRecorder
+from ..training.folder import TrainingFolder
+from ..training.identity import identity, source_tags
+from ..training.loop import GRID_COLUMNS, FitResult
+from ..training.recorder import Recorder
+from ..training.step.distributed import World
+from . import outputs
+from .mlflow_recorder import MlflowRecorder
+from .origin import Origin, run_name
+from .recovery import abandon
+from .runs import TrainingRun, training_run
+from .store import project_root
 
 
 def open_folder(params: Params, data: PreparedData, world: World, *, resume: bool) -> TrainingFolder:

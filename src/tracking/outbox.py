@@ -18,8 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src.tracking import delivery, folders, store
-from src.tracking.entries import Entries, Entry, now, parse
+from . import delivery, folders, store
+from .entries import Entries, Entry, now, parse
 
 if TYPE_CHECKING:
     from filelock import FileLock

@@ -9,17 +9,17 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src import paths
-from src.errors import UserError, require_file
-from src.tracking import store
-from src.tracking.lineage import Origin, file_md5, run_name
-from src.tracking.runs import Run, TrainingRun, new_run
+from ..core import paths
+from ..core.errors import UserError, require_file
+from . import store
+from .origin import Origin, file_md5, run_name
+from .runs import Run, TrainingRun, new_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from src.datasets.store import PreparedData
-    from src.params import Params
+    from ..config.params import Params
+    from ..data.prepared import PreparedData
 
 GENERATOR_TAG = "generator.hash"
 """of a run whose training has ended: the hash of its generator"""
@@ -110,8 +110,8 @@ def _record_samples(run: Run, gan: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from src.pictures.grids import grid_image
-    from src.training.loop import GRID_COLUMNS
+    from ..sampling.grids import grid_image
+    from ..training.loop import GRID_COLUMNS
 
     path = gan / SAMPLE_IMAGES
     try:

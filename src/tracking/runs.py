@@ -10,19 +10,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from src import interrupts
-from src.errors import UserError, first_line
-from src.tracking import processes, store
-from src.tracking.delivery import LONGEST_TEXT, TAGS, log_dataset, run_is_gone
-from src.tracking.leftovers import adopt, deliver_leftovers
-from src.tracking.outbox import Outbox
+from ..core import interrupts
+from ..core.errors import UserError, first_line
+from . import processes, store
+from .delivery import LONGEST_TEXT, TAGS, log_dataset, run_is_gone
+from .outbox import Outbox
+from .recovery import adopt, deliver_leftovers
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from PIL.Image import Image
     from torch import Tensor
 
-    from src.tracking.lineage import Origin
+    from .origin import Origin
 
 PATCH = "git.diff"
 """artifact of a run: what differed from its commit"""
@@ -175,7 +175,7 @@ class TrainingRun(_Ending):
 
 def recorded_params(params: Mapping[str, str]) -> dict[str, Any]:
     """The parameters that a run has recorded as text, as values by dotted name; those that are not known now are left out."""
-    from src.params import Params
+    from ..config.params import Params
 
     values = {}
     for name, default in Params().flat().items():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from src.errors import UserError, first_line
+from ..core.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

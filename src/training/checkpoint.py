@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from src.files import replacing
+from ..core.files import replacing
 
 KEPT = 2
 DIGEST_SIZE = 64

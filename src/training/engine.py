@@ -9,18 +9,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from src.datasets.batches import open_batches
-from src.device import pick_device, use_bfloat16, use_graphs
-from src.errors import UserError
-from src.networks.description import build_pair
-from src.params import Params
-from src.pixels import to_float
-from src.training.capture import Replayed
-from src.training.draws import Draws
-from src.training.health import not_finite
-from src.training.step import COUNTERS, AdversarialStep, Kind
-from src.training.steps import images_per_step, steps_for
-from src.training.world import World
+from ..config.params import Params, Train
+from ..core.device import pick_device, use_bfloat16, use_graphs
+from ..core.errors import UserError
+from ..core.pixels import to_float
+from ..data.batches import open_batches
+from ..networks.description import build_pair
+from .health import not_finite
+from .step.adversarial import COUNTERS, AdversarialStep, Kind
+from .step.distributed import Draws, World
+from .step.graph import Replayed
+
+
+def images_per_step(train: Train) -> int:
+    """Real images a step shows: one batch for each update of the discriminator."""
+    return train.batch_size * train.critic_steps
+
+
+def steps_for(train: Train, kimg: float) -> int:
+    """The number of steps, at least 1, in which about ``kimg`` thousand real images are shown."""
+    return max(1, round(kimg * 1000 / images_per_step(train)))
 
 
 @dataclass(frozen=True)

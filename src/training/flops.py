@@ -5,11 +5,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from src.networks.interface import Generator
-from src.params import Params
-from src.training.engine import Engine
-from src.training.penalties import has_gradient_penalty
-from src.training.steps import images_per_step
+from ..config.params import Params
+from ..networks.interface import Generator
+from .engine import Engine, images_per_step
+from .step.losses import has_gradient_penalty
 
 
 class FlopCount(TorchDispatchMode):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from src.errors import UserError
-from src.files import write_json
-from src.training.checkpoint import Checkpoints
+from ..core.errors import UserError
+from ..core.files import write_json
+from .checkpoint import Checkpoints
 
 IDENTITY = "identity.json"
 RUN = "run.json"

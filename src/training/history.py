@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from src.training.recorder import Progress
+from .recorder import Progress
 
 
 @dataclass

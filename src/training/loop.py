@@ -10,17 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from src import interrupts
-from src.errors import UserError
-from src.networks.interface import Discriminator, Generator
-from src.networks.sampling import generate
-from src.params import Params
-from src.training.checkpoint import Checkpoints
-from src.training.engine import Engine, Interval
-from src.training.health import Health, TrainingDiverged
-from src.training.history import History
-from src.training.recorder import Progress, Recorder
-from src.training.steps import images_per_step, steps_for
+from ..config.params import Params
+from ..core import interrupts
+from ..core.errors import UserError
+from ..networks.interface import Discriminator, Generator
+from ..sampling.draw import generate
+from .checkpoint import Checkpoints
+from .engine import Engine, Interval, images_per_step, steps_for
+from .health import Health, TrainingDiverged
+from .history import History
+from .recorder import Progress, Recorder
 
 GRID_SEED = 1_000_000_007
 GRID_COLUMNS = 10

@@ -6,11 +6,11 @@ import pandas as pd
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from src.files import replacing, write_json
-from src.networks.weights import save_network
-from src.training.history import History
-from src.training.loop import FitResult
-from src.training.recorder import Progress, SilentRecorder
+from ..core.files import replacing, write_json
+from ..networks.weights import save_network
+from .history import History
+from .loop import FitResult
+from .recorder import Progress, SilentRecorder
 
 HISTORY, SAMPLES = "history.json", "samples.safetensors"
 CLOCK = ("seconds", "images_per_second")

@@ -6,12 +6,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from src import paths
-from src.errors import UserError
-from src.params import Params, read_text
-from src.params_edit import write_params
-from src.tuning.confirm import confirmed_trial, is_confirmed, refuse_confirmation
-from src.tuning.study import all_values, best_trials, trial_number
+from ..config.edit import write_params
+from ..config.params import Params, read_text
+from ..core import paths
+from ..core.errors import UserError
+from .confirm import confirmed_trial, is_confirmed, refuse_confirmation
+from .study import all_values, best_trials, trial_number
 
 
 def apply(study: optuna.Study, params: Params, number: int | None) -> None:

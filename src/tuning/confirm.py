@@ -12,14 +12,14 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from src.errors import UserError
-from src.params import Params
-from src.tuning import objectives
-from src.tuning.report import ended, is_feasible
-from src.tuning.space import current_values, decoded
-from src.tuning.storage import exclusively
-from src.tuning.study import FINGERPRINT, IDENTITY, OBJECTIVES, all_values, best_trials, objective_names
-from src.tuning.turns import FINISHED, retire_stale
+from ..config.params import Params
+from ..core.errors import UserError
+from . import objectives
+from .report import ended, is_feasible
+from .scheduling import FINISHED, retire_stale
+from .space import current_values, decoded
+from .storage import exclusively
+from .study import FINGERPRINT, IDENTITY, OBJECTIVES, all_values, best_trials, objective_names
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,17 +8,17 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial
 
-from src.params import Params
-from src.tracking.runs import Run
-from src.tracking.store import outage_is_told
-from src.tuning.board import Board
-from src.tuning.crew import Job, Speak, crew, how_it_ended, share_threads
-from src.tuning.record import end_orphans, record_progress, record_study
-from src.tuning.report import ended
-from src.tuning.storage import exclusively, sweep_marks
-from src.tuning.trial import News, sweep_folders
-from src.tuning.turns import retire_stale
-from src.tuning.worker import Goal
+from ..config.params import Params
+from ..tracking.runs import Run
+from ..tracking.store import outage_is_told
+from .live_view import Board
+from .pool import Job, Speak, crew, how_it_ended, share_threads
+from .record import end_orphans, record_progress, record_study
+from .report import ended
+from .scheduling import retire_stale
+from .storage import exclusively, sweep_marks
+from .trial import News, sweep_folders
+from .worker import Goal
 
 RECORD_SECONDS = 300.0
 """The study's table and plots are written this often while it runs, and at the end."""

@@ -5,9 +5,9 @@ from typing import Literal
 
 import optuna
 
-from src.errors import UserError
-from src.metrics.catalogue import CATALOGUE, QUICK_NUMBERS
-from src.params import Params
+from ..config.params import Params
+from ..core.errors import UserError
+from ..evaluation.catalogue import CATALOGUE, QUICK_NUMBERS
 
 COSTS = ("seconds_per_kimg", "peak_memory_mib", "generator_parameters")
 """Training time for a thousand images, scoring left out; the trial's peak memory (on a GPU what PyTorch allocated there,

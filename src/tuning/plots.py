@@ -15,9 +15,9 @@ import optuna
 from matplotlib.ticker import MaxNLocator
 from optuna.trial import FrozenTrial, TrialState
 
-from src.pictures.plots import few_ticks, label_log_axis
-from src.tuning.study import objective_names
-from src.tuning.turns import FINISHED
+from ..reports.plots import few_ticks, label_log_axis
+from .scheduling import FINISHED
+from .study import objective_names
 
 WIDE = 10
 """Where the worst value is so many times the best one, a plain axis would press all others to the ground."""

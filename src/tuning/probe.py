@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from src.networks.interface import Generator
-from src.params import Params
-from src.training.loop import TrainingData, fit
-from src.training.recorder import Progress, SilentRecorder
+from ..config.params import Params
+from ..networks.interface import Generator
+from ..training.loop import TrainingData, fit
+from ..training.recorder import Progress, SilentRecorder
 
 PROBE_SECONDS = 2.0
 

@@ -11,17 +11,17 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from src.params import Params
-from src.tracking.leftovers import abandon
-from src.tracking.lineage import Origin
-from src.tracking.runs import Run, child_runs, new_run, reopened_run, run_exists
-from src.tracking.store import connect
-from src.tuning.plots import save_plots
-from src.tuning.report import description, ended, is_feasible, trials_table
-from src.tuning.retries import first_number
-from src.tuning.storage import exclusively
-from src.tuning.study import FINGERPRINT, RUN_ID, best_trials, objective_names
-from src.tuning.turns import FINISHED
+from ..config.params import Params
+from ..tracking.origin import Origin
+from ..tracking.recovery import abandon
+from ..tracking.runs import Run, child_runs, new_run, reopened_run, run_exists
+from ..tracking.store import connect
+from .plots import save_plots
+from .report import description, ended, is_feasible, trials_table
+from .retries import first_number
+from .scheduling import FINISHED
+from .storage import exclusively
+from .study import FINGERPRINT, RUN_ID, best_trials, objective_names
 
 RECORDED = "recorded"
 """User attribute of a study: how many of its trials are in the MLflow run's curves."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from src.params import Params
-from src.tuning.retries import KILLS, REASON, THREADS, WORKER, next_attempts
-from src.tuning.space import current_values, decode
-from src.tuning.study import RUN_ID, all_values, best_trials, length_of_trials, objective_names
-from src.tuning.turns import FINISHED
+from ..config.params import Params
+from .retries import KILLS, REASON, THREADS, WORKER, next_attempts
+from .scheduling import FINISHED
+from .space import current_values, decode
+from .study import RUN_ID, all_values, best_trials, length_of_trials, objective_names
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from src.errors import UserError
-from src.params import Choices, IntRange, Params, SpaceEntry, alternatives
+from ..config.params import Choices, IntRange, Params, SpaceEntry, alternatives
+from ..core.errors import UserError
 
 NOT_SEARCHED = {
     "train.kimg": "the length of a trial is tune.kimg",

@@ -12,8 +12,8 @@ from filelock import FileLock, Timeout
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from src.errors import UserError, first_line
-from src.tracking.store import project_root
+from ..core.errors import UserError, first_line
+from ..tracking.store import project_root
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -12,12 +12,12 @@ from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, Ra
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from src.errors import UserError
-from src.params import Params
-from src.tuning import objectives
-from src.tuning.retries import next_attempts
-from src.tuning.space import NOT_SEARCHED, decoded, encode, fits, outside
-from src.tuning.storage import shown
+from ..config.params import Params
+from ..core.errors import UserError
+from . import objectives
+from .retries import next_attempts
+from .space import NOT_SEARCHED, decoded, encode, fits, outside
+from .storage import shown
 
 FINGERPRINT, OBJECTIVES, IDENTITY, RUN_ID = "fingerprint", "objectives", "identity", "mlflow_run_id"
 """User attributes of a study; IDENTITY tells it from an earlier one of its name, and a trial too has the id of its MLflow

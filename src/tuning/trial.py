@@ -12,23 +12,23 @@ import torch
 from optuna.trial import TrialState
 from torch import Tensor
 
-from src import interrupts, paths
-from src.device import forget_peak_memory, peak_memory, pick_device
-from src.errors import UserError, first_line
-from src.interrupts import Stopped
-from src.params import Params
-from src.tracking.leftovers import abandon
-from src.tracking.lineage import Origin
-from src.tracking.recorder import MlflowRecorder
-from src.tracking.runs import TrainingRun, run_exists, training_run
-from src.tracking.store import connect, project_root
-from src.training.folder import TrainingFolder, sweep
-from src.training.health import TrainingDiverged
-from src.training.loop import GRID_COLUMNS, FitResult, TrainingData, fit
-from src.training.recorder import Progress
-from src.tuning.objectives import COSTS, can_prune, set_constraints
-from src.tuning.retries import INTERRUPTED, REASON, THREADS, WORKER, first_number
-from src.tuning.study import RUN_ID
+from ..config.params import Params
+from ..core import interrupts, paths
+from ..core.device import forget_peak_memory, peak_memory, pick_device
+from ..core.errors import UserError, first_line
+from ..core.interrupts import Stopped
+from ..tracking.mlflow_recorder import MlflowRecorder
+from ..tracking.origin import Origin
+from ..tracking.recovery import abandon
+from ..tracking.runs import TrainingRun, run_exists, training_run
+from ..tracking.store import connect, project_root
+from ..training.folder import TrainingFolder, sweep
+from ..training.health import TrainingDiverged
+from ..training.loop import GRID_COLUMNS, FitResult, TrainingData, fit
+from ..training.recorder import Progress
+from .objectives import COSTS, can_prune, set_constraints
+from .retries import INTERRUPTED, REASON, THREADS, WORKER, first_number
+from .study import RUN_ID
 
 PRUNED = "worse than the others at this point"
 TIMEOUT = "timeout"

@@ -9,13 +9,13 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from src import interrupts
-from src.interrupts import Stopped
-from src.tuning.retries import REASON
-from src.tuning.storage import exclusively
-from src.tuning.study import make_pruner, make_sampler
-from src.tuning.trial import TIMEOUT, Setting, TrialRun
-from src.tuning.turns import FINISHED, Turn, next_turn, retire_stale
+from ..core import interrupts
+from ..core.interrupts import Stopped
+from .retries import REASON
+from .scheduling import FINISHED, Turn, next_turn, retire_stale
+from .storage import exclusively
+from .study import make_pruner, make_sampler
+from .trial import TIMEOUT, Setting, TrialRun
 
 POLL_SECONDS = 1.0
 MOST_FAILURES = 3

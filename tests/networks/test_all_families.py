@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.networks.conditioning import ConditionalBatchNorm
 from src.networks.description import build, build_pair
-from src.networks.families import find_family
+from src.networks.family import find_family
 from src.networks.interface import Generator
 from tests.networks.tiny import FAMILIES, LATENT, PAIRS, batch, pair
 

@@ -10,8 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from src.errors import UserError
-from src.networks.dcgan import DcganGenerator
+from src.core.errors import UserError
 from src.networks.description import (
     build_pair,
     describe,
@@ -21,8 +20,9 @@ from src.networks.description import (
     load_network,
     load_weights,
 )
+from src.networks.families.dcgan import DcganGenerator
+from src.networks.families.mlp import Mlp, MlpGenerator
 from src.networks.interface import Network
-from src.networks.mlp import Mlp, MlpGenerator
 from src.networks.weights import content_hash, save_architecture, save_network, save_weights, weights_bytes
 from tests.networks.tiny import PAIRS, classifier, pair
 

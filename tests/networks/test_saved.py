@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.networks.saved import parameter_count, saved_hash
 from src.networks.weights import content_hash, save_network
 from tests.networks.test_description import NETWORKS

@@ -1,6 +1,6 @@
 import pytest
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.networks.sizes import channels_at, possible, sizes_of
 
 

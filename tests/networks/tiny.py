@@ -2,11 +2,11 @@
 
 import torch
 
+from src.config.params import FAMILIES as FAMILY_PATHS
 from src.networks.classifier import build_classifier
 from src.networks.description import build_pair
-from src.networks.families import find_family
+from src.networks.family import find_family
 from src.networks.interface import Classifier, Discriminator, Generator
-from src.params import FAMILIES as FAMILY_PATHS
 
 FAMILIES = tuple(FAMILY_PATHS)
 CONDITIONINGS = ("none", "concat", "embedding", "projection", "auxiliary", "batch_norm")

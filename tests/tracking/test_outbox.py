@@ -22,8 +22,8 @@ from PIL import Image
 from src.tracking import outbox, store
 from src.tracking.entries import Entries
 from src.tracking.folders import held
-from src.tracking.leftovers import abandon, adopt, deliver_leftovers
 from src.tracking.outbox import Outbox, Pace
+from src.tracking.recovery import abandon, adopt, deliver_leftovers
 from tests.conftest import work_in
 from tests.tracking.conftest import outboxes
 

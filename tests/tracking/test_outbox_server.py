@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from src.tracking import store
-from src.tracking.lineage import Origin
-from src.tracking.recorder import MlflowRecorder
+from src.tracking.mlflow_recorder import MlflowRecorder
+from src.tracking.origin import Origin
 from src.tracking.runs import new_run, training_run
 from src.training.recorder import Progress
 from tests.conftest import work_in

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.errors import UserError
-from src.interrupts import Stopped
+from src.core.errors import UserError
+from src.core.interrupts import Stopped
 from src.tracking import runs, store
-from src.tracking.lineage import Origin
-from src.tracking.recorder import MlflowRecorder
+from src.tracking.mlflow_recorder import MlflowRecorder
+from src.tracking.origin import Origin
 from src.tracking.runs import new_run, reopened_run, training_run
 from src.training.recorder import Progress
 from tests.tracking.conftest import outboxes
@@ -164,8 +164,7 @@ def test_a_training_whose_run_was_deleted_goes_on_in_a_new_one(capsys: pytest.Ca
 
 
 def test_no_module_of_tracking_imports_mlflow_at_once() -> None:
-    code = (
-        f"import sys, {runs.__name__}, src.tracking.recorder, src.tracking.leftovers; sys.exit('mlflow' in sys.modules)"
-    )
+    modules = f"{runs.__name__}, src.tracking.mlflow_recorder, src.tracking.recovery"
+    code = f"import sys, {modules}; sys.exit('mlflow' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from sklearn.datasets import load_digits
 
-from src.datasets.store import PreparedData, Split
-from src.metrics.judge import ValidationJudge
-from src.metrics.real_images import RealImages
+from src.config.params import Classifier, Params
+from src.data.prepared import PreparedData, Split
+from src.evaluation.classifier import fit_classifier
+from src.evaluation.judge import ValidationJudge
+from src.evaluation.real_images import RealImages
 from src.networks import interface
-from src.params import Classifier, Params
-from src.training.classifier import fit_classifier
 from src.training.loop import TrainingData
 
 CPU = torch.device("cpu")

@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from src.config.params import Params
 from src.networks.interface import Generator
-from src.networks.sampling import generate
 from src.networks.weights import content_hash
-from src.params import Params
+from src.sampling.draw import generate
 from src.training.checkpoint import Checkpoints
 from src.training.loop import FitResult, TrainingData, fit
 from src.training.recorder import SilentRecorder

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.training.checkpoint import KEPT, ROLLBACK, Checkpoints
 
 

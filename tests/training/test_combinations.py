@@ -6,11 +6,10 @@ from typing import Any, get_args
 import pytest
 import torch
 
-from src.networks.sampling import generate
+from src.config.params import Params, Train
 from src.networks.weights import content_hash
-from src.params import Params, Train
-from src.training.engine import Engine
-from src.training.steps import images_per_step
+from src.sampling.draw import generate
+from src.training.engine import Engine, images_per_step
 from tests.networks.tiny import FAMILIES, PAIRS
 from tests.training.digits import digits, judge
 

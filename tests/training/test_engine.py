@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from src.training.engine import Engine
-from src.training.step import COUNTERS
+from src.training.step.adversarial import COUNTERS
 from tests.training.digits import digits, tiny
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from src.errors import UserError
+from src.core.errors import UserError
 from src.training.folder import TrainingFolder, code_hashes, differences, sweep
 
 ONE = {"train.lr": "0.1", "data.hash": "aa"}

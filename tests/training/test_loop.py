@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from src import interrupts
+from src.config.params import Params
+from src.core import interrupts
 from src.networks.interface import Generator
-from src.networks.sampling import generate
 from src.networks.weights import content_hash
-from src.params import Params
+from src.sampling.draw import generate
 from src.training.health import TrainingDiverged
 from src.training.loop import GRID_COLUMNS, GRID_SEED, FitResult, fit
 from src.training.recorder import Progress, SilentRecorder

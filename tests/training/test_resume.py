@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import torch
 
-from src import interrupts
-from src.params import Params
+from src.config.params import Params
+from src.core import interrupts
 from src.training.checkpoint import Checkpoints
 from src.training.engine import Engine
 from src.training.health import TrainingDiverged

@@ -18,11 +18,11 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from src.interrupts import Stopped
+from src.core.interrupts import Stopped
 from src.training.checkpoint import Checkpoints
 from src.training.loop import fit
 from src.training.recorder import Progress, SilentRecorder
-from src.training.world import World
+from src.training.step.distributed import World
 from tests.training.digits import digits
 from tests.training.resumed import params, summary, training_data
 

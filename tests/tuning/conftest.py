@@ -1,4 +1,3 @@
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,14 +9,12 @@ import torch
 from optuna.storages import BaseStorage
 from torch import nn
 
-from src.params import Params, parse_params
-from src.tracking.store import connect
+from src.config.params import Params, parse_params
 from src.training.loop import TrainingData
 from src.tuning.space import draw
 from src.tuning.storage import open_storage
 from src.tuning.study import fingerprint, open_study
 from src.tuning.trial import Setting, trial_params
-from tests.conftest import work_in
 
 TINY: dict[str, Any] = {
     "model": {"family": "mlp", "hidden_sizes": [16], "latent_size": 4},
@@ -36,27 +33,6 @@ TINY: dict[str, Any] = {
 @pytest.fixture
 def params() -> Params:
     return parse_params(TINY, "test")
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh MLflow store, to be copied: to make one takes seconds, so all the places that import this share it."""
-    folder = tmp_path_factory.getbasetemp() / "empty-store"
-    if not folder.exists():
-        made = tmp_path_factory.mktemp("store")
-        with pytest.MonkeyPatch.context() as patch:
-            work_in(made, patch)
-            connect()
-        made.rename(folder)
-    return folder / "mlruns"
-
-
-@pytest.fixture
-def place(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder with an empty store, as the current folder."""
-    shutil.copytree(empty_store, tmp_path / "mlruns")
-    work_in(tmp_path, monkeypatch)
-    return tmp_path
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import time
 
 import torch
 
-from src.errors import UserError
-from src.tuning.crew import Speak
+from src.core.errors import UserError
+from src.tuning.pool import Speak
 
 
 def tell_threads_and_gpu(speak: Speak, word: str) -> None:

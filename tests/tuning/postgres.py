@@ -16,8 +16,8 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from src.datasets.debian import _apt_get, _check
-from src.datasets.transfer import TIMEOUT_SECONDS, SourceError
+from src.data.debian import _apt_get, _check
+from src.data.transfer import TIMEOUT_SECONDS, SourceError
 
 LOG = "server.log"
 # No socket file: below a long folder its path could be longer than allowed. JIT would load LLVM, which is not unpacked.

@@ -5,8 +5,8 @@ import pytest
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from src.errors import UserError
-from src.params import Params
+from src.config.params import Params
+from src.core.errors import UserError
 from src.tuning.apply import apply, chosen_trial
 from src.tuning.confirm import (
     Candidate,

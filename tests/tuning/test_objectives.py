@@ -1,7 +1,7 @@
 import pytest
 
-from src.errors import UserError
-from src.params import Params
+from src.config.params import Params
+from src.core.errors import UserError
 from src.tuning.objectives import can_prune, check, direction, excess
 
 TWO = ["score", "seconds_per_kimg"]

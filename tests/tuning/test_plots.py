@@ -8,7 +8,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 from PIL import Image
 
-from src.params import Params
+from src.config.params import Params
 from src.tuning.plots import save_plots
 from tests.tuning.conftest import ask, fill
 

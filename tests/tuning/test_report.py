@@ -7,7 +7,7 @@ import pytest
 import torch
 from optuna.storages import BaseStorage
 
-from src.params import Params
+from src.config.params import Params
 from src.tracking.store import connect
 from src.tuning.record import record_progress, record_study, study_run
 from src.tuning.report import best_table, print_best, print_trial, trials_table

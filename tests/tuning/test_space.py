@@ -4,8 +4,8 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from src.errors import UserError
-from src.params import Params
+from src.config.params import Params
+from src.core.errors import UserError
 from src.tuning.space import NOT_SEARCHED, check, current_values, decoded, draw, fits, outside
 
 SPACE: dict[str, Any] = {

@@ -10,12 +10,12 @@ import pytest
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState
 
-from src.errors import UserError
-from src.params import Params
+from src.config.params import Params
+from src.core.errors import UserError
 from src.tuning.retries import KILLS, WORKER
+from src.tuning.scheduling import retire_stale
 from src.tuning.storage import Mark, exclusively, journal, lives, open_storage, shown, sweep_marks
 from src.tuning.study import fingerprint, open_study
-from src.tuning.turns import retire_stale
 from tests.conftest import ROOT
 from tests.tuning.conftest import ask
 from tests.tuning.postgres import connect, create_database

@@ -8,8 +8,8 @@ from optuna.samplers import CmaEsSampler, GPSampler, QMCSampler, RandomSampler, 
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
-from src.errors import UserError
-from src.params import Params
+from src.config.params import Params
+from src.core.errors import UserError
 from src.tuning.retries import REASON, retry_lost
 from src.tuning.space import current_values, draw
 from src.tuning.storage import journal, open_storage

@@ -10,8 +10,8 @@ import torch
 from mlflow.entities import Run
 from optuna.trial import TrialState
 
-from src.interrupts import Stopped
-from src.params import Params
+from src.config.params import Params
+from src.core.interrupts import Stopped
 from src.tracking.store import connect
 from src.training.loop import fit
 from src.training.recorder import SilentRecorder

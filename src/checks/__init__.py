@@ -1,1 +1,0 @@
-"""Checks of the machine, the packages and the pipeline, for ``python -m src.doctor``."""

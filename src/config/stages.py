@@ -1,0 +1,255 @@
+"""What decides the bits of each stage's outputs: its code, its parameters and its packages.
+
+This is the one definition of it. ``dvc.yaml`` lists it for DVC, a checkpoint belongs to a run in which all of it is the same,
+and the registry records its hash. ``python -m src.stages`` prints it; ``--write`` brings ``dvc.yaml`` and ``packages.yaml``
+in line with the code.
+"""
+
+import ast
+import hashlib
+import importlib.util
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import UserError
+
+ROOT = Path(__file__).parent.parent.parent
+PIPELINE, PACKAGES, REQUIREMENTS = Path("dvc.yaml"), Path("packages.yaml"), Path("requirements.lock")
+
+CARRIERS = (
+    "src.config",
+    "src.core.errors",
+    "src.core.interrupts",
+    "src.core.paths",
+    "src.core.progress",
+    "src.registry",
+    "src.tracking",
+    "src.training.console",
+    "src.training.folder",
+    "src.training.identity",
+)
+"""Modules that can change no bit of any output: they refuse, record, resume and show progress, or hold the schema of the
+parameters, whose values are dependencies themselves."""
+VIEWS = ("src.reports", "src.sampling.animation", "src.sampling.grids")
+"""Modules that turn numbers into pictures and text; they decide the outputs of the stage ``report`` alone."""
+EXTRAS = Path("extras")
+"""where families of the user's own are, which a network's description names"""
+
+TRAINED = "models/gan/generator.json"
+"""a stage that depends on it may load a family of the user's own"""
+NOT_IN_TRAIN = ("train.checkpoint_minutes", "train.max_rollbacks")
+"""parameters of the section ``train`` that change no bit of a run that ends"""
+PARAMETERS: Mapping[str, Sequence[str]] = {
+    "download": (
+        *("data.channels", "data.clusters", "data.dataset", "data.folder", "data.image_size", "data.split_seed"),
+    ),
+    "prepare": ("data.dataset", "data.split_seed", "data.test_fraction", "data.validation_fraction"),
+    "train_classifier": ("classifier.*", "train.device"),
+    "train": ("evaluate.nearest_k", "model.*", "train.*"),
+    "evaluate": ("classifier.*", "evaluate.*", "train.device"),
+    "report": (),
+}
+"""The parameters that each stage computes with; ``SECTION.*`` stands for a whole section, but for ``NOT_IN_TRAIN``."""
+TRAINING = ("download", "prepare", "train_classifier", "train", "evaluate")
+"""the stages that a registered generator and its scores come from"""
+
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "torch_fidelity": "torch-fidelity"}
+"""of modules whose package has another name"""
+NEUTRAL_PACKAGES = ("dvc", "filelock", "mlflow", "optuna", "packaging", "pydantic", "rich", "ruamel")
+"""They check, lock and record, and compute nothing that is written."""
+COMPUTES_WITH = {
+    "matplotlib": ("kiwisolver", "numpy", "pillow"),
+    "pandas": ("numpy",),
+    "scikit-learn": ("numpy", "scipy"),
+    "scipy": ("numpy",),
+    "torch-fidelity": ("numpy", "scipy", "torch", "torchvision"),
+    "torchvision": ("numpy", "pillow", "torch"),
+}
+"""Packages that compute with others; what PyTorch needs on a GPU has versions that PyTorch itself pins."""
+
+
+@cache
+def code(stage: str, *, complete: bool = False) -> tuple[str, ...]:
+    """The Python files below ``src``, relative to the project, that can change the bits of a stage's outputs.
+
+    They are what ``src/STAGE.py`` imports, directly or not, anywhere in a file, and what is named by a string
+    such as ``".families.mlp.Mlp"`` in src/networks, but for the modules that carry or show. With ``complete`` these are
+    included: all that the stage runs.
+    """
+    pruned = () if complete else (*CARRIERS, *(() if stage == "report" else VIEWS))
+    found: set[str] = set()
+    waiting = [f"src.{stage}"]
+    while waiting:
+        module = waiting.pop()
+        file = f"{module.replace('.', '/')}.py"
+        if file in found or not (ROOT / file).is_file() or _is_one_of(module, pruned):
+            continue
+        found.add(file)
+        waiting += _imported(ROOT / file)
+    return tuple(sorted(found))
+
+
+@cache
+def packages(stage: str) -> tuple[str, ...]:
+    """The names of the installed packages that can change the bits of a stage's outputs."""
+    modules = {name.partition(".")[0] for file in code(stage) for name in _imported(ROOT / file)}
+    wanted = {DISTRIBUTIONS.get(name, name) for name in modules if name not in (*_standard(), *NEUTRAL_PACKAGES, "src")}
+    while more := {other for name in wanted for other in COMPUTES_WITH.get(name, ())} - wanted:
+        wanted |= more
+    return tuple(sorted(wanted))
+
+
+def parameters(stage: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Of the dotted ``names`` of all parameters, those that can change the bits of a stage's outputs, in order."""
+    patterns = PARAMETERS[stage]
+    sections = tuple(pattern.removesuffix("*") for pattern in patterns if pattern.endswith(".*"))
+    return tuple(
+        sorted(
+            name
+            for name in names
+            if name in patterns or (sections and name.startswith(sections) and name not in NOT_IN_TRAIN)
+        )
+    )
+
+
+def code_hashes(stage: str, more: Iterable[Path] = ()) -> dict[str, str]:
+    """The start of the SHA-256 of each file of :func:`code`, by its path; ``more`` are files, or folders with Python files."""
+    files = [ROOT / name for name in code(stage)]
+    hashes = {file.relative_to(ROOT).as_posix(): _digest(file)[:12] for file in files}
+    return hashes | {file.as_posix(): _digest(file)[:12] for file in python_files(more)}
+
+
+def package_versions(stage: str) -> dict[str, str]:
+    """The installed versions of :func:`packages`, by name."""
+    return {name: installed_version(name) for name in packages(stage)}
+
+
+def installed_version(package: str) -> str:
+    """The version of an installed package, or ``not installed``."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def training_code(more: Iterable[Path] = ()) -> tuple[str, ...]:
+    """All files that a generator and its scores come from, ``more`` as in :func:`code_hashes`."""
+    names = {name for stage in TRAINING for name in code(stage)}
+    return tuple(sorted(names | {file.as_posix() for file in python_files(more)}))
+
+
+def training_code_hash(more: Iterable[Path] = ()) -> str:
+    """SHA-256 over the names and contents of :func:`training_code`, as hexadecimal text."""
+    lines = []
+    for name in training_code(more):
+        file = ROOT / name if name.startswith("src/") else Path(name)
+        lines.append(f"{_digest(file)}  {name}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def python_files(places: Iterable[Path]) -> list[Path]:
+    """The Python files among files and below folders, in order."""
+    return sorted(file for place in places for file in (place.rglob("*.py") if place.is_dir() else [place]))
+
+
+def _is_one_of(module: str, pruned: Sequence[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in pruned)
+
+
+@cache
+def _imported(file: Path) -> tuple[str, ...]:
+    """The dotted names that a file imports, or names as strings; a name may be that of a module, or of something in one."""
+    names: list[str] = []
+    for node in _runtime_nodes(ast.parse(file.read_text(encoding="utf-8"))):
+        match node:
+            case ast.Import():
+                names += [alias.name for alias in node.names]
+            case ast.ImportFrom(module=name, level=level):
+                module = _absolute("." * level + (name or ""), file)
+                names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+            case ast.Constant(value=str(text)) if re.fullmatch(r"(src)?(\.\w+)+", text):
+                names += [_absolute(text, file), _absolute(text, file).rpartition(".")[0]]
+    return tuple(dict.fromkeys(names))
+
+
+def _absolute(name: str, file: Path) -> str:
+    """A module's name without leading dots, which mean the package of the file, and those above it."""
+    if not name.startswith("."):
+        return name
+    package = ".".join(file.relative_to(ROOT).parent.parts)
+    return importlib.util.resolve_name(name, package).rstrip(".")
+
+
+def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
+    """All nodes below one, but for what only type checkers read."""
+    for child in ast.iter_child_nodes(node):
+        match child:
+            case ast.If(test=condition) if ast.unparse(condition).endswith("TYPE_CHECKING"):
+                continue
+        yield child
+        yield from _runtime_nodes(child)
+
+
+def _standard() -> frozenset[str]:
+    import sys
+
+    return sys.stdlib_module_names
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{file} cannot be read ({error.strerror}); it decides what is trained") from None
+
+
+def pinned(lock: Path) -> dict[str, str]:
+    """The versions in a lock file, by package."""
+    lines = re.findall(r"^([\w.-]+)==([^\s;\\]+)", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return dict(lines)
+
+
+def written_packages(root: Path) -> str:
+    """What ``packages.yaml`` must say: the locked versions of all packages that decide bits."""
+    versions = pinned(root / REQUIREMENTS)
+    names = sorted({name for stage in PARAMETERS for name in packages(stage)})
+    head = "# Packages whose version can change results, as in requirements.lock; written by `python -m src.stages --write`.\n"
+    return head + "".join(f"{name}: {versions[name]}\n" for name in names)
+
+
+def written_dependencies(stage: str, listed: Sequence[str]) -> list[str]:
+    """What a stage's ``deps`` in dvc.yaml must say; files that are not code stay as they are ``listed``."""
+    others = [name for name in listed if not name.startswith("src/") and name != EXTRAS.as_posix()]
+    extras = [EXTRAS.as_posix()] if TRAINED in listed or stage == "train" else []
+    return sorted([*others, *extras, *code(stage)])
+
+
+def written_parameters(stage: str, names: Iterable[str]) -> list[Any]:
+    """What a stage's ``params`` in dvc.yaml must say."""
+    return [*parameters(stage, names), {PACKAGES.as_posix(): list(packages(stage))}]
+
+
+def write(root: Path) -> None:
+    """Bring ``dvc.yaml`` and ``packages.yaml`` in ``root`` in line with the code; comments stay."""
+    from ruamel.yaml import YAML
+
+    from ..core.files import replacing
+    from .params import Params
+
+    yaml = YAML()
+    yaml.width = 120
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    document = yaml.load((root / PIPELINE).read_text(encoding="utf-8"))
+    names = list(Params().flat())
+    for stage in PARAMETERS:
+        entry = document["stages"][stage]
+        entry["deps"] = written_dependencies(stage, list(entry["deps"]))
+        entry["params"] = written_parameters(stage, names)
+    with replacing(root / PIPELINE) as part, part.open("w", encoding="utf-8") as file:
+        yaml.dump(document, file)
+    with replacing(root / PACKAGES) as part:
+        part.write_text(written_packages(root), encoding="utf-8")

@@ -1,0 +1,57 @@
+"""The one error that is meant for the person at the keyboard, and how a command shows it."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from . import interrupts
+
+
+class UserError(Exception):
+    """Something a person can put right: one sentence that names what is wrong, where, and what is allowed."""
+
+
+def run_command(main: Callable[[], None]) -> None:
+    """Run a stage's or command's ``main`` and turn what a person can cause into an exit status, without a traceback.
+
+    Exit status 2 for a :class:`UserError` (its sentence on standard error), 130 for Ctrl-C, 143 for SIGTERM, 0 when the
+    reader of a pipe has gone away (``... | head``).
+    """
+    interrupts.install()
+    try:
+        _run_to_its_end(main)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt as error:
+        interrupts.take()
+        number = error.number if isinstance(error, interrupts.Stopped) else signal.SIGINT
+        print(f"\nstopped by {interrupts.describe(number)}", file=sys.stderr)
+        sys.exit(128 + number)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _run_to_its_end(main: Callable[[], None]) -> None:
+    """Afterwards no signal that came before is raised any more; one that was swallowed on the way is raised here."""
+    try:
+        main()
+        sys.stdout.flush()
+        interrupts.check_swallowed()
+    finally:
+        interrupts.take()
+
+
+def require_file(path: Path, made_by: str) -> Path:
+    """Return ``path`` if it is a file; otherwise raise a UserError that names the command which makes it."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing; make it with `dvc repro {made_by}` or `python -m src.{made_by}`")
+    return path
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text, or its kind where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

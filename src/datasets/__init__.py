@@ -1,1 +1,0 @@
-"""Datasets: verified bytes from a source, their readers, the prepared store, and batches on the device."""

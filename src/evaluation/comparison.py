@@ -1,0 +1,178 @@
+"""Two stored scorecards side by side: which differences are beyond the noise of the images that were drawn."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..core.errors import UserError
+from .bootstrap import Estimate, estimate
+from .catalogue import CATALOGUE, clearly_better
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Verdict = Literal["better", "worse", "beyond real", "within noise", "same"]
+"""what the second is against the first; *beyond real*: both beat real images, where that tells nothing good of either"""
+
+MUST_AGREE = {
+    "classifier_hash": "scores of different classifiers do not compare",
+    "data_hash": "scores on different images do not compare",
+    "samples": "Frechet distances shrink with more samples",
+    "nearest_k": "precision, recall, density and coverage depend on it",
+    "resamples": "the resamples are not paired",
+    "seeds": "other draws, so the resamples are not paired",
+}
+"""what two scorecards must have in common, and why"""
+FEWEST, FEW = 2, 100
+"""resamples: with less than the first there is no interval, with less than the second it is rough"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a comparison needs of ``scorecard.json``."""
+
+    generated: dict[str, Estimate]
+    real: dict[str, Estimate]
+    samples: int
+    nearest_k: int
+    resamples: int
+    seeds: dict[str, int]
+    classifier_hash: str
+    data_hash: str
+    generator_hash: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredScorecard:
+    """A stored scorecard."""
+
+    name: str
+    """what was scored, for a person: a run, a model version or a folder"""
+    card: Card
+    rows: "Mapping[str, Tensor]"
+    """of each overall number, that of each resample: float64 (R,)"""
+    run_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number of both. The difference is the second less the first."""
+
+    name: str
+    title: str
+    direction: Literal["higher", "lower"] | None
+    """which way is better"""
+    real: Estimate | None
+    first: Estimate
+    second: Estimate
+    difference: Estimate
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two scorecards tell together."""
+
+    rows: tuple[Difference, ...]
+    only_first: tuple[str, ...]
+    """names of the numbers that the second lacks, which are left out"""
+    only_second: tuple[str, ...]
+    cautions: tuple[str, ...]
+    """sentences about what makes the comparison doubtful"""
+
+    def titles(self, verdict: Verdict) -> list[str]:
+        """The numbers with a verdict."""
+        return [row.title for row in self.rows if row.verdict == verdict]
+
+
+def compare(first: StoredScorecard, second: StoredScorecard) -> Comparison:
+    """The numbers that both have, in the catalogue's order, with paired 95 % intervals of their differences.
+
+    Both were scored on the same draws of real images and of image positions, so that much of the noise is common to a pair
+    of resamples and leaves their difference. Raises UserError with all that stands against a comparison.
+    """
+    if reasons := list(_reasons(first.card, second.card)):
+        raise UserError(
+            f"{first.name} and {second.name} do not compare: {'; '.join(reasons)}; "
+            "score both with the same classifier, data and parameters (`dvc repro evaluate`)"
+        )
+    if first.card.resamples < FEWEST:
+        raise UserError(
+            f"{first.name} and {second.name} have {first.card.resamples} resamples, which gives no interval of a difference; "
+            f"at least {FEWEST} are needed, and {FEW} or more are good"
+        )
+    names = [name for name in CATALOGUE if name in first.rows and name in second.rows]
+    if not names:
+        raise UserError(f"{first.name} and {second.name} have no number in common, so there is nothing to compare")
+    rows = tuple(_difference(name, first, second) for name in names)
+    mine, theirs = (
+        tuple(name for name in CATALOGUE if name in one.card.generated and name not in names) for one in (first, second)
+    )
+    return Comparison(rows, mine, theirs, tuple(_cautions(first.card, second.card, names)))
+
+
+def _reasons(first: Card, second: Card) -> Iterator[str]:
+    for field, reason in MUST_AGREE.items():
+        ours, theirs = getattr(first, field), getattr(second, field)
+        if ours == theirs:
+            continue
+        if isinstance(ours, dict):
+            seeds = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
+            differing = ", ".join(
+                f"{field}.{name} {ours.get(name, 'none')} and {theirs.get(name, 'none')}" for name in seeds
+            )
+        else:
+            differing = f"{field} {_short(ours)} and {_short(theirs)}"
+        yield f"{differing} ({reason})"
+
+
+def _short(value: Any) -> str:
+    return value[:12] if isinstance(value, str) else str(value)
+
+
+def _difference(name: str, first: StoredScorecard, second: StoredScorecard) -> Difference:
+    import torch
+
+    about, ours, theirs = CATALOGUE[name], first.card.generated[name], second.card.generated[name]
+    difference = torch.tensor([theirs.value - ours.value], dtype=torch.float64)
+    change = estimate(torch.cat([difference, second.rows[name] - first.rows[name]]))
+    same = first.card.generator_hash == second.card.generator_hash
+    verdict = "same" if same else _verdict(change, about.better)
+    if (
+        verdict in ("better", "worse")
+        and about.beyond_real != "gain"
+        and all(_beyond(name, one.card) for one in (first, second))
+    ):
+        verdict = "beyond real"
+    return Difference(name, about.title, about.better, first.card.real.get(name), ours, theirs, change, verdict)
+
+
+def _beyond(name: str, card: Card) -> bool:
+    real = card.real.get(name)
+    return real is not None and clearly_better(name, card.generated[name], real)
+
+
+def _verdict(change: Estimate, direction: Literal["higher", "lower"] | None) -> Verdict:
+    if change.low <= 0 <= change.high:
+        return "within noise"
+    return "better" if (change.value > 0) == (direction == "higher") else "worse"
+
+
+def _cautions(first: Card, second: Card, names: list[str]) -> Iterator[str]:
+    if first.resamples < FEW:
+        yield f"With only {first.resamples} resamples the intervals are rough; {FEW} or more are good."
+    moved = [CATALOGUE[name].title for name in names if _moved(first.real.get(name), second.real.get(name))]
+    if moved:
+        # The same images under the same classifier: only other code, or another CAS setting, scores them otherwise.
+        yield (
+            "The same real images score differently in the two, so other code or settings scored them: "
+            f"{', '.join(moved)}."
+        )
+
+
+def _moved(ours: Estimate | None, theirs: Estimate | None) -> bool:
+    """Whether a ceiling moved by more than rounding, which another device may cause: a tenth of its interval."""
+    if ours is None or theirs is None:
+        return False
+    return abs(ours.value - theirs.value) > 0.1 * (ours.high - ours.low) + 1e-6

@@ -1,0 +1,203 @@
+"""The registry's gate: is a candidate better than the champion, beyond chance, and fit to be used at all?
+
+Both draw images from the same latents for the same labels, beside the same real validation images, in the eyes of the same
+classifier, with the same bootstrap resamples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ..networks.interface import Generator
+from ..networks.weights import content_hash
+from ..sampling.draw import generate
+from .bootstrap import Estimate, estimate, resamples
+from .metrics.diversity import class_spread
+from .metrics.frechet import frechet_distances
+from .metrics.gan_test import gan_test
+from .metrics.memorisation import memorisation, nearest_training
+from .metrics.neighbours import neighbour_scores
+from .objective import COPIES_ALLOWED, objective_rows
+from .real_images import RealImages
+from .scored import score_images
+
+FIRST_SEED = 2**62
+"""The latents differ from those that chose the networks in training, which would flatter whoever was chosen by them."""
+RESAMPLES_SEED = 0
+COLLAPSED = 0.1
+"""A class whose images lie this close together, as a share of real ones, is one image repeated; as the training's alarm."""
+COVERAGE_NEEDED = 0.05
+"""Real validation images reach 0.97; a generator with one image a class 0.003, one that gives only noise 0.001."""
+
+Decision = Literal["promoted", "kept", "refused"]
+"""what becomes of a candidate: it becomes champion; the champion stays, being no worse; it may not become champion"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the gate measures of a generator."""
+
+    objective: Tensor
+    """float64 (1 + R,): the value, and that of each resample"""
+    agreement: Tensor | None
+    """float64 (1 + R, K): the share of a class's images in which it is seen; None for a generator that takes no label"""
+    copied_share: float
+    coverage: float
+    spread: Tensor
+    """(K,): the distance between the images of a class as a share of that between real ones; NaN where there are too few"""
+
+
+@dataclass(frozen=True)
+class ClassChange:
+    """The label agreement of a class."""
+
+    name: str
+    candidate: float
+    champion: float
+    difference: Estimate
+    """candidate less champion"""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What the gate says of a candidate, and why."""
+
+    decision: Decision
+    reasons: tuple[str, ...]
+    candidate: Estimate
+    """the objective, lower is better"""
+    champion: Estimate | None
+    difference: Estimate | None
+    """of the objectives, candidate less champion"""
+    classes: tuple[ClassChange, ...]
+    copied_share: float
+    coverage: float
+
+    def worst_class(self) -> ClassChange | None:
+        """The one that loses most."""
+        return min(self.classes, key=lambda one: one.difference.value, default=None)
+
+
+class Gate:
+    """Measures generators on the validation split, always in the same way, and compares two of them."""
+
+    def __init__(self, real_images: RealImages, resample_count: int, nearest_k: int) -> None:
+        self.classifier, self.nearest_k = real_images.classifier, nearest_k
+        self.class_names, self.data_hash = real_images.data.class_names, real_images.data.content_hash
+        self.classifier_hash = content_hash(self.classifier)
+        self.train = real_images.scored("train").features
+        self.plain = real_images.scored("validation")
+        labels = self.plain.labels
+        self.seeds = FIRST_SEED + torch.arange(len(labels))
+        self.draws = resamples(labels, resample_count, RESAMPLES_SEED)
+        self.real = self.plain.resampled(resamples(labels, resample_count, RESAMPLES_SEED + 1))
+        self._real_spread = class_spread(self.plain, self.plain.class_count)
+
+    def measure(self, generator: Generator) -> Measured:
+        """The numbers of a generator; some ten seconds for 10,000 images and 200 resamples on two CPU cores."""
+        images = generate(generator, self.plain.labels, self.seeds)
+        return self.measure_images(images, conditional=generator.conditional)
+
+    def measure_images(self, images: Tensor, *, conditional: bool = True) -> Measured:
+        """The same for uint8 images (N, C, H, W), made for the labels of the validation images in turn."""
+        labels = self.plain.labels
+        plain = score_images(self.classifier, images, labels)
+        plain = plain.beside(nearest_training(plain.features, self.train)[0])
+        drawn = plain.resampled(self.draws)
+        rows = {**frechet_distances(drawn, self.real), **memorisation(drawn, self.real)}
+        spread = class_spread(plain, plain.class_count) / self._real_spread
+        return Measured(
+            objective_rows(rows, self.real, conditional=conditional),
+            gan_test(drawn, self.real)["gan_test_recall_by_class"] if conditional else None,
+            float(rows["copied_share"][0]),
+            float(neighbour_scores(plain, self.plain, nearest_k=self.nearest_k)["coverage"][0]),
+            spread,
+        )
+
+    def rule(
+        self,
+        candidate: Measured,
+        champion: Measured | None,
+        max_class_drop: float,
+        refusals: Sequence[str] = (),
+    ) -> Ruling:
+        """Whether the candidate takes the champion's place. ``refusals`` are reasons against it that are known already.
+
+        It does if nothing speaks against it, the whole 95 % interval of the difference of the objectives is below zero, and no
+        class loses more than ``max_class_drop`` of its label agreement. Without a champion it is enough that nothing
+        speaks against it.
+        """
+        against = [*refusals, *self._unfit(candidate)]
+        own = estimate(candidate.objective, 0)
+        theirs = difference = None
+        classes: tuple[ClassChange, ...] = ()
+        worse = []
+        if champion is not None:
+            theirs, difference = estimate(champion.objective, 0), estimate(candidate.objective - champion.objective)
+            classes = self._classes(candidate, champion)
+            if (candidate.agreement is None) != (champion.agreement is None):
+                against.append(
+                    "one of candidate and champion takes labels and the other does not, so their objectives do not compare; "
+                    "register them under two names (register.model_name)"
+                )
+            worse = list(_not_better(difference, classes, max_class_drop))
+        decision: Decision = "refused" if against else "kept" if worse else "promoted"
+        reasons = (*against, *worse) or (_in_favour(difference, classes),)
+        return Ruling(decision, reasons, own, theirs, difference, classes, candidate.copied_share, candidate.coverage)
+
+    def _unfit(self, measured: Measured) -> list[str]:
+        """Why a generator may not be champion, whatever its objective is."""
+        found = []
+        alike = [self.class_names[place] for place in (measured.spread < COLLAPSED).nonzero().flatten().tolist()]
+        if alike:
+            found.append(
+                f"it has collapsed: the images of {', '.join(alike)} are all alike (nearer to each other than "
+                f"{COLLAPSED:.0%} of the distance between real ones)"
+            )
+        if measured.coverage < COVERAGE_NEEDED:
+            found.append(
+                f"it has collapsed: its images are near {measured.coverage:.1%} of the real ones only "
+                f"(coverage; {COVERAGE_NEEDED:.0%} are needed)"
+            )
+        if measured.copied_share > COPIES_ALLOWED:
+            found.append(
+                f"it memorises: {measured.copied_share:.1%} of its images lie as near to a training image as a copy does "
+                f"(copied share; 1 % for real images, at most {COPIES_ALLOWED:.0%} are allowed)"
+            )
+        return found
+
+    def _classes(self, candidate: Measured, champion: Measured) -> tuple[ClassChange, ...]:
+        if candidate.agreement is None or champion.agreement is None:
+            return ()
+        rows = candidate.agreement - champion.agreement
+        values = candidate.agreement[0].tolist(), champion.agreement[0].tolist()
+        return tuple(
+            ClassChange(name, ours, theirs, estimate(column))
+            for name, ours, theirs, column in zip(self.class_names, *values, rows.T, strict=True)
+        )
+
+
+def _not_better(difference: Estimate, classes: Sequence[ClassChange], max_class_drop: float) -> list[str]:
+    found = []
+    if difference.high >= 0:
+        kind = "higher" if difference.low > 0 else "not lower beyond chance"
+        found.append(f"its objective is {kind}: {difference.value:+.3f} {_interval(difference)}")
+    losers = [one for one in classes if -one.difference.value > max_class_drop]
+    if losers:
+        shown = ", ".join(f"{one.name} {one.champion:.3f} to {one.candidate:.3f}" for one in losers)
+        found.append(f"label agreement drops by more than register.max_class_drop ({max_class_drop:g}): {shown}")
+    return found
+
+
+def _in_favour(difference: Estimate | None, classes: Sequence[ClassChange]) -> str:
+    if difference is None:
+        return "there was no champion, and nothing speaks against it"
+    text = f"its objective is lower beyond chance: {difference.value:+.3f} {_interval(difference)}"
+    return f"{text}, and no class loses too much" if classes else text
+
+
+def _interval(one: Estimate) -> str:
+    return f"[{one.low:+.3f}, {one.high:+.3f}]"

@@ -1,0 +1,37 @@
+"""Class balance: does a generator make every class as often as the data has it?"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..scored import Scored
+
+
+def class_balance(generated: Scored, real: Scored) -> dict[str, Tensor]:
+    """Pearson's chi-square between the classes seen in generated and in real images, a number of images aside; lower is better.
+
+    From 0 (the same shares) to 1 (no class in common): the statistic of homogeneity of the 2 x K table of counts over the
+    number of images, which is Cramer's V squared. It asks for no label: made for generators that take none. With it the
+    shares themselves of the generated images, ``class_share_by_class`` (1 + R, K).
+    """
+    table = _seen_counts(generated, real)
+    totals = table.sum(dim=(1, 2))
+    expected = table.sum(dim=2, keepdim=True) * table.sum(dim=1, keepdim=True) / totals[:, None, None]
+    chi_square = ((table - expected).square() / expected).nan_to_num(0.0).sum(dim=(1, 2))
+    shares = table[:, 0] / table[:, 0].sum(dim=1, keepdim=True)
+    return {"class_imbalance": chi_square / totals, "class_share_by_class": shares}
+
+
+def class_balance_p_value(generated: Scored, real: Scored) -> float:
+    """How likely class shares as different as these were if both had the same (chi-square test of homogeneity, by scipy)."""
+    from scipy.stats import chi2_contingency
+
+    table = _seen_counts(generated, real)[0]
+    table = table[:, table.sum(dim=0) > 0]
+    return float(chi2_contingency(table.cpu().numpy(), correction=False).pvalue)
+
+
+def _seen_counts(generated: Scored, real: Scored) -> Tensor:
+    """Counts float64 (1 + R, 2, K) of the classes that the classifier sees: of generated images, then of real ones."""
+    counts = (one.weights @ F.one_hot(one.seen, one.class_count).double() for one in (generated, real))
+    return torch.stack(tuple(counts), dim=1)

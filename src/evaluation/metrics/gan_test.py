@@ -1,0 +1,42 @@
+"""GAN-test: does the auxiliary classifier see in a generated image the class that was asked for?"""
+
+import torch
+from torch import Tensor
+
+from ..scored import Scored
+
+
+def gan_test(generated: Scored, real: Scored) -> dict[str, Tensor]:
+    """Label agreement (GAN-test accuracy, Shmelkov et al. 2018) from 0 to 1, higher is better; ``real`` is not used.
+
+    With it precision, recall and F1 of the classifier's answers, the mean over the classes and for each asked class. Read
+    them beside those of real images, the classifier's own: a higher one means typical images, not better ones.
+    """
+    return answers(confusions(generated.labels, generated.seen, generated.class_count, generated.weights), "gan_test")
+
+
+def confusions(labels: Tensor, seen: Tensor, classes: int, weights: Tensor) -> Tensor:
+    """Weighted counts float64 (R, K, K) of images: row the asked class, column the one that is seen."""
+    cells = weights.new_zeros(len(weights), classes**2).index_add_(1, labels * classes + seen, weights)
+    return cells.reshape(len(weights), classes, classes)
+
+
+def answers(counts: Tensor, prefix: str) -> dict[str, Tensor]:
+    """Accuracy, precision, recall and F1 from confusion matrices (R, K, K), as scikit-learn's with ``zero_division=0``.
+
+    ``PREFIX_accuracy`` and the means over the classes are (R,); ``PREFIX_precision_by_class`` and so on are (R, K).
+    """
+    right = counts.diagonal(dim1=1, dim2=2)
+    asked, seen = counts.sum(dim=2), counts.sum(dim=1)
+    by_class = {"precision": right / seen, "recall": right / asked, "f1": 2 * right / (asked + seen)}
+    result = {f"{prefix}_accuracy": right.sum(dim=1) / counts.sum(dim=(1, 2))}
+    for name, shares in by_class.items():
+        values = shares.nan_to_num(0.0)  # 0 of 0
+        result |= {f"{prefix}_{name}": values.mean(dim=1), f"{prefix}_{name}_by_class": values}
+    return result
+
+
+def confusion(scored: Scored) -> Tensor:
+    """Counts int64 (K, K): row the asked class, column the class that the classifier sees."""
+    ones = scored.weights[:1]
+    return confusions(scored.labels, scored.seen, scored.class_count, ones)[0].to(torch.int64)

@@ -1,1 +1,0 @@
-"""Scores of generated images in the auxiliary classifier's eyes: one metric a file, all of one signature."""

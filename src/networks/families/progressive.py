@@ -1,0 +1,166 @@
+"""Progressive growing (Karras et al. 2018): training begins with 4 x 4 images, and doubles them by layers that fade in.
+
+Both networks take and give images of the full size throughout: smaller ones are doubled, or halved, to it. So whatever judges,
+saves or shows the images need not know how far the network has grown.
+"""
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..conditioning import Head, ImageLabel, latent_label
+from ..interface import Discriminator, Family, Generator, Growing
+from ..layers import EqualizedConv, EqualizedLinear, MinibatchDeviation, PixelNorm, limit_slope
+from ..sizes import channels_at, sizes_of
+
+
+class _Growth(Growing):
+    """How far a network has grown: ``growth`` doublings, the last one of them perhaps in part."""
+
+    growth: Tensor
+
+    def __init__(self, doublings: int) -> None:
+        super().__init__()
+        self.doublings = doublings
+        self.register_buffer("growth", torch.tensor(float(doublings)))
+        self._stage = (doublings, False)
+
+    def grow(self, share: float) -> None:
+        """See :class:`Growing`. Each size has equal time, and fades in during the first half of it."""
+        halves = share * 2 * self.doublings
+        whole = min(int(halves / 2), self.doublings)
+        self._set(min(whole + max(0.0, halves - 2 * whole - 1), self.doublings))
+
+    @property
+    def stage(self) -> tuple[int, bool]:
+        """See :class:`Growing`."""
+        return self._stage
+
+    @property
+    def share(self) -> Tensor:
+        """How far the last size has come in: a tensor, so that a captured step can be replayed with another one."""
+        return self.growth - (self._stage[0] - 1)
+
+    def _set(self, growth: float) -> None:
+        self._stage = (math.ceil(growth), growth != int(growth))
+        self.growth.fill_(growth)
+
+    def _load_from_state_dict(self, state: Mapping[str, Any], prefix: str, *arguments: Any) -> None:
+        super()._load_from_state_dict(state, prefix, *arguments)
+        self._set(float(self.growth))
+
+
+def _block(before: int, after: int) -> list[nn.Module]:
+    return [EqualizedConv(before, after, 3), nn.LeakyReLU(0.2)]
+
+
+def _double(images: Tensor, times: int = 1) -> Tensor:
+    return F.interpolate(images, scale_factor=float(2**times)) if times else images
+
+
+def _halve(images: Tensor, times: int = 1) -> Tensor:
+    return F.avg_pool2d(images, 2**times) if times else images
+
+
+class ProgressiveGenerator(Generator):
+    """See :class:`Generator`."""
+
+    rounding = 5e-4  # each pixel is normed on the way: 1e-4 was seen; a grey level is 8e-3
+
+    def __init__(
+        self, *, latent_size: int, class_count: int, channels: int, image_size: int, conditioning: str, width: int
+    ) -> None:
+        super().__init__()
+        self.latent_size, self.class_count, self.conditional = latent_size, class_count, conditioning != "none"
+        sizes = sizes_of("progressive", image_size, fewest_doublings=1)
+        widths = [channels_at(size, image_size, width) for size in sizes]
+        self.grown = _Growth(len(sizes) - 1)
+        self.label = latent_label(latent_size, class_count, conditioning)
+        self.start = nn.Sequential(
+            PixelNorm(),
+            EqualizedLinear(self.label.size, widths[0] * sizes[0] ** 2, gain=math.sqrt(2) / 4),
+            nn.Unflatten(1, (widths[0], sizes[0], sizes[0])),
+            nn.LeakyReLU(0.2),
+            PixelNorm(),
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*_block(before, after), PixelNorm(), *_block(after, after), PixelNorm())
+            for before, after in pairwise([widths[0], *widths])
+        )
+        self.to_image = nn.ModuleList(EqualizedConv(one, channels, 1, gain=1) for one in widths)
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """See the class."""
+        last, fading = self.grown.stage
+        features = self.start(self.label(latents, labels))
+        before = features
+        for level in range(last + 1):
+            before = features
+            features = self.blocks[level](_double(features) if level else features)
+        images: Tensor = self.to_image[last](features)
+        if fading:
+            images = torch.lerp(_double(self.to_image[last - 1](before)), images, self.grown.share)
+        return torch.tanh(_double(images, self.grown.doublings - last))
+
+
+class ProgressiveDiscriminator(Discriminator):
+    """See :class:`Discriminator`."""
+
+    batch_multiple = MinibatchDeviation.GROUP
+
+    def __init__(
+        self,
+        *,
+        class_count: int,
+        channels: int,
+        image_size: int,
+        conditioning: str,
+        width: int,
+        dropout: float,
+        spectral_norm: bool,
+    ) -> None:
+        super().__init__()
+        sizes = sizes_of("progressive", image_size, fewest_doublings=1)
+        widths = [channels_at(size, image_size, width) for size in sizes]
+        self.grown = _Growth(len(sizes) - 1)
+        self.label = ImageLabel(channels, image_size, class_count, conditioning)
+        self.from_image = nn.ModuleList(
+            nn.Sequential(EqualizedConv(self.label.channels, one, 1), nn.LeakyReLU(0.2)) for one in widths
+        )
+        self.blocks = nn.ModuleList(
+            nn.Sequential(*_block(after, after), *_block(after, before)) for before, after in pairwise(widths)
+        )
+        self.end = nn.Sequential(
+            MinibatchDeviation(),
+            *_block(widths[0] + 1, widths[0]),
+            nn.Flatten(),
+            EqualizedLinear(widths[0] * sizes[0] ** 2, widths[0]),
+            nn.LeakyReLU(0.2),
+            nn.Dropout(dropout),
+        )
+        self.head = Head(widths[0], class_count, conditioning)
+        if spectral_norm:
+            limit_slope(self)
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See the class."""
+        last, fading = self.grown.stage
+        images = _halve(self.label(images, labels), self.grown.doublings - last)
+        features = self.from_image[last](images)
+        for level in range(last - 1, -1, -1):
+            features = _halve(self.blocks[level](features))
+            if fading and level == last - 1:
+                features = torch.lerp(self.from_image[level](_halve(images)), features, self.grown.share)
+        judged: tuple[Tensor, Tensor | None] = self.head(self.end(features), labels)
+        return judged
+
+
+class Progressive(Family):
+    """Layers that fade in from 4 x 4 pixels to the full size."""
+
+    generator, discriminator = ProgressiveGenerator, ProgressiveDiscriminator

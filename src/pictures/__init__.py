@@ -1,1 +1,0 @@
-"""Pictures for people: grids and plots. The only room that imports matplotlib."""

@@ -1,0 +1,1 @@
+"""Registered models: versions, aliases, the promotion gate, export and rebuild."""

@@ -1,0 +1,145 @@
+"""What a person can do with a registered version."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..core import paths
+from ..core.errors import UserError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+def agreed(plan: str, *, yes: bool) -> bool:
+    """Say what will be done and ask, unless ``yes``. Raises UserError where nobody can be asked."""
+    print(plan)
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise UserError("nothing was changed: there is no terminal to ask on; add --yes")
+    try:
+        answer = input("Do it? [y/N] ")
+    except EOFError:
+        answer = ""
+        print()
+    if answer.strip().lower() in ("y", "yes"):
+        return True
+    print("nothing was changed")
+    return False
+
+
+def compare(client: "MlflowClient", options: argparse.Namespace) -> None:
+    """Print what the gate says of one version against another; nothing is changed."""
+    from ..config.params import load_params
+    from ..data.prepared import load
+    from ..training.setup import real_images
+    from . import promotion, versions
+
+    params, data = load_params(), load(paths.PREPARED)
+    candidate = versions.find_version(client, options.model)
+    champion = versions.find_version(client, options.other or candidate.name)
+    if versions.called(candidate) == versions.called(champion):
+        raise UserError(f"{versions.called(candidate)} is both; name two versions")
+    for one in (candidate, champion):
+        versions.check_dataset(client, one.name, data.name)
+    gate = promotion.make_gate(params, real_images(params, data))
+    print(promotion.report(candidate, promotion.compare(client, candidate, champion, gate, params.register_)))
+
+
+def promote(client: "MlflowClient", options: argparse.Namespace) -> None:
+    """Make a version champion, whatever the gate said; it is told, and what it said is shown first."""
+    from . import aliases, versions
+
+    version = versions.find_version(client, options.model)
+    champion = versions.aliases_of(client, version.name).get(versions.CHAMPION)
+    if champion == str(version.version):
+        raise UserError(f"{versions.called(version)} is the champion already")
+    versions.check_version(version)  # a broken version must not become champion
+    plan = f"{versions.called(version)} becomes champion"
+    plan += f" in place of {version.name}/{champion}, which becomes previous" if champion else ""
+    gate_said = version.tags.get("gate.reasons")
+    plan += f".\nThe gate said ({version.tags.get('gate.decision')}): {gate_said}." if gate_said else "."
+    if agreed(plan, yes=options.yes):
+        with aliases.deciding():
+            aliases.promote(client, version, instead_of=champion)
+        if aliases.ROLLED_BACK in version.tags:
+            client.delete_model_version_tag(version.name, version.version, aliases.ROLLED_BACK)
+        _tell(client, version, "promoted by hand")
+
+
+def rollback(client: "MlflowClient", options: argparse.Namespace) -> None:
+    """Make the previous champion champion again."""
+    from . import aliases, versions
+
+    name, kind, _ = versions.split_reference(options.model)
+    if kind == "version" or "@" in options.model:
+        raise UserError(f"rollback takes the NAME of a model alone, not {options.model!r}")
+    champion = versions.find_version(client, name)
+    version = client.get_model_version(name, aliases.previous(client, name))
+    versions.check_version(version)
+    plan = f"{versions.called(version)} becomes champion again, and {versions.called(champion)} becomes previous."
+    if agreed(plan, yes=options.yes):
+        with aliases.deciding():
+            aliases.promote(client, version, instead_of=str(champion.version))
+        # Or the next call of the stage register would make it champion again.
+        client.set_model_version_tag(name, champion.version, aliases.ROLLED_BACK, f"to {versions.called(version)}")
+        _tell(client, version, f"rolled back from {versions.called(champion)}")
+
+
+def delete(client: "MlflowClient", options: argparse.Namespace) -> None:
+    """Take a version out of the registry."""
+    from . import aliases, versions
+
+    version = versions.find_version(client, options.model)
+    aliases.may_delete(client, version)
+    own = versions.own_aliases(client, version.name).get(str(version.version), [])
+    plan = f"{versions.called(version)} is taken out of the registry"
+    plan += f", and with it the alias {', '.join(own)}" if own else ""
+    plan += f"; its run {versions.run_of(version)} keeps scores, pictures and files."
+    if agreed(plan, yes=options.yes):
+        with aliases.deciding():
+            aliases.delete(client, version)
+        versions.describe(client, version.name)
+        print(f"{versions.called(version)} is gone")
+
+
+def _tell(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
+    """Note on the version how it became champion, and print who is champion now."""
+    from . import aliases, versions
+
+    aliases.since(client, version, what)
+    versions.describe(client, version.name)
+    print(f"{versions.called(version)} is champion ({what})")
+
+
+def show(client: "MlflowClient", options: argparse.Namespace) -> None:
+    """Print everything that is known of a version."""
+    from . import describe, versions
+
+    print(describe.text(client, versions.find_version(client, options.model)))
+
+
+def remake(client: "MlflowClient", options: argparse.Namespace) -> None:
+    """Make a version again from its commit; exit status 1 if another generator comes out."""
+    from . import rebuild, versions
+
+    version = versions.find_version(client, options.model)
+    outcome = rebuild.rebuild(client, version, Path.cwd(), keep=options.keep)
+    print(rebuild.report(outcome))
+    if not outcome.equal:
+        sys.exit(1)
+
+
+ACTIONS: dict[str, Callable[["MlflowClient", argparse.Namespace], None]] = {
+    "show": show,
+    "compare": compare,
+    "promote": promote,
+    "rollback": rollback,
+    "delete": delete,
+    "rebuild": remake,
+}
+"""by the subcommand of ``python -m src.registry``"""

@@ -1,0 +1,81 @@
+"""Who is candidate, champion and previous champion of a registered model. There is never a moment without the champion."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from ..core.errors import UserError
+from ..tracking import store
+from .versions import CHAMPION, aliases_of, called, own_aliases
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+PREVIOUS = "previous"
+SINCE = "champion.since"
+ROLLED_BACK = "rolled.back"
+"""tag of a version that was champion, and that only a person makes champion again"""
+
+
+@contextmanager
+def deciding() -> Iterator[None]:
+    """Of several processes of the project, one at a time compares with the champion and takes its place."""
+    with FileLock(store.project_root() / "mlruns" / "registry.lock"):
+        yield
+
+
+def promote(client: "MlflowClient", version: "ModelVersion", instead_of: str | None) -> None:
+    """Make a version champion in place of the version ``instead_of``, which becomes previous.
+
+    Raises UserError where it is champion already, and where another one is champion than ``instead_of`` by now.
+    """
+    name, number = version.name, str(version.version)
+    champion = aliases_of(client, name).get(CHAMPION)
+    if champion != instead_of:
+        raise UserError(
+            f"the champion of {name} is version {champion or 'none'} by now, not {instead_of or 'none'}; try again"
+        )
+    if champion == number:
+        raise UserError(f"{called(version)} is the champion already")
+    if champion:
+        client.set_registered_model_alias(name, PREVIOUS, champion)
+    client.set_registered_model_alias(name, CHAMPION, number)
+
+
+def since(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
+    """Note on a version since when it is champion, and how it became that."""
+    when = datetime.now(UTC).isoformat(timespec="seconds")
+    client.set_model_version_tag(version.name, version.version, SINCE, f"{when}, {what}")
+
+
+def previous(client: "MlflowClient", name: str) -> str:
+    """The version that a rollback goes to. Raises UserError where there is none."""
+    aliases = aliases_of(client, name)
+    number = aliases.get(PREVIOUS)
+    if not number or number == aliases.get(CHAMPION):
+        raise UserError(
+            f"{name} has no previous champion to go back to; `python -m src.registry list` shows its versions, and "
+            f"`python -m src.registry promote {name}/VERSION` makes one champion"
+        )
+    return number
+
+
+def may_delete(client: "MlflowClient", version: "ModelVersion") -> None:
+    """Raise UserError for the champion."""
+    if aliases_of(client, version.name).get(CHAMPION) == str(version.version):
+        raise UserError(
+            f"{called(version)} is the champion, and the registry is never left without one; promote another "
+            f"version first (`python -m src.registry promote {version.name}/VERSION`)"
+        )
+
+
+def delete(client: "MlflowClient", version: "ModelVersion") -> None:
+    """Take a version, not the champion, out of the registry, with its aliases. Its run keeps scores and pictures."""
+    may_delete(client, version)
+    for alias in own_aliases(client, version.name).get(str(version.version), []):
+        client.delete_registered_model_alias(version.name, alias)
+    client.delete_model_version(version.name, version.version)

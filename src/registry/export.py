@@ -1,0 +1,158 @@
+"""The forms in which a registered generator is stored, for programs that do not have this project.
+
+PyTorch's exported program and ONNX hold the whole way from label and seed to image. The first is served by
+``served_generator.py``, which is stored beside it. None of them is a pickle.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..core.errors import UserError
+from ..core.files import replacing
+from ..networks.interface import Generator
+from ..sampling.draw import SeededGenerator
+from ..tracking.runs import Run
+
+if TYPE_CHECKING:
+    from mlflow.models import Model
+
+SERVED = Path(__file__).parents[1] / "serving" / "served_generator.py"
+INPUTS = ("label_and_seed", "truncation")
+
+
+class GeneratorFlavor:
+    """Writes the model's folder: the exported program as MLflow does, and the code that serves it. See Model.log."""
+
+    @staticmethod
+    def save_model(path: str, mlflow_model: "Model", program: SeededGenerator, extra_files: list[str]) -> None:
+        """Fill the folder ``path``.
+
+        The signature has parameters and no input schema. MLflow's enforcement would drop unknown columns and the fraction
+        of a seed without a word, and refuse arrays; the served code checks all that itself.
+        """
+        import mlflow
+        from mlflow.models import ModelSignature
+        from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+        rows, truncation = example(program.generator.class_count)
+        types = (TensorSpec(np.dtype("int64"), (-1, 2), INPUTS[0]), TensorSpec(np.dtype("float32"), (-1,), INPUTS[1]))
+        mlflow.pytorch.save_model(
+            program,
+            path,
+            mlflow_model=mlflow_model,
+            code_paths=[str(SERVED)],
+            signature=ModelSignature(inputs=Schema(list(types))),
+            input_example=(rows, truncation),
+            serialization_format="pt2",
+            extra_files=extra_files,
+            pip_requirements=[f"{name}=={metadata.version(name)}" for name in ("mlflow", "torch", "numpy")],
+        )
+        mlflow.pyfunc.add_to_model(
+            mlflow_model,
+            loader_module=SERVED.stem,
+            code="code",
+            conda_env="conda.yaml",
+            python_env="python_env.yaml",
+        )
+        options = [ParamSpec("truncation", "double", 1.0), ParamSpec("format", "string", "array")]
+        mlflow_model.signature = ModelSignature(params=ParamSchema(options))
+        mlflow_model.save(str(Path(path) / "MLmodel"))
+
+
+def log_exported(run: Run, generator: Generator, extra_files: Sequence[str]) -> str:
+    """Log the generator into the run as MLflow model with ``extra_files`` beside it, and return its URI.
+
+    ``card.json`` among them has the ``class_names`` by which labels are served. The folder also holds
+    ``extra_files/generator.onnx``, and the model's metadata the SHA-256 of the code that serves it (``served_code.sha256``)
+    and how far ONNX is from PyTorch (``onnx.max_difference``). Raises UserError as :func:`write_onnx` does.
+    """
+    import mlflow
+    from mlflow.models import Model
+
+    program = SeededGenerator(generator.cpu()).eval()
+    with TemporaryDirectory() as folder:
+        onnx = Path(folder) / "generator.onnx"
+        difference = write_onnx(program, onnx)
+        with mlflow.start_run(run_id=run.run_id):
+            info = Model.log(
+                artifact_path=None,
+                name="generator",
+                flavor=GeneratorFlavor,
+                flavor_name="pytorch",
+                metadata={"served_code.sha256": code_hash(), "onnx.max_difference": difference},
+                program=program,
+                extra_files=[*extra_files, str(onnx)],
+            )
+    return str(info.model_uri)
+
+
+def code_hash() -> str:
+    """SHA-256 of the code that is stored with each model, as hexadecimal text."""
+    return hashlib.sha256(SERVED.read_bytes()).hexdigest()
+
+
+def example(class_count: int, count: int = 3) -> tuple[Tensor, Tensor]:
+    """Labels of all classes in turn with seeds of all sizes, int64 (N, 2), and truncation, float32 (N,) from 1 down to 0.5.
+
+    More than one row, or the exported batch would have a fixed size.
+    """
+    places = torch.arange(count)
+    rows = torch.stack([places % class_count, places * ((2**63 - 1) // count)], dim=1)
+    return rows, torch.linspace(1, 0.5, count)
+
+
+def write_onnx(program: SeededGenerator, path: Path, count: int = 100) -> float:
+    """Write the program as one ONNX file with a batch of any size, and return its largest difference to PyTorch.
+
+    Inputs ``label_and_seed``, int64 (N, 2), and ``truncation``, float32 (N,); output ``images``, float32 (N, C, H, W) in
+    [-1, 1]. The difference is taken over ``count`` images of all classes, together and one by one, as onnxruntime
+    makes them. Raises UserError, and writes nothing, when it is more than the generator's ``rounding`` or cannot be
+    taken.
+    """
+    rows, truncation = example(program.generator.class_count, count)
+    allowed = program.generator.rounding
+    with replacing(path) as part:
+        _export_onnx(program, part)
+        difference = _onnx_difference(program, part, rows, truncation)
+        if not difference <= allowed:
+            raise UserError(
+                f"the ONNX form of this generator differs from PyTorch by {difference:.2g} in a pixel, where at most "
+                f"{allowed:g} is allowed; nothing was registered"
+            )
+    return difference
+
+
+def _export_onnx(program: SeededGenerator, path: Path) -> None:
+    torch.onnx.export(
+        program,
+        example(program.generator.class_count),
+        path,
+        dynamo=True,
+        external_data=False,
+        input_names=INPUTS,
+        output_names=["images"],
+        dynamic_shapes=({0: "batch"}, {0: torch.export.Dim.AUTO}),
+        verbose=False,
+    )
+
+
+@torch.inference_mode()
+def _onnx_difference(program: SeededGenerator, path: Path, rows: Tensor, truncation: Tensor) -> float:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    largest = 0.0
+    for size in (len(rows), 1):
+        for inputs in zip(rows.split(size), truncation.split(size), strict=True):
+            feed = {name: some.numpy() for name, some in zip(INPUTS, inputs, strict=True)}
+            made = torch.from_numpy(session.run(None, feed)[0])
+            largest = max(largest, float((made - program(*inputs)).abs().max()))
+    return largest

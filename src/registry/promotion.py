@@ -1,0 +1,141 @@
+"""The gate at work: a registered candidate against the champion, and what comes of it in the registry."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..config.params import Params, Register
+from ..core.errors import UserError
+from ..evaluation.gate import Gate, Ruling
+from ..evaluation.real_images import RealImages
+from ..reports import gate_text
+from ..tracking.delivery import LONGEST_TEXT
+from ..tracking.runs import Run
+from . import aliases, versions
+from .versions import CHAMPION, called
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+DIRTY = {"git.dirty": "trained", "registered.git.dirty": "registered"}
+"""tags that must say ``false``, and what was done then"""
+UNCLEAN = {"true": "by code that differs from the commit", "unknown": "outside of a git repository"}
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided of a candidate."""
+
+    verdict: str
+    """a sentence"""
+    ruling: Ruling | None = None
+    """None for a version that is champion already: nothing is compared then"""
+    champion: str | None = None
+    """NAME/VERSION of the one that it was compared with"""
+    notes: tuple[str, ...] = ()
+    allowed_dirty: bool = False
+    """its code is not that of a commit, and register.allow_dirty is set"""
+
+
+def make_gate(params: Params, images: RealImages) -> Gate:
+    """The gate with the settings of params.yaml."""
+    return Gate(images, params.evaluate.resamples, params.evaluate.nearest_k)
+
+
+def decide(client: "MlflowClient", candidate: "ModelVersion", gate: Gate, settings: Register) -> Decision:
+    """Compare a candidate with the champion, and make it champion if the gate says so.
+
+    To be called within ``aliases.deciding()``. Raises UserError where another process, on another machine, has changed the
+    champion meanwhile.
+    """
+    number = versions.aliases_of(client, candidate.name).get(CHAMPION)
+    if number == str(candidate.version):
+        return Decision(f"{called(candidate)} is the champion already")
+    champion = client.get_model_version(candidate.name, number) if number else None
+    decision = compare(client, candidate, champion, gate, settings)
+    if decision.ruling is not None and decision.ruling.decision == "promoted":
+        aliases.promote(client, candidate, instead_of=number)
+        aliases.since(client, candidate, "by the gate")
+    return decision
+
+
+def compare(
+    client: "MlflowClient",
+    candidate: "ModelVersion",
+    champion: "ModelVersion | None",
+    gate: Gate,
+    settings: Register,
+) -> Decision:
+    """The gate's ruling on a candidate. Both are measured anew, so that it does not matter what scored them before."""
+    measured = gate.measure(versions.load_version(client, candidate).network)
+    against = list(refusals(candidate.tags, gate.data_hash, allow_dirty=settings.allow_dirty))
+    theirs, notes = None, []
+    if champion is not None:
+        try:
+            theirs = gate.measure(versions.load_version(client, champion).network)
+        except UserError as error:
+            against.append(f"the champion cannot be measured ({error}), so nobody knows whether this one is better")
+        notes = list(_notes(gate, candidate, champion))
+    allowed_dirty = settings.allow_dirty and any(candidate.tags.get(tag) != "false" for tag in DIRTY)
+    if allowed_dirty:
+        notes.append("It was made by code that is not that of a commit; register.allow_dirty allows it.")
+    ruling = gate.rule(measured, theirs, settings.max_class_drop, against)
+    other = called(champion) if champion else None
+    return Decision(gate_text.sentence(called(candidate), other, ruling), ruling, other, tuple(notes), allowed_dirty)
+
+
+def record(run: Run, version: "ModelVersion", decision: Decision) -> None:
+    """Write the verdict, its numbers and reasons as tags of the version, and the report into the run."""
+    if decision.ruling is None:  # the verdict that made it champion stays
+        return
+    tags = {"verdict": decision.verdict, **gate_text.tags(decision.ruling, decision.champion)}
+    if decision.allowed_dirty:
+        tags["gate.allowed_dirty"] = "true"
+    run.text(report(version, decision), f"gate/{version.name}-{version.version}.md")
+    for key, value in tags.items():
+        run.client.set_model_version_tag(version.name, version.version, key, value[:LONGEST_TEXT])
+
+
+def report(version: "ModelVersion", decision: Decision) -> str:
+    """The decision in Markdown."""
+    if decision.ruling is None:
+        return f"{decision.verdict}.\n"
+    return gate_text.markdown(called(version), decision.champion, decision.ruling, decision.notes)
+
+
+def refusals(tags: Mapping[str, str], data_hash: str, *, allow_dirty: bool) -> Iterator[str]:
+    """What speaks against a version's origin, whatever its scores are. ``tags`` are the version's."""
+    made_from = tags.get("data.hash")
+    if made_from != data_hash:
+        known = f"data {made_from[:12]}" if made_from else "data that nobody knows"
+        yield f"it was trained on {known}, and the prepared images are {data_hash[:12]}"
+    if aliases.ROLLED_BACK in tags:
+        yield (
+            f"it was champion, and was rolled back {tags[aliases.ROLLED_BACK]}; `python -m src.registry promote` makes it "
+            "that again"
+        )
+    if not allow_dirty:
+        for state, what in UNCLEAN.items():
+            done = [done for tag, done in DIRTY.items() if tags.get(tag, "unknown") == state]
+            if done:
+                yield (
+                    f"it was {' and '.join(done)} {what}; commit it and run `python -m src.register`, or set "
+                    "register.allow_dirty"
+                )
+
+
+def _notes(gate: Gate, candidate: "ModelVersion", champion: "ModelVersion") -> Iterator[str]:
+    for one in (champion, candidate):
+        judged_by = one.tags.get("classifier.hash", "unknown")
+        if judged_by != gate.classifier_hash:
+            yield (
+                f"{called(one)} was scored by classifier {judged_by[:12]} when it was registered; the classifier "
+                f"now is {gate.classifier_hash[:12]}, and both were scored again with it."
+            )
+    trained_on = champion.tags.get("data.hash", "unknown")
+    if trained_on != gate.data_hash:
+        yield (
+            f"The champion was trained on other data ({trained_on[:12]}): it may have seen today's validation images in "
+            "training, which can only help it."
+        )

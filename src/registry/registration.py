@@ -1,0 +1,228 @@
+"""Registering the pipeline's generator: finding its run, adding a version, and letting the gate decide."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from ..core import paths
+from ..core.errors import UserError, require_file
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from ..config.params import Params
+    from ..data.prepared import PreparedData
+    from ..tracking.runs import Run
+
+GATE_INPUT = "gate.input"
+"""tag of a version: the hash of all that the gate's decision depended on"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What there is to register."""
+
+    params: "Params"
+    data: "PreparedData"
+    card: Mapping[str, Any]
+    """the scorecard"""
+    digest: str
+    """hash of the generator"""
+
+    @property
+    def name(self) -> str:
+        """The registered model."""
+        return self.params.register_.model_name
+
+
+def read_scorecard(digest: str, data: "PreparedData") -> dict[str, Any]:
+    """The scorecard of evaluate. Raises UserError if it is corrupt, or about another generator or other data."""
+    path = require_file(paths.EVALUATION / "scorecard.json", "evaluate")
+    try:
+        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        generator, scored_on = str(card["generator_hash"]), str(card["data_hash"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is corrupt ({error!r}); make it again with `dvc repro --force evaluate`") from None
+    if generator != digest:
+        raise UserError(f"{path} scores another generator than {paths.GAN}; run `dvc repro evaluate`")
+    if scored_on != data.content_hash:
+        raise UserError(f"{path} scores on other images than {paths.PREPARED} has; run `dvc repro evaluate`")
+    return card
+
+
+def code_of(client: "MlflowClient", run_id: str, family: str) -> dict[str, str]:
+    """Where a training comes from. If it ran before its code was committed, and that is the present commit: from there."""
+    from ..tracking import origin
+
+    tags = origin.kept(client.get_run(run_id).data.tags)
+    if tags.get("git.dirty") == "true" and (commit := origin.committed_since(tags, family)):
+        tags |= {"git.commit": commit, "git.dirty": "false", "git.committed": "after the training"}
+        tags.pop("git.diff.sha256", None)
+    return tags
+
+
+def registration_tags() -> dict[str, str]:
+    """What registers: its commit, and whether its code differs from that."""
+    from ..tracking import origin
+
+    now = origin.code_tags(complete=True)
+    return {f"registered.{name}": now[name] for name in ("git.commit", "git.dirty")}
+
+
+def gate_input(client: "MlflowClient", version: "ModelVersion", params: "Params", classifier: str) -> str:
+    """The hash of all that the gate's decision on a version depends on: nothing new can be decided while it is the same."""
+    from . import aliases, promotion, versions
+
+    used = (
+        *("evaluate.resamples", "evaluate.nearest_k", "train.score_samples"),
+        *("register.max_class_drop", "register.allow_dirty"),
+    )
+    values = params.flat()
+    facts = {
+        **{name: values[name] for name in used},
+        **{tag: version.tags.get(tag) for tag in ("data.hash", *promotion.DIRTY, aliases.ROLLED_BACK)},
+        "classifier": classifier,
+        "champion": versions.aliases_of(client, version.name).get(versions.CHAMPION),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def registered_already(client: "MlflowClient", result: Result, run_id: str | None, evaluated: str) -> str | None:
+    """The verdict on a generator of which everything is registered and decided; None where something is left to do."""
+    from ..tracking import outputs
+    from ..tracking.runs import run_exists
+    from . import promotion, versions
+
+    version = versions.find_generator(client, result.name, result.digest)
+    if version is None or run_id is None or not run_exists(client, versions.run_of(version) or ""):
+        return None
+    tags = client.get_run(run_id).data.tags
+    recorded = (tags.get("registered"), tags.get(outputs.EVALUATION_TAG))
+    if recorded != (versions.called(version), evaluated):
+        return None
+    told = {**registration_tags(), **code_of(client, run_id, result.params.model.family)}
+    if any(version.tags.get(name) != "false" == told.get(name) for name in promotion.DIRTY):
+        return None
+    if version.tags.get(GATE_INPUT) != gate_input(client, version, result.params, result.card["classifier_hash"]):
+        return None
+    if versions.aliases_of(client, result.name).get(versions.CANDIDATE) != str(version.version):
+        return None
+    return version.tags.get("verdict")
+
+
+def version_tags(client: "MlflowClient", run_id: str, result: Result, score: float) -> dict[str, str]:
+    """What a version says of itself: where its training comes from, and its scores."""
+    from ..tracking import origin
+
+    tags = {
+        **code_of(client, run_id, result.params.model.family),
+        **registration_tags(),
+        "dataset": result.data.name,
+        "classifier.hash": result.card["classifier_hash"],
+        "validation.score": f"{score:.6f}",
+    }
+    tags |= {f"test.{name}": f"{one['value']:.6f}" for name, one in result.card["generated"].items()}
+    return tags | origin.lock_tags()
+
+
+def document(run: "Run", params: "Params", version: "ModelVersion", card: Mapping[str, Any]) -> None:
+    """Write the model card of a version into its run, and its description, which links the card."""
+    from ..reports import model_card
+    from ..tracking.delivery import LONGEST_TEXT
+    from ..tracking.runs import recorded_params
+    from . import versions
+
+    version = run.client.get_model_version(version.name, version.version)
+    verdict, recorded = version.tags["verdict"], run.client.get_run(run.run_id).data
+    trained = {
+        name: value for name, value in recorded_params(recorded.params).items() if name.startswith(("model.", "train."))
+    }
+    pictures = model_card.find_pictures(paths.EVALUATION, conditional=card["conditional"])
+    number, used, tags = str(version.version), params.replace(trained), {**recorded.tags, **version.tags}
+    facts = model_card.read_facts(version.name, number, run.run_id, used, tags, verdict, pictures)
+    with TemporaryDirectory() as folder:
+        model_card.write_card(facts, pictures, Path(folder))
+        run.artifact(Path(folder), versions.CARD_FOLDER)
+    about = f"[Model card]({versions.card_link(run.client, version)})\n\n{verdict}"
+    run.client.update_model_version(version.name, version.version, about[:LONGEST_TEXT])
+
+
+def register(client: "MlflowClient", result: Result, run_id: str, evaluated: str) -> str:
+    """Add the version, or find the one that holds the same generator, and let the gate decide; returns the verdict."""
+    from ..evaluation.judge import ValidationJudge
+    from ..networks.description import load_generator
+    from ..tracking import origin, outputs
+    from ..tracking.runs import reopened_run
+    from ..training.setup import real_images
+    from . import aliases, promotion, versions
+
+    params, name = result.params, result.name
+    versions.check_dataset(client, name, result.data.name)
+    generator = load_generator(paths.GAN)
+    images = real_images(params, result.data)
+    score = ValidationJudge(images, params.train.score_samples, params.evaluate.nearest_k)(generator)["score"]
+    with reopened_run(run_id) as run:
+        known = client.get_run(run_id).data.tags
+        if known.get(outputs.EVALUATION_TAG) != evaluated:
+            outputs.record_evaluation(run, result.card, outputs.report_files(), evaluated)
+        tags = version_tags(client, run_id, result, score)
+        gate = promotion.make_gate(params, images)
+        with aliases.deciding():
+            version, added = versions.add_version(run, generator, name, result.data.class_names, tags)
+            if not added:
+                registered_before(run, versions.called(version))
+                version = versions.refresh_origin(run, version, tags)
+            decision = promotion.decide(client, version, gate, params.register_)
+            promotion.record(run, version, decision)
+            settled = gate_input(client, version, params, gate.classifier_hash)
+            client.set_model_version_tag(name, version.version, GATE_INPUT, settled)
+        if versions.run_of(version) == run_id:
+            document(run, params, version, result.card)
+        versions.describe(client, name)
+        run.tags({**origin.lock_tags(), "registered": versions.called(version)})
+        if paths.LOCK.is_file():
+            run.artifact(paths.LOCK)
+    return decision.verdict
+
+
+def registered_before(run: "Run", version: str) -> None:
+    """Say why there is no new version: DVC has restored or kept the outputs, or another training gave the same bits."""
+    from ..tracking import origin
+
+    if run.client.get_run(run.run_id).data.tags.get("registered") != version:
+        print(f"{version} holds the same generator, bit for bit, so no version is added")
+        return
+    experiment = origin.experiment_name()
+    again = {"reused.at": datetime.now(UTC).isoformat(timespec="seconds")}
+    run.tags(again | ({"dvc.exp.name": experiment} if experiment else {}))
+    print(f"these are the outputs of run {run.run_id}, registered before as {version}: nothing was trained anew")
+
+
+def register_outputs(params: "Params", data: "PreparedData") -> str:
+    """Register the generator of the pipeline's outputs unless all of it is registered; returns what was decided.
+
+    Raises UserError where an output is missing or corrupt, or belongs to another one than it should.
+    """
+    from ..networks.saved import saved_hash
+    from ..tracking import outputs, store
+    from ..tracking.recovery import deliver_leftovers
+
+    digest = saved_hash(paths.GAN, "generator")
+    result = Result(params, data, read_scorecard(digest, data), digest)
+    client = store.connect()
+    deliver_leftovers(client)  # the end of the training may be among them
+    run_id = outputs.find_run(client, digest, data.name)
+    evaluated = outputs.files_hash(outputs.report_files())
+    verdict = registered_already(client, result, run_id, evaluated)
+    if verdict is not None:
+        return f"nothing new to register: {verdict}"
+    if run_id is None:
+        known = {"data.hash": data.content_hash, "classifier.hash": result.card["classifier_hash"]}
+        run_id = outputs.recreate_run(data, params, digest, known)
+    return register(client, result, run_id, evaluated)

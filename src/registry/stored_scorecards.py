@@ -1,0 +1,206 @@
+"""Stored scorecards: finding the one that a run, a model or a folder means, and reading it with suspicion."""
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import isfinite
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
+
+from ..core.errors import UserError
+from ..evaluation.catalogue import CATALOGUE
+from ..evaluation.comparison import Card, StoredScorecard
+from ..tracking import store
+from . import versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+
+FOLDER = "evaluation"
+"""where a run keeps them"""
+CARD, RESAMPLES = "scorecard.json", "bootstrap.csv"
+AGAIN = "make it again with `dvc repro --force --single-item evaluate`"
+RUN_ID = re.compile("[0-9a-f]{6,32}")
+FEWER_RESAMPLES = {"frechet_inception_distance"}
+"""Numbers that are not in the table of resamples, which take too long for so many."""
+SHOWN = 10
+"""candidates of an ambiguous reference that are listed"""
+
+
+def find_scorecard(reference: str, *, resamples: bool = True) -> StoredScorecard:
+    """The scorecard that a reference means.
+
+    It is a folder such as ``models/evaluation``; or a run: its id, the first digits of it (at least 6), or its name; or a
+    model: ``NAME@ALIAS``, ``NAME/VERSION``, or ``NAME`` for its champion. Raises UserError when there is none, when
+    there are several, and when a file is missing or corrupt. Without ``resamples`` it has no rows, and neither pandas
+    nor PyTorch is imported.
+    """
+    if Path(reference).is_dir():
+        return read_scorecard(Path(reference), reference, resamples=resamples)
+    client = store.connect()
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return _find(client, reference, resamples)
+    except MlflowException as error:
+        what = " ".join(str(error).split())
+        raise UserError(f"{reference!r} cannot be looked up in the MLflow store {store.where()}: {what}") from None
+
+
+def _find(client: "MlflowClient", reference: str, resamples: bool) -> StoredScorecard:
+    runs, model = _runs(client, reference), _model(client, reference)
+    if len(runs) + bool(model) > 1:
+        listed = [f"run {run.info.run_id} ({_about(run)})" for run in runs[:SHOWN]]
+        listed += [f"{len(runs) - SHOWN} more"] if len(runs) > SHOWN else []
+        listed += [f"model {model}"] if model else []
+        raise UserError(f"{reference!r} may mean {'; '.join(listed)}; give a run's whole id, or NAME/VERSION")
+    if runs:
+        return _of_run(client, runs[0].info.run_id, f"run {runs[0].info.run_name}", resamples)
+    if model is None:
+        raise UserError(
+            f"{reference!r} is no folder, no run and no model of the MLflow store {store.where()}; write a folder with "
+            f"{CARD}, a run's id (at least 6 digits of it) or name, NAME@ALIAS, or NAME/VERSION"
+        )
+    return _of_model(client, reference, resamples)
+
+
+def _runs(client: "MlflowClient", reference: str) -> Sequence["Run"]:
+    """Those with this id, or whose id begins so, or with this name, in whatever experiment; deleted ones do not count."""
+    prefix = reference.lower()
+    filters = [f"attributes.run_id LIKE '{prefix}%'"] if RUN_ID.fullmatch(prefix) else []
+    # MLflow's filters know two quotation marks and no escapes: a name with both, or with a backslash, is not found.
+    if quote := next((mark for mark in "'\"" if mark not in reference and "\\" not in reference), ""):
+        filters.append(f"attributes.run_name = {quote}{reference}{quote}")
+    found = {run.info.run_id: run for some in filters for run in _search(client, some)}
+    if prefix in found:
+        return [found[prefix]]
+    # Some databases take no notice of case.
+    return [run for run in found.values() if reference == run.info.run_name or run.info.run_id.startswith(prefix)]
+
+
+def _search(client: "MlflowClient", text: str) -> list["Run"]:
+    experiments, token = [], None
+    while token != "":
+        some = client.search_experiments(page_token=token)
+        experiments += [experiment.experiment_id for experiment in some]
+        token = some.token or ""
+    return list(client.search_runs(experiments, text, max_results=1000))
+
+
+def _about(run: "Run") -> str:
+    started = datetime.fromtimestamp(run.info.start_time / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    return f"{run.info.run_name}, of {started} UTC"
+
+
+def _model(client: "MlflowClient", reference: str) -> str | None:
+    """The name of the registered model that the reference is about. Raises UserError for a version or alias it lacks."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        name, _, _ = versions.split_reference(reference)
+        client.get_registered_model(name)
+    except UserError:
+        return None
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        return None
+    return name
+
+
+def _of_model(client: "MlflowClient", reference: str, resamples: bool) -> StoredScorecard:
+    version = versions.find_version(client, reference)
+    name = versions.called(version)
+    run_id = versions.run_of(version)
+    if not run_id:
+        raise UserError(f"{name} was registered without an MLflow run, so it has no scorecard; name a run instead")
+    found = _of_run(client, run_id, name, resamples)
+    registered = version.tags.get("generator.hash", "")
+    if found.card.generator_hash != registered:
+        raise UserError(
+            f"the scorecard of run {run_id} is about generator {found.card.generator_hash[:12]}, and {name} is "
+            f"{registered[:12] or 'without the tag generator.hash'}; `dvc repro evaluate` at the commit that made it "
+            "(tag git.commit) scores it"
+        )
+    return found
+
+
+def _of_run(client: "MlflowClient", run_id: str, name: str, resamples: bool) -> StoredScorecard:
+    from mlflow.exceptions import MlflowException
+
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        try:
+            there = {Path(file.path).name for file in client.list_artifacts(run_id, FOLDER)}
+            for file in (CARD, RESAMPLES)[: 1 + resamples]:
+                if file not in there:
+                    raise UserError(
+                        f"run {run_id} ({name}) has no {FOLDER}/{file}: it was not evaluated, or by an older version of this "
+                        "project; `dvc repro evaluate` makes it"
+                    )
+                folder = Path(client.download_artifacts(run_id, f"{FOLDER}/{file}", place)).parent
+        except (MlflowException, OSError) as error:
+            what = " ".join(str(error).split())
+            raise UserError(f"the scorecard of run {run_id} ({name}) cannot be read: {what}") from None
+        return read_scorecard(folder, name, run_id, resamples=resamples)
+
+
+def read_scorecard(folder: Path, name: str, run_id: str | None = None, *, resamples: bool = True) -> StoredScorecard:
+    """Read ``scorecard.json`` of a folder, and ``bootstrap.csv`` unless ``resamples`` is false.
+
+    Raises UserError when one is missing or corrupt.
+    """
+    shown = f"{FOLDER}/%s of run {run_id}" if run_id else f"{folder}/%s"
+    for file in (CARD, RESAMPLES)[: 1 + resamples]:
+        if not (folder / file).is_file():
+            raise UserError(f"{folder / file} is missing; `dvc repro evaluate` makes it")
+    try:
+        card = _read_card(folder / CARD)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{shown % CARD} is corrupt: {error}; {AGAIN}") from None
+    if not resamples:
+        return StoredScorecard(name, card, {}, run_id)
+    import torch
+
+    try:
+        table = _read_table(folder / RESAMPLES, card)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{shown % RESAMPLES} is corrupt: {' '.join(str(error).split())}; {AGAIN}") from None
+    rows = {str(column): torch.tensor(table[column].to_numpy(), dtype=torch.float64) for column in table.columns}
+    return StoredScorecard(name, card, rows, run_id)
+
+
+def _read_card(path: Path) -> Card:
+    try:
+        card = TypeAdapter(Card).validate_python(json.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, wrong['loc'])) or 'all of it'}: {wrong['msg']}") from None
+    for source, numbers in {"generated": card.generated, "real": card.real}.items():
+        for name, one in numbers.items():
+            if name not in CATALOGUE:
+                raise ValueError(f"{source}.{name} is not a number that this project knows")
+            # Without resamples there is no interval, and so no comparison; but the file is sound.
+            if not isfinite(one.value) or (card.resamples and not (isfinite(one.low) and isfinite(one.high))):
+                raise ValueError(f"{source}.{name} is not finite")
+    return card
+
+
+def _read_table(path: Path, card: Card) -> "pd.DataFrame":
+    import pandas as pd
+
+    table = pd.read_csv(path, dtype=float)
+    odd = sorted(set(table.columns) ^ (card.generated.keys() - FEWER_RESAMPLES))
+    if odd or not isinstance(table.index, pd.RangeIndex):
+        raise ValueError(f"its columns are not the numbers of {CARD}: {', '.join(odd) or 'a column without a name'}")
+    if len(table) != card.resamples:
+        raise ValueError(f"it has {len(table)} rows, and {CARD} tells of {card.resamples} resamples")
+    if bad := [name for name in table.columns if not all(map(isfinite, table[name]))]:
+        raise ValueError(f"it has gaps, NaN or infinity in {', '.join(bad)}")
+    return table

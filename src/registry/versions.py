@@ -1,0 +1,331 @@
+"""Registered generators: adding a version, looking one up, and loading it without running code from it."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from ..config.params import FAMILIES
+from ..core.errors import UserError
+from ..core.files import write_json
+from ..networks.saved import parameter_count, read_description, saved_hash
+from ..tracking import store
+from ..tracking.runs import Run, run_exists
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+
+    from ..networks.interface import Generator
+
+CANDIDATE, CHAMPION = "candidate", "champion"
+GENERATOR = "generator"
+CARD, CARD_FOLDER = "card.json", "card"
+RUN_TAG, FILES_TAG = "run.id", "files.sha256"
+DOWNLOAD_NOTE = "registered_model_meta"
+DESCRIBED = 9
+"""versions in a model's description: MLflow's UI cuts a table after ten rows"""
+
+
+@dataclass(frozen=True)
+class StoredGenerator:
+    """A generator as it comes back from the registry or from a folder."""
+
+    network: "Generator"
+    class_names: tuple[str, ...]
+    name: str
+    """what it was looked up as, for example ``gan-fashion-mnist/3``"""
+
+
+@dataclass(frozen=True)
+class StoredFacts:
+    """What the files of a registered generator tell without being loaded."""
+
+    class_names: tuple[str, ...]
+    parameters: int
+
+
+def split_reference(reference: str) -> tuple[str, str, str]:
+    """``NAME``, ``NAME@ALIAS`` or ``NAME/VERSION`` as (name, kind, value); the kind is ``alias`` or ``version``.
+
+    A bare name means its champion. Raises UserError for anything else.
+    """
+    reference = reference.removeprefix("models:/")
+    sign, kind = ("/", "version") if "/" in reference else ("@", "alias")
+    name, found, value = reference.partition(sign)
+    value = value if found else CHAMPION
+    if not name or not value or (kind == "version" and not value.isdecimal()):
+        raise UserError(
+            f"{reference!r} is not a model: write NAME@ALIAS or NAME/VERSION, for example gan-fashion-mnist@champion"
+        )
+    return name, kind, value
+
+
+def find_version(client: "MlflowClient", reference: str) -> "ModelVersion":
+    """The version that a reference means. Raises UserError with what there is when the name, alias or version is unknown."""
+    from mlflow.exceptions import MlflowException
+
+    name, kind, value = split_reference(reference)
+    try:
+        model = client.get_registered_model(name)
+    except MlflowException:
+        known = [model.name for model in models(client)]
+        raise UserError(
+            f"the registry at {store.where()} has no model {name!r}; it has {', '.join(known) or 'none yet'}"
+        ) from None
+    number = aliases_of(client, name).get(value) if kind == "alias" else value
+    try:
+        return client.get_model_version(name, str(int(number))) if number else _unknown(client, model, value, kind)
+    except MlflowException:
+        return _unknown(client, model, value, kind)
+
+
+def _unknown(client: "MlflowClient", model: Any, value: str, kind: str) -> "ModelVersion":
+    there = [f"{model.name}@{alias}" for alias in sorted(model.aliases)]
+    there += [called(version) for version in versions_of(client, model.name)]
+    raise UserError(f"{model.name} has no {kind} {value!r}; it has {', '.join(there) or 'no version yet'}")
+
+
+def called(version: "ModelVersion") -> str:
+    """NAME/VERSION."""
+    return f"{version.name}/{version.version}"
+
+
+def aliases_of(client: "MlflowClient", name: str) -> dict[str, str]:
+    """The aliases of a registered model with their versions, as text: some stores give numbers."""
+    return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
+
+
+def own_aliases(client: "MlflowClient", name: str) -> dict[str, list[str]]:
+    """The aliases of each version that has some, in order."""
+    found: dict[str, list[str]] = {}
+    for alias, number in sorted(aliases_of(client, name).items()):
+        found.setdefault(number, []).append(alias)
+    return found
+
+
+def models(client: "MlflowClient") -> Iterator["RegisteredModel"]:
+    """Every registered model of this project: a server may hold others too."""
+    token = None
+    while token != "":
+        page = client.search_registered_models(page_token=token)
+        yield from (model for model in page if "dataset" in model.tags)
+        token = page.token or ""
+
+
+def versions_of(client: "MlflowClient", name: str) -> list["ModelVersion"]:
+    """All versions of a registered model, the newest first."""
+    found = client.search_model_versions(f"name = '{name}'")
+    return sorted(found, key=lambda version: int(version.version), reverse=True)
+
+
+def check_version(version: "ModelVersion") -> StoredFacts:
+    """Check that a version's files are those that were registered. Nothing is loaded: it takes no PyTorch.
+
+    Raises UserError when files are missing, are not those that were registered, or belong to a family whose file is gone.
+    """
+    name = called(version)
+    with TemporaryDirectory() as folder:
+        files = _download(f"models:/{name}", folder, name)
+        extra = files / "extra_files"
+        digest, parameters = saved_hash(extra, GENERATOR), parameter_count(extra, GENERATOR)
+        facts = StoredFacts(_class_names(extra), parameters)
+        _check_files(version, files)
+        check_family(read_description(extra / f"{GENERATOR}.json"), name)
+    _check_generator(version, digest)
+    return facts
+
+
+def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGenerator:
+    """Load a version's architecture (JSON) and weights (safetensors), and check them against the hash it was registered with.
+
+    Raises UserError when files are missing, or are not those that were registered.
+    """
+    from ..networks.weights import content_hash
+
+    name = called(version)
+    with TemporaryDirectory() as folder:
+        files = _download(f"models:/{name}", folder, name)
+        stored = load_folder(files / "extra_files", name)  # which names what is missing
+        _check_files(version, files)
+    _check_generator(version, content_hash(stored.network))
+    return stored
+
+
+def check_family(description: dict[str, Any], name: str) -> None:
+    """Raise UserError where a network is of a family of the user's own, and the project has no such file any more."""
+    family = str(description["architecture"]).rpartition(" ")[0]
+    file = Path(*family.split(".")[:-1]).with_suffix(".py") if "." in family else None
+    if family not in FAMILIES and file is not None and not file.is_file():
+        raise UserError(f"{name}: its family {family} is not there: {file} is not in {Path.cwd()}")
+
+
+def _check_generator(version: "ModelVersion", digest: str) -> None:
+    if digest != version.tags.get("generator.hash"):
+        raise UserError(
+            f"{called(version)} is not what was registered: its files have another hash than its tag generator.hash says"
+        )
+
+
+def fetch(version: "ModelVersion", folder: str) -> Path:
+    """Copy all files of a version into ``folder``. Raises UserError when they are missing, or not those registered."""
+    name = called(version)
+    files = _download(f"models:/{name}", folder, name)
+    _check_files(version, files)
+    return files
+
+
+def _check_files(version: "ModelVersion", files: Path) -> None:
+    for compiled in list(files.rglob("__pycache__")):  # where somebody has imported the code from the store itself
+        shutil.rmtree(compiled)
+    registered = version.tags.get(FILES_TAG)
+    if registered and files_hash(files) != registered:
+        raise UserError(
+            f"{called(version)} is not what was registered: its files have another hash than its tag {FILES_TAG} says"
+        )
+
+
+def _download(uri: str, folder: str, name: str) -> Path:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
+    except (MlflowException, OSError) as error:
+        raise UserError(f"the files of {name} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def files_hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of all files in a model's folder, but the one that MLflow writes on download."""
+    names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
+    lines = [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
+        for name in names
+        if name != DOWNLOAD_NOTE
+    ]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def load_folder(folder: Path, name: str) -> StoredGenerator:
+    """Load ``generator.json``, ``generator.safetensors`` and ``card.json`` from a folder."""
+    from ..networks.description import load_generator
+
+    network = load_generator(folder)
+    return StoredGenerator(network, _class_names(folder), name)
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple(json.loads((folder / CARD).read_text(encoding="utf-8"))["class_names"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder / CARD} cannot be read: {error!r}") from None
+
+
+def add_version(
+    run: Run, generator: "Generator", model_name: str, class_names: tuple[str, ...], tags: dict[str, str]
+) -> tuple["ModelVersion", bool]:
+    """Log the generator into the run, register it as candidate, and say whether that is news.
+
+    The same generator is not registered twice: the version that holds it becomes candidate again.
+
+    It is stored as the plain network (JSON and safetensors) with a card, which this project loads, and in the forms of
+    :mod:`src.registry.export` for programs that do not have this project.
+    """
+    from ..networks.weights import content_hash, save_network
+    from .export import log_exported
+
+    digest = content_hash(generator)
+    version = find_generator(run.client, model_name, digest)
+    if version is not None:
+        run.client.set_registered_model_alias(model_name, CANDIDATE, version.version)
+        if not run_exists(run.client, run_of(version) or ""):
+            run.client.set_model_version_tag(model_name, version.version, RUN_TAG, run.run_id)
+        return version, False
+    with TemporaryDirectory() as folder:
+        save_network(generator, Path(folder), GENERATOR)
+        card = {"class_names": class_names, "generator_hash": digest, "dataset": tags["dataset"]}
+        write_json(card, Path(folder) / CARD)
+        model_uri = log_exported(run, generator, sorted(str(path) for path in Path(folder).iterdir()))
+    with TemporaryDirectory() as folder:
+        files = files_hash(_download(model_uri, folder, "the new version"))
+    tags = {**tags, "generator.hash": digest, FILES_TAG: files, RUN_TAG: run.run_id}
+    return _register(run, model_name, model_uri, tags), True
+
+
+def refresh_origin(run: Run, version: "ModelVersion", tags: dict[str, str]) -> "ModelVersion":
+    """Note on a version that is registered again what is known better now: a commit that holds its code, above all."""
+    from ..tracking import origin
+
+    told: dict[str, str] = {}
+    if version.tags.get("registered.git.dirty") != "false" == tags.get("registered.git.dirty"):
+        told |= {name: value for name, value in tags.items() if name.startswith("registered.")}
+    if version.tags.get("git.dirty") != "false" == tags.get("git.dirty"):
+        told |= {**origin.kept(tags), RUN_TAG: run.run_id}
+        if "git.diff.sha256" in version.tags and "git.diff.sha256" not in tags:
+            run.client.delete_model_version_tag(version.name, version.version, "git.diff.sha256")
+    for name, value in told.items():
+        run.client.set_model_version_tag(version.name, version.version, name, value)
+    return run.client.get_model_version(version.name, version.version)
+
+
+def describe(client: "MlflowClient", name: str) -> None:
+    """Write the registered model's description: its newest versions with the links to their model cards."""
+    aliases = own_aliases(client, name)
+    lines = ["| version | alias | gate | model card |", "|---|---|---|---|"]
+    for version in versions_of(client, name)[:DESCRIBED]:
+        own, page = ", ".join(aliases.get(str(version.version), [])), card_link(client, version)
+        link = f"[read]({page})" if page else "its run is gone"
+        lines.append(f"| {version.version} | {own} | {version.tags.get('gate.decision', '')} | {link} |")
+    client.update_registered_model(name, "\n".join(lines))
+
+
+def card_link(client: "MlflowClient", version: "ModelVersion") -> str | None:
+    """Where MLflow's UI shows a version's model card, from any of its pages; None where its run is gone."""
+    run_id = run_of(version)
+    if run_id is None or not run_exists(client, run_id):
+        return None
+    experiment = client.get_run(run_id).info.experiment_id
+    return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{CARD_FOLDER}/model_card.html"
+
+
+def run_of(version: "ModelVersion") -> str | None:
+    """The id of the run that a version came from; the one that took its place, where the store lost that."""
+    return version.tags.get(RUN_TAG) or version.run_id or None
+
+
+def find_generator(client: "MlflowClient", name: str, digest: str) -> "ModelVersion | None":
+    """The newest version of a registered model that holds the generator with this hash."""
+    return next((one for one in _versions_so_far(client, name) if one.tags.get("generator.hash") == digest), None)
+
+
+def _versions_so_far(client: "MlflowClient", name: str) -> list["ModelVersion"]:
+    return versions_of(client, name) if client.search_registered_models(f"name = '{name}'") else []
+
+
+def _register(run: Run, model_name: str, model_uri: str, tags: dict[str, str]) -> "ModelVersion":
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run.client.create_registered_model(model_name, {"dataset": tags["dataset"]})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    version = run.client.create_model_version(
+        model_name, model_uri, run.run_id, tags, model_id=model_uri.removeprefix("models:/")
+    )
+    run.client.set_registered_model_alias(model_name, CANDIDATE, version.version)
+    return version
+
+
+def check_dataset(client: "MlflowClient", model_name: str, dataset: str) -> None:
+    """Refuse to mix datasets under one registered name, with a UserError."""
+    for model in client.search_registered_models(f"name = '{model_name}'"):
+        if model.tags.get("dataset", dataset) != dataset:
+            raise UserError(
+                f"register.model_name: {model_name!r} holds generators of {model.tags['dataset']}, this one is of {dataset}; "
+                "choose another name in params.yaml"
+            )

@@ -1,0 +1,135 @@
+"""Images from a generator, labels and seeds: the same seed and label give the same image in any batch."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..core.pixels import to_uint8
+from ..networks.interface import Generator
+from ..networks.latents import latents_from_seeds
+
+BATCH = 100
+
+
+def generate(
+    generator: Generator,
+    labels: Tensor,
+    seeds: Tensor,
+    watch: Callable[[Tensor], None] | None = None,
+    *,
+    truncation: float = 1.0,
+) -> Tensor:
+    """Images uint8 (N, C, H, W) on the CPU from labels int64 (N,) and seeds int64 (N,); the generator's mode is kept.
+
+    Batches all have one size, the last one filled up: an image has the same bits in any company. ``watch`` is shown the
+    float images of each batch. ``truncation``, above 0 and up to 1, is that of :func:`seeded_latents`.
+    """
+    latents = (seeded_latents(generator, some, truncation) for some in seeds.split(BATCH))
+    return _images(generator, latents, labels.split(BATCH), watch)
+
+
+def interpolate(
+    generator: Generator,
+    labels: Tensor,
+    starts: Tensor,
+    ends: Tensor,
+    steps: int,
+    *,
+    end_labels: Tensor | None = None,
+    truncation: float = 1.0,
+) -> Tensor:
+    """Images uint8 (N * steps, C, H, W) on the CPU: for each label, ``steps`` from one seed's image to another's.
+
+    ``labels``, ``starts`` and ``ends`` (the seeds) are int64 (N,), and so are ``end_labels``, the classes at the ends
+    where they are others. The latents between follow :func:`great_circle`, the weights of the two classes a straight
+    line; the first and last image of a label are those that :func:`generate` gives for its seeds and classes. The
+    generator's mode is kept. Raises ValueError for fewer than 2 steps or different counts.
+    """
+    last_labels = labels if end_labels is None else end_labels
+    if not labels.shape == last_labels.shape == starts.shape == ends.shape:
+        counts = ", ".join(str(tuple(some.shape)) for some in (labels, last_labels, starts, ends))
+        raise ValueError(f"labels, end labels, starts and ends must be of one shape, not {counts}")
+    first, last = (seeded_latents(generator, seeds, truncation) for seeds in (starts, ends))
+    latents = great_circle(first, last, steps).flatten(0, 1)
+    before, after = (F.one_hot(some, generator.class_count).float()[:, None] for some in (labels, last_labels))
+    weights = torch.lerp(before, after, torch.linspace(0, 1, steps)[:, None]).flatten(0, 1)
+    return _images(generator, latents.split(BATCH), weights.split(BATCH))
+
+
+def seeded_latents(generator: Generator, seeds: Tensor, truncation: float = 1.0) -> Tensor:
+    """The latents of seeds int64 (N,), float32 (N, latent_size) on the generator's device, times ``truncation``.
+
+    The psi of Karras et al. (2019), "A style-based generator architecture", around the mean latent 0: below 1 images are
+    more typical and less varied; 1 changes no bit.
+    """
+    device = next(generator.parameters()).device
+    return latents_from_seeds(seeds.to(device), generator.latent_size) * truncation
+
+
+def great_circle(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
+    """Latents (N, steps, D) from ``starts`` to ``ends``, both (N, D): equal turns from one direction to the other.
+
+    The spherical interpolation of White (2016), "Sampling generative networks". On a straight line, the latents in the
+    middle would be shorter than nearly all that the generator was trained on. The ends are exact. Raises ValueError for
+    fewer than 2 steps.
+    """
+    if steps < 2:
+        raise ValueError(f"steps is {steps}; it must be 2 or more")
+    first, last = starts.double()[:, None], ends.double()[:, None]
+    cosine = torch.cosine_similarity(first, last, dim=2)[..., None].clamp(-1, 1)
+    angle = torch.acos(cosine)
+    share = torch.linspace(0, 1, steps, dtype=torch.float64, device=starts.device)[:, None]
+    # Along one line no circle is defined, and the formula would divide by zero.
+    straight = torch.sin(angle) < 1e-6
+    sine = torch.where(straight, 1, torch.sin(angle))
+    before = torch.where(straight, 1 - share, torch.sin((1 - share) * angle) / sine)
+    after = torch.where(straight, share, torch.sin(share * angle) / sine)
+    return (before * first + after * last).to(starts.dtype)
+
+
+@torch.inference_mode()
+def _images(
+    generator: Generator,
+    latents: Iterable[Tensor],
+    labels: Iterable[Tensor],
+    watch: Callable[[Tensor], None] | None = None,
+) -> Tensor:
+    """The images of batches of latents and of labels, uint8 on the CPU."""
+    device = next(generator.parameters()).device
+    training = generator.training
+    generator.eval()
+    images = []
+    for some_latents, some_labels in zip(latents, labels, strict=True):
+        filled = (_filled_up(some) for some in (some_latents, some_labels.to(device)))
+        made = generator(*filled)[: len(some_labels)]
+        if watch is not None:
+            watch(made)
+        images.append(to_uint8(made).cpu())
+    generator.train(training)
+    return torch.cat(images)
+
+
+def _filled_up(rows: Tensor) -> Tensor:
+    """``rows`` with zeros below, BATCH in all."""
+    return torch.cat([rows, rows.new_zeros(BATCH - len(rows), *rows.shape[1:])])
+
+
+class SeededGenerator(nn.Module):
+    """A generator with its latents inside, the form that is exported and served.
+
+    Inputs: label and seed, int64 (N, 2), and truncation, float32 (N,), which is multiplied with the latents. Output
+    float32 (N, C, H, W) in [-1, 1].
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, label_and_seed: Tensor, truncation: Tensor) -> Tensor:
+        """See the class."""
+        labels, seeds = label_and_seed.unbind(1)
+        latents = latents_from_seeds(seeds, self.generator.latent_size) * truncation[:, None]
+        images: Tensor = self.generator(latents, labels)
+        return images

@@ -1,0 +1,39 @@
+"""Which images are drawn: the label and the seed of each, from its number alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..networks.interface import Generator
+from .draw import BATCH, generate
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``count`` images of some classes, drawn in batches, so that a million need no more memory than a few."""
+
+    classes: tuple[int, ...]
+    count: int
+    per_class: int | None
+    """so many of the first class, then of the next; None: the classes take turns"""
+    seed: int
+    truncation: float = 1.0
+
+    def labels(self, numbers: Tensor) -> Tensor:
+        """The labels of images by their numbers, both int64 (N,)."""
+        return torch.tensor(self.classes)[numbers // self.per_class if self.per_class else numbers % len(self.classes)]
+
+    def seeds(self, numbers: Tensor) -> Tensor:
+        """The seeds of their latents, int64 (N,): ``seed * 2**32 + n``, so that no two seeds share a latent."""
+        return self.seed * 2**32 + numbers
+
+    def draw(self, generator: Generator, numbers: Tensor) -> Tensor:
+        """The images, uint8 (N, C, H, W), on the CPU."""
+        return generate(generator, self.labels(numbers), self.seeds(numbers), truncation=self.truncation)
+
+    def batches(self) -> Iterator[Tensor]:
+        """The numbers of all images, int64, a batch at a time."""
+        for first in range(0, self.count, BATCH):
+            yield torch.arange(first, min(first + BATCH, self.count))

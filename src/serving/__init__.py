@@ -1,0 +1,1 @@
+"""The HTTP server, and the code that MLflow loads to serve a registered generator."""

@@ -1,0 +1,206 @@
+"""Where a run comes from: code, data, tools and machine."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..config import stages
+
+if TYPE_CHECKING:
+    from ..config.params import Params
+
+LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy", "scikit-learn", "mlflow", "dvc", "optuna")
+NOT_SOURCE = (":(exclude)dvc.lock",)
+"""DVC writes dvc.lock while the pipeline runs; its hashes are recorded on their own."""
+
+LINEAGE = (
+    "git.",
+    "code.",
+    "machine",
+    "dvc.",
+    "version.",
+    "requirements.",
+    "data.hash",
+    "classifier.hash",
+    "device",
+    "cpu",
+    "threads",
+    "seed",
+)
+RESTORED_FROM = "restored.from.run"
+"""tag of a run that takes the place of one which the store lost: the id of that one"""
+SHOWN = (
+    "--binary",
+    "--full-index",
+    "--no-color",
+    "--no-ext-diff",
+    "--no-renames",
+    "--src-prefix=a/",
+    "--dst-prefix=b/",
+)
+LARGEST_NEW_FILE, MOST_NEW_FILES = 2**23, 100
+TOO_LARGE = "not kept, too large or too many: "
+
+
+def code_tags(family: str | None = None, *, complete: bool = False) -> dict[str, str]:
+    """What made a run: the commit, whether the code that decides results differs from it, DVC's experiment, requirements.
+
+    ``git.dirty`` and ``code.sha256`` are about the code of :func:`src.config.stages.training_code`, with that of a
+    ``family`` of the user's own; ``complete``: about all that the stage register runs. Parameters are no code: they are
+    recorded as such.
+    """
+    commit = git("rev-parse", "HEAD").decode().strip()
+    places = _family_places(family)
+    files = stages.code("register", complete=True) if complete else stages.training_code(places)
+    tags = {"git.commit": commit or "none", "git.dirty": _is_dirty(files) if commit else "unknown"}
+    if commit:
+        tags["mlflow.source.git.commit"] = commit
+    tags["code.sha256"] = stages.training_code_hash(places)
+    for name in ("DVC_EXP_NAME", "DVC_EXP_BASELINE_REV", "DVC_STAGE"):
+        if os.environ.get(name):
+            tags[name.lower().replace("_", ".")] = os.environ[name]
+    if stages.REQUIREMENTS.is_file():
+        tags["requirements.sha256"] = hashlib.sha256(stages.REQUIREMENTS.read_bytes()).hexdigest()
+    return tags
+
+
+def machine_tags() -> dict[str, str]:
+    """What a run was made on: processor, threads, and the versions of Python and of packages."""
+    import torch
+
+    tags = {"cpu": cpu_kind(), "threads": str(torch.get_num_threads()), "version.python": platform.python_version()}
+    return tags | {f"version.{library}": stages.installed_version(library) for library in LIBRARIES}
+
+
+def _family_places(family: str | None) -> list[Path]:
+    if family is None:
+        return []
+    from ..networks.family import family_code
+
+    return family_code(family)
+
+
+def _is_dirty(files: Iterable[str]) -> str:
+    """``true`` where a file that decides results differs from the commit, or is not in it; else ``false``."""
+    decisive = [*files, stages.PACKAGES.as_posix()]
+    return str(bool(git("status", "--porcelain", "--untracked-files=all", "--", *decisive))).lower()
+
+
+def experiment_name() -> str | None:
+    """The name of the DVC experiment that this process is part of."""
+    return os.environ.get("DVC_EXP_NAME") or None
+
+
+def run_name(params: "Params") -> str:
+    """The name of a training's run: that of its DVC experiment, or what it trains."""
+    return experiment_name() or f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a training comes from."""
+
+    name: str
+    """of the run"""
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+    diff: bytes
+    """what differed from the commit"""
+
+    @classmethod
+    def here(
+        cls, name: str, params: Mapping[str, Any], tags: Mapping[str, str], *, trained_here: bool = True
+    ) -> "Origin":
+        """That of a training that begins here and now; ``tags`` are what is known besides code and machine.
+
+        With ``trained_here=False`` it is that of outputs which were trained elsewhere, or by a run that the store has lost:
+        nothing is claimed of the machine.
+        """
+        diff = working_tree_diff()
+        patch = {"git.diff.sha256": hashlib.sha256(diff).hexdigest()} if diff else {}
+        machine = machine_tags() if trained_here else {"machine": "unknown"}
+        return cls(name, dict(params), {**code_tags(params.get("model.family")), **patch, **machine, **tags}, diff)
+
+    def instead_of(self, run_id: str) -> "Origin":
+        """The same for a run that takes the place of one which the store lost, and says so."""
+        return replace(self, tags={**self.tags, RESTORED_FROM: run_id})
+
+
+def committed_since(tags: Mapping[str, str], family: str | None) -> str | None:
+    """The present commit, where it has the very code that a run with these ``tags`` was trained by, uncommitted then.
+
+    That is what becomes of an experiment whose code is committed after it has run.
+    """
+    now = code_tags(family)
+    return now["git.commit"] if now["git.dirty"] == "false" and now["code.sha256"] == tags.get("code.sha256") else None
+
+
+def kept(tags: Mapping[str, str]) -> dict[str, str]:
+    """Those of a run's tags that tell where it comes from, for the version that is registered from it."""
+    return {name: value for name, value in tags.items() if name.startswith(LINEAGE) and name != "dvc.stage"}
+
+
+def cpu_kind() -> str:
+    """The processor's name and the instructions that PyTorch uses of it: sums are rounded in another order on another kind."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    import torch
+
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def working_tree_diff() -> bytes:
+    """What differs from the commit, as a patch for ``git apply``; new files that git does not ignore are in it.
+
+    Empty for a clean tree or without git. New files that are too large to keep, or too many, are named at its top.
+    """
+    parts = [git("diff", *SHOWN, "HEAD", "--", ".", *NOT_SOURCE)]
+    for raw in filter(
+        None, git("ls-files", "-z", "--others", "--exclude-standard", "--", ".", *NOT_SOURCE).split(b"\0")
+    ):
+        name = os.fsdecode(raw)
+        size = Path(name).lstat().st_size
+        if size > LARGEST_NEW_FILE or len(parts) > MOST_NEW_FILES:
+            parts.insert(0, f"{TOO_LARGE}{name} ({size:,} bytes)\n".encode(errors="replace"))
+        else:
+            parts.append(git("diff", *SHOWN, "--no-index", "--", os.devnull, name))
+    return b"".join(parts)
+
+
+def lock_tags(lock: Path = Path("dvc.lock")) -> dict[str, str]:
+    """The hash of dvc.lock, and DVC's hashes of data and networks in it as ``dvc.out.PATH``; empty without the file."""
+    if not lock.is_file():
+        return {}
+    from ruamel.yaml import YAML
+
+    text = lock.read_bytes()
+    document: dict[str, Any] = YAML(typ="safe").load(text.decode()) or {}
+    tags = {"dvc.lock.sha256": hashlib.sha256(text).hexdigest()}
+    for stage in document.get("stages", {}).values():
+        outs = {out["path"]: str(out.get("md5", "")) for out in stage.get("outs", [])}
+        # The other outputs follow from these, and the file itself is an artifact of the run.
+        tags |= {f"dvc.out.{path}": md5 for path, md5 in outs.items() if path.endswith(("/raw", ".safetensors"))}
+    return tags
+
+
+def file_md5(path: Path) -> str:
+    """A file's MD5, which is also DVC's hash of it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def git(*arguments: str, folder: Path | None = None) -> bytes:
+    """What git prints; nothing where there is no git, no repository, or the command fails."""
+    try:
+        result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
+    except OSError:
+        return b""
+    # ``git diff --no-index`` says with status 1 that the files differ
+    return result.stdout if result.returncode in (0, 1) else b""

@@ -1,0 +1,1 @@
+"""One adversarial step: losses, penalties, augmentation, optimisers, graph capture and distribution."""

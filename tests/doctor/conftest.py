@@ -1,0 +1,3 @@
+from tests.tuning.conftest import params, storage, study
+
+__all__ = ["params", "storage", "study"]

@@ -1,0 +1,150 @@
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from src.config.params import Train
+from src.training.step.optimizers import AveragedGenerator, LearningRates, Schedule, make_optimizer
+from tests.networks.tiny import FAMILIES, batch, pair
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "settings"),
+    [
+        ("adam", torch.optim.Adam, {"betas": (0.4, 0.8), "weight_decay": 0.1}),
+        ("adamw", torch.optim.AdamW, {"betas": (0.4, 0.8), "weight_decay": 0.1}),
+        ("sgd", torch.optim.SGD, {"momentum": 0.4, "weight_decay": 0.1, "nesterov": False}),
+        ("rmsprop", torch.optim.RMSprop, {"momentum": 0.4, "alpha": 0.8, "weight_decay": 0.1}),
+    ],
+)
+def test_the_parameters_arrive_in_the_optimiser(name: Any, kind: type, settings: dict[str, Any]) -> None:
+    network = nn.Linear(2, 3)
+    optimizer = make_optimizer(network, Train(optimizer=name, beta1=0.4, beta2=0.8, weight_decay=0.1), lr=0.25)
+    assert type(optimizer) is kind
+    (group,) = optimizer.param_groups
+    assert {key: group[key] for key in settings} == settings
+    assert group["lr"] == 0.25
+    assert [id(one) for one in group["params"]] == [id(one) for one in network.parameters()]
+
+
+def test_sgd_moves_by_rate_times_gradient_and_decay() -> None:
+    weight = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(weight.weight, 2.0)
+    optimizer = make_optimizer(weight, Train(optimizer="sgd", beta1=0.0, weight_decay=0.5), lr=0.1)
+    weight(torch.tensor([[3.0]])).sum().backward()
+    optimizer.step()
+    assert weight.weight.item() == pytest.approx(2 - 0.1 * (3 + 0.5 * 2))
+
+
+@pytest.mark.parametrize(
+    ("decay_from", "at", "factor"),
+    [
+        (0.5, 0, 1),
+        (0.5, 50, 1),
+        (0.5, 51, 0.98),
+        (0.5, 75, 0.5),
+        (0.5, 99, 0.02),
+        (0.5, 100, 0),
+        (0.5, 101, 0),
+        (0.0, 0, 1),
+        (0.0, 25, 0.75),
+        (0.0, 100, 0),
+        (1.0, 0, 1),
+        (1.0, 99, 1),
+        (1.0, 100, 1),
+    ],
+)
+def test_the_rate_is_constant_and_then_falls_to_zero(decay_from: float, at: int, factor: float) -> None:
+    assert Schedule(100, "linear", decay_from)(at) == pytest.approx(factor)
+
+
+@pytest.mark.parametrize(
+    ("at", "factor"), [(0, 1), (50, 1), (60, 0.904508), (75, 0.5), (90, 0.095492), (99, 0.000987), (100, 0)]
+)
+def test_a_cosine_falls_slowly_then_fast_then_slowly(at: int, factor: float) -> None:
+    assert Schedule(100, "cosine", 0.5)(at) == pytest.approx(factor, abs=1e-6)
+
+
+def test_the_rate_rises_first() -> None:
+    schedule = Schedule(100, "linear", 0.5, warmup=0.1)
+    assert [schedule(step) for step in (0, 4, 9, 10, 40, 75)] == pytest.approx([0.1, 0.5, 1, 1, 1, 0.5])
+
+
+def test_the_rates_are_set_before_every_step_and_halve_with_the_scale() -> None:
+    optimizers = [make_optimizer(nn.Linear(1, 1), Train(optimizer="sgd"), lr=rate) for rate in (0.2, 0.4)]
+    rates = LearningRates(optimizers, (0.2, 0.4), Schedule(4, decay_from=0.5))
+    seen = []
+    for step in range(4):
+        rates.apply(step)
+        seen.append([optimizer.param_groups[0]["lr"] for optimizer in optimizers])
+    assert seen == [pytest.approx(row) for row in ([0.2, 0.4], [0.2, 0.4], [0.2, 0.4], [0.1, 0.2])]
+    assert rates.at(4) == (0, 0)
+    rates.scale = 0.5
+    rates.apply(3)
+    assert optimizers[1].param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_the_scale_is_restored_and_the_next_step_sets_the_rate_again() -> None:
+    optimizer = make_optimizer(nn.Linear(1, 1), Train(optimizer="sgd"), lr=0.2)
+    rates = LearningRates([optimizer], [0.2], Schedule(10))
+    rates.apply(0)
+    rates.load_state_dict({"scale": 0.25})
+    optimizer.param_groups[0]["lr"] = 7.0  # as an optimiser's own saved state would
+    rates.apply(0)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.05)
+    assert rates.state_dict() == {"scale": 0.25}
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5, 0.998])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_average_is_that_of_a_plain_loop(family: str, decay: float) -> None:
+    source, _ = pair(family)
+    average = AveragedGenerator(source, decay)
+    floats = [name for name, value in source.state_dict().items() if value.is_floating_point()]
+    expected = {name: source.state_dict()[name].double() for name in floats}
+    for step in range(30):
+        with torch.no_grad():
+            for value in source.state_dict().values():
+                value.add_(torch.randn(value.shape) if value.is_floating_point() else 1)
+        average.prepare(step)
+        average.update()
+        keep = min(decay, (1 + step) / (10 + step))
+        for name in floats:
+            expected[name] = keep * expected[name] + (1 - keep) * source.state_dict()[name].double()
+    found = average.network.state_dict()
+    for name in floats:
+        assert torch.allclose(found[name].double(), expected[name], rtol=0, atol=1e-5), name
+    if decay == 0:
+        assert all(torch.equal(found[name], source.state_dict()[name]) for name in floats)
+
+
+def test_statistics_of_batch_normalisation_are_averaged_and_its_counter_is_not() -> None:
+    source, _ = pair("dcgan")
+    average = AveragedGenerator(source, 0.5)
+    _, labels, latents = batch()
+    source(latents, labels)
+    average.prepare(1000)
+    average.update()
+    before, after = source.state_dict(), average.network.state_dict()
+    assert torch.allclose(after["layers.0.running_mean"], before["layers.0.running_mean"] / 2, atol=1e-7)
+    assert torch.allclose(after["layers.0.running_var"], (1 + before["layers.0.running_var"]) / 2, atol=1e-6)
+    assert (int(before["layers.0.num_batches_tracked"]), int(after["layers.0.num_batches_tracked"])) == (1, 0)
+
+
+def test_the_average_never_trains_and_never_touches_its_source() -> None:
+    source, _ = pair("mlp")
+    average = AveragedGenerator(source, 0.9)
+    assert source.training
+    assert not average.network.training
+    assert all(one.requires_grad for one in source.parameters())
+    assert not any(one.requires_grad for one in average.network.parameters())
+    assert average.network.description == source.description
+    before = [one.detach().clone() for one in source.parameters()]
+    with torch.no_grad():
+        for one in average.network.parameters():
+            one.zero_()
+    average.prepare(0)
+    average.update()
+    assert all(torch.equal(one, old) for one, old in zip(source.parameters(), before, strict=True))
+    assert all(one.grad is None for one in average.network.parameters())
