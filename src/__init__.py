@@ -1,1 +1,1 @@
-"""Train, score, tune and register GANs: one module a stage or command, library rooms beside them."""
+"""Train, score, tune and register GANs: one module a stage or command, and the packages that they call."""
