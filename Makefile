@@ -44,10 +44,11 @@ test-all: install  ## the same with the long ones: kills, all combinations, serv
 kill: install  ## kill a training 50 times, and compare its bits with those of one left alone
 	pytest tests/training/test_resume.py -k fifty
 
-lint: install  ## check format, lint and types
+lint: install  ## check format, lint, types and layers
 	ruff format --check .
 	ruff check .
 	mypy
+	lint-imports --no-cache
 
 format: install  ## format the code and put right what ruff can
 	ruff format .

@@ -171,40 +171,6 @@ def test_declared_parameters_exist() -> None:
     assert patterns <= known.keys()
 
 
-LAYERS = (
-    ("core",),
-    ("config",),
-    ("data",),
-    ("networks",),
-    ("sampling",),
-    ("evaluation",),
-    ("training",),
-    ("serving", "tracking", "reports"),
-    ("registry",),
-    ("tuning",),
-    ("doctor",),
-)
-"""the packages, from the lowest; those of one layer do not import one another"""
-
-
-def test_packages_import_only_from_layers_below() -> None:
-    """docs/architecture.md draws the layers; stages and commands are above all of them, and nothing imports from one."""
-    ranks = {package: rank for rank, packages in enumerate(LAYERS) for package in packages}
-    files = {".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in (ROOT / "src").rglob("*.py")}
-    assert {name.split(".")[1] for name in files if name.count(".") > 1} == ranks.keys()
-    commands = {name for name in files if name.count(".") == 1 or name.endswith(".__main__")} - {"src.__init__"}
-    wrong = []
-    del files["src.config.stages"]  # it names modules, and imports none of them
-    for name, file in files.items():
-        own = name.split(".")[1] if name not in commands else ""
-        for imported in stages._imported(file):
-            target = (imported.split(".")[1:] or [""])[0] if imported.startswith("src.") else ""
-            upward = own and target != own and ranks.get(target, -1) >= ranks.get(own, len(ranks))
-            if imported in commands or upward:
-                wrong.append(f"{name} imports {imported}")
-    assert not wrong
-
-
 def test_a_missing_parameter_is_an_error_and_never_a_default(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     text = SAMPLE.read_text(encoding="utf-8")
