@@ -321,7 +321,7 @@ def test_ten_times_as_many_images_need_no_more_memory(tmp_path: Path, name: str)
     size, few, many = (64, 1_000, 10_000)
     model = save_model(tmp_path / "model", size=size)
     code = (
-        "import sys; from src import device, sample\n"
+        "import sys; from src import sample; from src.core import device\n"
         "for count in sys.argv[3:]:\n"
         "    sample.main(['--model', sys.argv[1], '--count', count, '--out', f'{sys.argv[2]}/{count}/' + 'NAME'])\n"
         "    print('peak', device.peak_resident())"
