@@ -180,3 +180,20 @@ def test_a_missing_parameter_is_an_error_and_never_a_default(tmp_path: Path) -> 
     path.write_text("", encoding="utf-8")
     with pytest.raises(UserError, match=r"\d+ parameters are missing: data\.dataset, data\.folder"):
         load_params(path)
+
+
+def test_a_changed_line_of_code_changes_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("room/a.py", "room/deep/b.py", "room/notes.txt", "alone.py"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_text(name, encoding="utf-8")
+    places = [Path("room"), Path("alone.py")]
+
+    def hashes() -> dict[str, str]:
+        return {name: one for name, one in stages.code_hashes("report", places).items() if not name.startswith("src/")}
+
+    before = hashes()
+    assert list(before) == ["alone.py", "room/a.py", "room/deep/b.py"]
+    Path("room/deep/b.py").write_text("x = 1", encoding="utf-8")
+    after = hashes()
+    assert {name for name in before if before[name] != after[name]} == {"room/deep/b.py"}

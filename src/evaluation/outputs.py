@@ -6,9 +6,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ..core.files import replacing
+from ..core.files import replacing, write_json
 from ..networks.interface import Generator
 from ..sampling.draw import generate, interpolate
+from . import document
 from .evaluator import Evaluation
 
 COLUMNS = 12
@@ -58,9 +59,6 @@ def save_exhibits(found: dict[str, Tensor], path: Path) -> None:
 def write_tables(evaluation: Evaluation, folder: Path) -> None:
     """The scorecard as JSON, and the tables beside it."""
     import pandas as pd
-
-    from ..core.files import replacing, write_json
-    from . import document
 
     card, generated = evaluation.card, evaluation.generated
     write_json(card, folder / "scorecard.json")

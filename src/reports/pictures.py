@@ -6,12 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from ..core import paths
 from ..core.errors import UserError, require_file
+from ..core.files import replacing
+from ..sampling.animation import save_animation
 from ..sampling.grids import save_best_and_worst, save_grid, save_pairs
-from .plots import Panel, save_class_panels
+from . import scorecard_text
+from .plots import Panel, save_class_panels, save_confusion, save_history
 
 if TYPE_CHECKING:
     from ..data.prepared import PreparedData
@@ -73,8 +80,6 @@ def read_json(path: Path, made_by: str) -> Any:
 
 def read_images(path: Path, made_by: str) -> dict[str, "Tensor"]:
     """A stage's tensors by name. Raises UserError when the file is missing or corrupt."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     try:
         return load_file(require_file(path, made_by))
@@ -84,7 +89,6 @@ def read_images(path: Path, made_by: str) -> dict[str, "Tensor"]:
 
 def draw_data(data: "PreparedData", title: str, folder: Path) -> None:
     """``grid.png``: the first training images of each class."""
-    import torch
 
     labels, classes = data.train.labels, len(data.class_names)
     columns = min(GRID_COLUMNS, int(torch.bincount(labels, minlength=classes).min()))
@@ -94,9 +98,6 @@ def draw_data(data: "PreparedData", title: str, folder: Path) -> None:
 
 def draw_classifier(data: "PreparedData", folder: Path) -> None:
     """``confusion.png`` of the auxiliary classifier."""
-    import torch
-
-    from .plots import save_confusion
 
     counts = torch.tensor(read_json(folder / "report.json", "train_classifier")["confusion"])
     title = "The auxiliary classifier on the validation split, percent of each row"
@@ -105,7 +106,6 @@ def draw_classifier(data: "PreparedData", folder: Path) -> None:
 
 def draw_training(data: "PreparedData", *, conditional: bool, folder: Path) -> list[Path]:
     """``history.png``, and a picture of the samples at each validation score, ``samples/step_*.png``; returns those."""
-    from .plots import save_history
 
     history = read_json(folder / "history.json", "train")
     save_history(history["losses"], history["scores"], folder / "history.png")
@@ -123,13 +123,6 @@ def draw_training(data: "PreparedData", *, conditional: bool, folder: Path) -> l
 
 def draw_evaluation(card: dict[str, Any], frames: Sequence[Path], folder: Path) -> None:
     """The pictures of the scorecard and of the images that were scored, and ``scorecard.md``."""
-    import pandas as pd
-    import torch
-
-    from ..core.files import replacing
-    from ..sampling.animation import save_animation
-    from . import scorecard_text
-    from .plots import save_confusion
 
     names = card["class_names"]
     pairs = pd.read_csv(require_file(folder / "confusion.csv", "evaluate"), dtype=str, keep_default_na=False)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -108,9 +108,3 @@ def differences(other: Mapping[str, str], this: Mapping[str, str]) -> list[str]:
         for name in sorted(other.keys() | this.keys())
         if other.get(name) != this.get(name)
     ]
-
-
-def code_hashes(places: Iterable[Path]) -> dict[str, str]:
-    """The start of each Python file's SHA-256, by its path; folders stand for all files below them."""
-    files = sorted(file for place in places for file in (place.rglob("*.py") if place.is_dir() else [place]))
-    return {file.as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()[:12] for file in files}

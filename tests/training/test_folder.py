@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from src.core.errors import UserError
-from src.training.folder import TrainingFolder, code_hashes, differences, sweep
+from src.training.folder import TrainingFolder, differences, sweep
 
 ONE = {"train.lr": "0.1", "data.hash": "aa"}
 OTHER = {"train.lr": "0.2", "data.hash": "aa", "torch": "2"}
@@ -63,19 +63,6 @@ def test_clear_forgets_all_but_the_identity(tmp_path: Path) -> None:
 def test_differences_of_equals_are_none() -> None:
     assert differences(ONE, dict(ONE)) == []
     assert differences({}, ONE) == ["data.hash missing there, aa here", "train.lr missing there, 0.1 here"]
-
-
-def test_a_changed_line_of_code_changes_its_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in ("room/a.py", "room/deep/b.py", "room/notes.txt", "alone.py"):
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
-        Path(name).write_text(name, encoding="utf-8")
-    places = [Path("room"), Path("alone.py")]
-    before = code_hashes(places)
-    assert list(before) == ["alone.py", "room/a.py", "room/deep/b.py"]
-    Path("room/deep/b.py").write_text("x = 1", encoding="utf-8")
-    after = code_hashes(places)
-    assert {name for name in before if before[name] != after[name]} == {"room/deep/b.py"}
 
 
 def test_a_training_that_is_done_leaves_nothing_and_who_waited_has_a_lock_of_its_own(tmp_path: Path) -> None:
