@@ -19,18 +19,16 @@ from src.core.device import pick_device
 from src.core.errors import run_command
 from src.data import prepared
 from src.data.prepared import Split
-from src.evaluation.bootstrap import Estimate, estimate, resamples
-from src.evaluation.catalogue import BY_CLASS, CATALOGUE, clearly_better
+from src.evaluation.bootstrap import Estimate
+from src.evaluation.catalogue import CATALOGUE, METRICS, clearly_better
 from src.evaluation.classifier import fit_by
-from src.evaluation.evaluator import chosen_metrics
+from src.evaluation.evaluator import Evaluator
 from src.evaluation.judge import ValidationJudge
-from src.evaluation.metrics.memorisation import nearest_training
-from src.evaluation.metrics.reconstruction import nearest_image
+from src.evaluation.metric import Context, Fit
 from src.evaluation.real_images import RealImages
-from src.evaluation.scorecard import scorecard
-from src.evaluation.scored import Scored, score_images
+from src.evaluation.scorecard import overall
+from src.evaluation.scored import Scored
 from src.networks.description import load_classifier
-from src.networks.interface import Classifier
 
 SMOOTH = 10
 """images of a class that the over-smooth generator averages"""
@@ -98,32 +96,24 @@ def _of_class(split: Split, labels: Tensor, chance: torch.Generator) -> Tensor:
 
 def estimates(
     real_images: RealImages,
-    fit: Callable[[Split, Split], Classifier],
+    fit: Fit,
     samples: int,
     nearest_k: int = 5,
     rows: int = 100,
 ) -> dict[str, dict[str, Estimate]]:
     """Every number of the scorecard by source of images: ``real`` for held-out real ones, then the cheats."""
-    data, train = real_images.data, real_images.scored("train").features
+    data = real_images.data
     count = min(samples, len(data.test), len(data.validation))
-    real, held_out = (real_images.scored(split).head(count) for split in ("test", "validation"))
-    sources = {"real": held_out}
+    evaluator = Evaluator(real_images, "test", count=count, resample_count=rows)
+    held_out = real_images.scored("validation").head(count)
+    sources = {"real": evaluator.complete(held_out)}
     for name, cheat in CHEATS.items():
-        images = cheat(_shown(data.train, held_out), real.labels, torch.Generator().manual_seed(0))
-        scored = score_images(real_images.classifier, images, real.labels)
-        sources[name] = scored.beside(nearest_training(scored.features, train)[0])
-    real = real.resampled(resamples(real.labels, rows, 1))
-    settings, found = Evaluate(nearest_k=nearest_k), {}
+        images = cheat(_shown(data.train, held_out), evaluator.labels, torch.Generator().manual_seed(0))
+        sources[name] = evaluator.score(images)
+    context = Context(Evaluate(nearest_k=nearest_k), fit=fit)
+    chosen, found = [metric for metric in METRICS if metric.when(context)], {}
     for name, one in sources.items():
-        scored = one.resampled(resamples(one.labels, rows, 0))
-        assert scored.images is not None
-        chosen = chosen_metrics(settings, nearest_image(scored.images, scored.labels), fit)
-        numbers = scorecard(chosen, scored, real)
-        found[name] = {
-            number: estimate(some, CATALOGUE[number].lowest, CATALOGUE[number].highest)
-            for number, some in numbers.items()
-            if not number.endswith(BY_CLASS)
-        }
+        found[name] = overall(evaluator.measure(chosen, one, context))
         print(f"{name}: scored", flush=True)
     return found
 

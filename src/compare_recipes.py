@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .core.device import pick_device, set_up
     from .data import prepared
     from .evaluation.classifier import fit_by
-    from .evaluation.leaderboard import Leaderboard
+    from .evaluation.evaluation import Leaderboard
     from .evaluation.real_images import RealImages
     from .networks.description import load_classifier
     from .training.health import TrainingDiverged

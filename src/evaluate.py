@@ -15,8 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .core.device import pick_device
     from .data import prepared
     from .evaluation.classifier import fit_by
-    from .evaluation.evaluator import InceptionLines, evaluate
-    from .evaluation.outputs import exhibits, save_exhibits, write_tables
+    from .evaluation.evaluation import evaluate, exhibits, save_exhibits, write_tables
     from .evaluation.real_images import RealImages
     from .networks.description import load_classifier, load_generator
     from .reports import scorecard_text
@@ -26,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     classifier, generator = load_classifier(paths.CLASSIFIER, device), load_generator(paths.GAN, device)
     fit = fit_by(params.classifier, len(data.class_names), device)
     images = RealImages(classifier, data, paths.FEATURES)
-    evaluation = evaluate(params.evaluate, generator, images, fit, device, InceptionLines())
+    evaluation = evaluate(params.evaluate, generator, images, fit, device)
     shown = exhibits(evaluation, generator, data.train.images, params.evaluate.seed)
     write_tables(evaluation, paths.EVALUATION)
     save_exhibits(shown, paths.EVALUATION / paths.EXHIBITS)

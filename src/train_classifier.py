@@ -17,9 +17,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .core.device import pick_device
     from .core.files import write_json
     from .data import prepared
-    from .evaluation.catalogue import BY_CLASS
     from .evaluation.classifier import fit_classifier
-    from .evaluation.metrics.gan_test import confusion, gan_test
+    from .evaluation.metric import BY_CLASS
+    from .evaluation.metrics.quick.gan_test import confusion, gan_test
     from .evaluation.scored import score_images
     from .networks.weights import content_hash, save_network
 

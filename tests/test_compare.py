@@ -22,7 +22,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work_in(tmp_path, monkeypatch)
     monkeypatch.delenv("COLUMNS", raising=False)
     save(evaluation(changes={"gan_train_accuracy": 0.8}), tmp_path / "a")
-    save(evaluation(changes=CHANGES, seed=1, warnings=("few samples",)), tmp_path / "b")
+    save(evaluation(changes=CHANGES, seed=1, warnings=["few samples"]), tmp_path / "b")
     return tmp_path
 
 
@@ -129,4 +129,4 @@ def test_a_file_that_is_missing_ends_with_2(folders: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit) as end:
         run_command(lambda: compare.main(["a", "b"]))
     assert end.value.code == 2
-    assert capsys.readouterr() == ("", "error: b/bootstrap.csv is missing; `dvc repro evaluate` makes it\n")
+    assert capsys.readouterr() == ("", "error: b/bootstrap.csv is missing; `dvc repro evaluate` creates it\n")

@@ -76,9 +76,9 @@ COMPUTES_WITH = {
 def code(stage: str, *, complete: bool = False) -> tuple[str, ...]:
     """The Python files below ``src``, relative to the project, that can change the bits of a stage's outputs.
 
-    They are what ``src/STAGE.py`` imports, directly or not, anywhere in a file, and what is named by a string
-    such as ``".families.mlp.Mlp"`` in src/networks, but for the modules that carry or show. With ``complete`` these are
-    included: all that the stage runs.
+    They are what ``src/STAGE.py`` imports, directly or not, anywhere in a file, and what a string names: a module, such as
+    ``".families.mlp.Mlp"`` in src/networks, or a package, such as ``".metrics"`` in src/evaluation; but for the modules that
+    carry or show. With ``complete`` these are included: all that the stage runs.
     """
     pruned = () if complete else (*CARRIERS, *(() if stage == "report" else VIEWS))
     found: set[str] = set()
@@ -172,7 +172,11 @@ def _imported(file: Path) -> tuple[str, ...]:
                 module = _absolute("." * level + (name or ""), file)
                 names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
             case ast.Constant(value=str(text)) if re.fullmatch(r"(src)?(\.\w+)+", text):
-                names += [_absolute(text, file), _absolute(text, file).rpartition(".")[0]]
+                named = _absolute(text, file)
+                # A string that names a package, such as ".metrics", stands for all modules in it.
+                modules = sorted((ROOT / named.replace(".", "/")).rglob("*.py"))
+                names += [named, named.rpartition(".")[0]]
+                names += [".".join(module.relative_to(ROOT).with_suffix("").parts) for module in modules]
     return tuple(dict.fromkeys(names))
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..core.errors import UserError
 from .bootstrap import Estimate, estimate
 from .catalogue import CATALOGUE, clearly_better
+from .scorecard import Scorecard
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,28 +29,12 @@ FEWEST, FEW = 2, 100
 
 
 @dataclass(frozen=True)
-class Card:
-    """What a comparison needs of ``scorecard.json``."""
-
-    generated: dict[str, Estimate]
-    real: dict[str, Estimate]
-    samples: int
-    nearest_k: int
-    resamples: int
-    seeds: dict[str, int]
-    classifier_hash: str
-    data_hash: str
-    generator_hash: str
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class StoredScorecard:
     """A stored scorecard."""
 
     name: str
     """what was scored, for a person: a run, a model version or a folder"""
-    card: Card
+    card: Scorecard
     rows: "Mapping[str, Tensor]"
     """of each overall number, that of each resample: float64 (R,)"""
     run_id: str | None = None
@@ -112,7 +97,7 @@ def compare(first: StoredScorecard, second: StoredScorecard) -> Comparison:
     return Comparison(rows, mine, theirs, tuple(_cautions(first.card, second.card, names)))
 
 
-def _reasons(first: Card, second: Card) -> Iterator[str]:
+def _reasons(first: Scorecard, second: Scorecard) -> Iterator[str]:
     for field, reason in MUST_AGREE.items():
         ours, theirs = getattr(first, field), getattr(second, field)
         if ours == theirs:
@@ -148,7 +133,7 @@ def _difference(name: str, first: StoredScorecard, second: StoredScorecard) -> D
     return Difference(name, about.title, about.better, first.card.real.get(name), ours, theirs, change, verdict)
 
 
-def _beyond(name: str, card: Card) -> bool:
+def _beyond(name: str, card: Scorecard) -> bool:
     real = card.real.get(name)
     return real is not None and clearly_better(name, card.generated[name], real)
 
@@ -159,7 +144,7 @@ def _verdict(change: Estimate, direction: Literal["higher", "lower"] | None) -> 
     return "better" if (change.value > 0) == (direction == "higher") else "worse"
 
 
-def _cautions(first: Card, second: Card, names: list[str]) -> Iterator[str]:
+def _cautions(first: Scorecard, second: Scorecard, names: list[str]) -> Iterator[str]:
     if first.resamples < FEW:
         yield f"With only {first.resamples} resamples the intervals are rough; {FEW} or more are good."
     moved = [CATALOGUE[name].title for name in names if _moved(first.real.get(name), second.real.get(name))]

@@ -1,179 +1,133 @@
-"""The whole evaluation: generated images, and beside them a ceiling and a floor, by every metric with intervals."""
+"""Draws images from generators and scores them against one split of real images, always from the same latents and labels.
 
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
+Training's judge, the promotion gate, the evaluation and the leaderboards all use it.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from ..config.params import Evaluate
-from ..core import interrupts
-from ..data.prepared import Split
-from ..networks.interface import Classifier, Generator
-from ..networks.weights import content_hash
+from ..core.errors import UserError
+from ..networks.interface import Generator
+from ..sampling.draw import generate
 from .bootstrap import resamples
-from .document import document, too_good
-from .metrics.class_balance import class_balance_p_value
-from .metrics.gan_train import gan_train
-from .metrics.inception import LEFT_OUT, Inception, Progress, inception_scores
-from .metrics.memorisation import memorisation_p_value, nearest_training
-from .metrics.reconstruction import Rebuild, latent_search, nearest_image, reconstruction
-from .real_images import RealImages
-from .scorecard import Metric, Rows, all_metrics, scorecard
+from .metric import Context, Metric, Rows, rows
+from .metrics.quick.memorisation import nearest_training
+from .real_images import RealImages, SplitName
 from .scored import Scored, score_images
-from .trivial import trivial_images
-from .validity import checked_images
+
+TOLERANCE = 1e-3
+RANGE_QUANTILES = (0.001, 0.999)
+RANGE_DIFFERENCE = 26
+"""of 255: pixel ranges whose ends are further apart are worth a warning"""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """What there is to know of a generator."""
+class Evaluator:
+    """Scores sets of images beside the first ``count`` real images of a split, on one device."""
 
-    card: dict[str, Any]
-    """the scorecard, as plain values for JSON"""
-    rows: Rows
-    """the generated images' numbers, each with its resamples"""
-    generated: Scored
-    """the images that were scored"""
-    nearest: Tensor
-    """int64 (N,): which training image is the nearest to each"""
+    def __init__(
+        self,
+        real_images: RealImages,
+        split: SplitName,
+        *,
+        count: int | None = None,
+        first_seed: int = 0,
+        resample_count: int = 0,
+        resample_seed: int = 0,
+        device: torch.device | None = None,
+    ) -> None:
+        """The latents have the seeds from ``first_seed`` on, and the labels are those of the real images.
+
+        Generated images are resampled ``resample_count`` times with ``resample_seed``, real ones with the next seed.
+        Features stay on the CPU unless a ``device`` is given.
+        """
+        self.real_images, self.device = real_images, device or torch.device("cpu")
+        real = real_images.scored(split)
+        real = real.head(len(real) if count is None else count)
+        self.labels, self.seeds = real.labels, first_seed + torch.arange(len(real))
+        self._draws = resamples(self.labels, resample_count, resample_seed)
+        self.real = real.to(self.device).resampled(resamples(self.labels, resample_count, resample_seed + 1))
+        self._training_features = real_images.scored("train").features.to(self.device)
+
+    def draw(self, generator: Generator) -> Tensor:
+        """Images uint8 (N, C, H, W), one for each real image, with its label."""
+        return generate(generator, self.labels, self.seeds)
+
+    def draw_checked(self, generator: Generator) -> tuple[Tensor, list[str]]:
+        """The same, and warnings. Raises UserError for images that cannot be scored, see :func:`checked_images`."""
+        assert self.real.images is not None
+        return checked_images(generator, self.labels, self.seeds, self.real.images)
+
+    def score(self, images: Tensor) -> Scored:
+        """Features, nearest training images and resamples of images uint8 (N, C, H, W) made for the labels in turn."""
+        return self.complete(score_images(self.real_images.classifier, images, self.labels))
+
+    def complete(self, scored: Scored) -> Scored:
+        """Scored images on the evaluator's device, with nearest training images and resamples."""
+        moved = scored.to(self.device)
+        return moved.resampled(self._draws).beside(*nearest_training(moved.features, self._training_features))
+
+    def measure(self, metrics: Iterable[Metric], scored: Scored, context: Context) -> Rows:
+        """The rows of each number of the metrics, in the scorecard's order."""
+        return rows(metrics, scored, self.real, context)
+
+    def measure_without_resamples(self, metrics: Iterable[Metric], scored: Scored, context: Context) -> Rows:
+        """The values alone, for metrics whose resamples are expensive and not needed."""
+        plain = replace(scored, resamples=None, _kept={})
+        real = self.real.keep("without resamples", lambda: replace(self.real, resamples=None, _kept={}))
+        return rows(metrics, plain, real, context)
 
 
-class HeldOutImages:
-    """The test split, as generators are scored on it: by one count, the same resamples, and the same latents."""
+def checked_images(generator: Generator, labels: Tensor, seeds: Tensor, real: Tensor) -> tuple[Tensor, list[str]]:
+    """:func:`generate`, and warnings. ``real`` is uint8 (N, C, H, W), real images of the same kind.
 
-    def __init__(self, settings: Evaluate, real_images: RealImages, device: torch.device) -> None:
-        """As many images as ``settings`` and the splits allow."""
-        self.settings, self.real_images, self.device = settings, real_images, device
-        data = real_images.data
-        count = min(settings.samples, len(data.test), len(data.validation))
-        self._images = data.test.images[:count]
-        real, self.ceiling = (real_images.scored(split).head(count) for split in ("test", "validation"))
-        self.labels = real.labels
-        self.real = self._resampled(real, 2 * settings.seed + 1)
-        self._training_features = real_images.scored("train").features.to(device)
-
-    def draw(self, generator: Generator) -> tuple[Scored, list[str]]:
-        """Images of a generator as the classifier sees them, and warnings. Raises UserError for images that cannot be."""
-        seeds = self.settings.seed * 2**32 + torch.arange(len(self.labels))
-        images, warnings = checked_images(generator, self.labels, seeds, self._images)
-        return score_images(self.real_images.classifier, images, self.labels), warnings
-
-    def beside_training(self, one: Scored) -> tuple[Scored, Tensor]:
-        """The same on the device, resampled, with the distances to the training images; and the nearest, int64 (N,)."""
-        distances, nearest = nearest_training(one.features.to(self.device), self._training_features)
-        return self._resampled(one, 2 * self.settings.seed).beside(distances), nearest
-
-    def _resampled(self, one: Scored, seed: int) -> Scored:
-        return one.to(self.device).resampled(resamples(one.labels, self.settings.resamples, seed))
-
-
-def evaluate(
-    settings: Evaluate,
-    generator: Generator,
-    real_images: RealImages,
-    fit: Callable[[Split, Split], Classifier],
-    device: torch.device,
-    progress: Progress | None = None,
-) -> Evaluation:
-    """Score a generator on the test split; a line is printed for each source of images.
-
-    ``fit(train, held_out)`` trains a classifier for GAN-train. Generated, real and trivial images have one count, as many as
-    ``settings`` and the splits allow, since a Frechet distance shrinks with more samples. ``progress`` hears of the images
-    that the Inception network has seen, where it is asked for.
+    Raises UserError for images of another size or number of channels, for values that are not finite, and for pixels in
+    0..1 or 0..255 instead of -1..1.
     """
-    inception = Inception(Path(settings.inception_weights), device) if settings.inception_weights else None
-    if inception is None:
-        print(LEFT_OUT)
-    data, classifier, conditional = real_images.data, real_images.classifier, generator.conditional
-    test = HeldOutImages(settings, real_images, device)
-    real, labels, count = test.real, test.labels, len(test.labels)
-    seeds = {"latents": settings.seed, "resamples": settings.seed, "floor": settings.seed}
-    generated, warnings = test.draw(generator)
-    sources = {
-        "generated": generated,
-        "real": test.ceiling,
-        "floor": score_images(classifier, trivial_images(data.train, labels, seeds["floor"]), labels),
-    }
-    rows, scored, nearest = {}, {}, {}
-
-    def by_inception(one: Scored) -> Scored:
-        assert inception is not None
-        assert one.images is not None
-        assert one.resamples is not None
-        return inception.scored(one.images, one.labels, progress).resampled(one.resamples.cpu())
-
-    def inception_metric(generated: Scored, real: Scored) -> Rows:
-        return inception_scores(by_inception(generated), real.keep("inception", partial(by_inception, real)))
-
-    for source, one in sources.items():
-        scored[source], nearest[source] = test.beside_training(one)
-        rebuild = partial(latent_search, generator) if source == "generated" else _nearest(one, conditional=conditional)
-        began = time.perf_counter()
-        chosen = [
-            *chosen_metrics(settings, rebuild, fit if conditional else None),
-            *([inception_metric] if inception else []),
-        ]
-        rows[source] = scorecard(_interruptible(chosen), scored[source], real, conditional=conditional)
-        print(f"{source}: scored in {time.perf_counter() - began:.1f} s", flush=True)
-    about = {
-        "p_values": {
-            "memorisation": memorisation_p_value(scored["generated"], real),
-            "class_imbalance": class_balance_p_value(scored["generated"], real),
-        },
-        "samples": count,
-        "nearest_k": settings.nearest_k,
-        "resamples": settings.resamples,
-        "seeds": seeds,
-        "conditional": conditional,
-        "class_names": list(data.class_names),
-        "classifier_accuracy": float((real.seen == real.labels).double().mean()),
-        "classifier_hash": content_hash(classifier),
-        "data_hash": data.content_hash,
-        "generator_hash": content_hash(generator),
-        "warnings": [*warnings, *too_good(rows["generated"], rows["real"])],
-    }
-    return Evaluation(document(rows, about), rows["generated"], scored["generated"], nearest["generated"])
+    ends: list[tuple[float, float]] = []
+    images = generate(generator, labels, seeds, watch=_watch(tuple(real.shape[1:]), ends))
+    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    found = f"the generator gives pixels from {low:.3g} to {high:.3g}"
+    if low < -1 - TOLERANCE or high > 1 + TOLERANCE:
+        looks = "; this looks like 0..255" if low >= -TOLERANCE else ""
+        raise UserError(f"{found}{looks}; it must give -1 (0 in a file) to 1 (255)")
+    darkest = (int(real.min()) / 255) * 2 - 1
+    if low >= -TOLERANCE and darkest < -0.5:
+        raise UserError(f"{found}, and real images go down to {darkest:.3g}; this looks like 0..1 instead of -1..1")
+    return images, [line for line in (_range_warning(images, real),) if line]
 
 
-def _nearest(scored: Scored, *, conditional: bool) -> Rebuild:
-    assert scored.images is not None
-    return nearest_image(scored.images, scored.labels if conditional else None)
+def _watch(shape: tuple[int, ...], ends: list[tuple[float, float]]) -> Callable[[Tensor], None]:
+    """A check of each batch before its pixels are rounded; it notes the smallest and the largest value."""
+
+    def watch(images: Tensor) -> None:
+        if images.shape[1:] != shape:
+            raise UserError(
+                f"the generator gives images of {tuple(images.shape[1:])} (channels, height, width), "
+                f"the data has {shape}; train it on this data, or prepare that which it was trained on"
+            )
+        if not images.isfinite().all():
+            broken = int((~images.isfinite()).flatten(1).any(dim=1).sum())
+            raise UserError(f"the generator gives NaN or infinite pixels, in {broken} of {len(images)} images")
+        ends.append((float(images.min()), float(images.max())))
+
+    return watch
 
 
-def chosen_metrics(
-    settings: Evaluate, rebuild: Rebuild, fit: Callable[[Split, Split], Classifier] | None
-) -> list[Metric]:
-    """Every metric that the settings ask for, but those of the Inception network; GAN-train only with a ``fit``."""
-    chosen = [*all_metrics(settings.nearest_k)]
-    if settings.reconstructions:
-        chosen.append(partial(reconstruction, rebuild=rebuild, count=settings.reconstructions))
-    if settings.gan_train and fit is not None:
-        chosen.append(partial(gan_train, fit=fit))
-    return chosen
+def _range_warning(images: Tensor, real: Tensor) -> str | None:
+    ours, theirs = pixel_range(images), pixel_range(real)
+    if max(abs(one - other) for one, other in zip(ours, theirs, strict=True)) <= RANGE_DIFFERENCE:
+        return None
+    return (
+        f"the pixels of generated images go from {ours[0]} to {ours[1]}, those of real ones from {theirs[0]} to {theirs[1]} "
+        "(of 0..255, ignoring 0.1 % at each end): is the output scaled as the training images were?"
+    )
 
 
-def _interruptible(metrics: Iterable[Metric]) -> Iterator[Metric]:
-    for metric in metrics:
-        interrupts.check()
-        yield metric
-
-
-LINE_SECONDS = 10.0
-
-
-class InceptionLines:
-    """A line now and then, while the Inception network looks at images."""
-
-    def __init__(self) -> None:
-        self.last = 0.0
-
-    def __call__(self, done: int, total: int) -> None:
-        """``done`` images of ``total``."""
-        if time.perf_counter() - self.last >= LINE_SECONDS:
-            self.last = time.perf_counter()
-            print(f"inception: {done:,} of {total:,} images", flush=True)
+def pixel_range(images: Tensor) -> tuple[int, int]:
+    """The values of uint8 images between which nearly all pixels lie."""
+    shares = torch.bincount(images.flatten(), minlength=256).cumsum(0) / images.numel()
+    low, high = (int((shares < quantile).sum()) for quantile in RANGE_QUANTILES)
+    return low, high

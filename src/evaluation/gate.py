@@ -1,28 +1,25 @@
 """The registry's gate: is a candidate better than the champion, beyond chance, and fit to be used at all?
 
-Both draw images from the same latents for the same labels, beside the same real validation images, in the eyes of the same
-classifier, with the same bootstrap resamples.
+Both draw images from the same latents for the same labels and are compared with the same real validation images, by the same
+judge, with the same bootstrap resamples.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
+from ..config.params import Evaluate
 from ..networks.interface import Generator
 from ..networks.weights import content_hash
-from ..sampling.draw import generate
-from .bootstrap import Estimate, estimate, resamples
-from .metrics.diversity import class_spread
-from .metrics.frechet import frechet_distances
-from .metrics.gan_test import gan_test
-from .metrics.memorisation import memorisation, nearest_training
-from .metrics.neighbours import neighbour_scores
-from .objective import COPIES_ALLOWED, objective_rows
+from .bootstrap import Estimate, estimate
+from .evaluator import Evaluator
+from .judge import COPIES_ALLOWED, objective_rows
+from .metric import Context
+from .metrics.quick import frechet, gan_test, memorisation, neighbours
 from .real_images import RealImages
-from .scored import score_images
+from .scored import class_spread
 
 FIRST_SEED = 2**62
 """The latents differ from those that chose the networks in training, which would flatter whoever was chosen by them."""
@@ -38,7 +35,7 @@ Decision = Literal["promoted", "kept", "refused"]
 
 @dataclass(frozen=True)
 class Measured:
-    """What the gate measures of a generator."""
+    """What the gate measures for a generator."""
 
     objective: Tensor
     """float64 (1 + R,): the value, and that of each resample"""
@@ -85,36 +82,34 @@ class Gate:
     """Measures generators on the validation split, always in the same way, and compares two of them."""
 
     def __init__(self, real_images: RealImages, resample_count: int, nearest_k: int) -> None:
-        self.classifier, self.nearest_k = real_images.classifier, nearest_k
+        self.settings = Evaluate(nearest_k=nearest_k)
         self.class_names, self.data_hash = real_images.data.class_names, real_images.data.content_hash
-        self.classifier_hash = content_hash(self.classifier)
-        self.train = real_images.scored("train").features
-        self.plain = real_images.scored("validation")
-        labels = self.plain.labels
-        self.seeds = FIRST_SEED + torch.arange(len(labels))
-        self.draws = resamples(labels, resample_count, RESAMPLES_SEED)
-        self.real = self.plain.resampled(resamples(labels, resample_count, RESAMPLES_SEED + 1))
-        self._real_spread = class_spread(self.plain, self.plain.class_count)
+        self.classifier_hash = content_hash(real_images.classifier)
+        self.evaluator = Evaluator(
+            real_images,
+            "validation",
+            first_seed=FIRST_SEED,
+            resample_count=resample_count,
+            resample_seed=RESAMPLES_SEED,
+        )
+        self._real_spread = class_spread(self.evaluator.real)
 
     def measure(self, generator: Generator) -> Measured:
         """The numbers of a generator; some ten seconds for 10,000 images and 200 resamples on two CPU cores."""
-        images = generate(generator, self.plain.labels, self.seeds)
-        return self.measure_images(images, conditional=generator.conditional)
+        return self.measure_images(self.evaluator.draw(generator), conditional=generator.conditional)
 
     def measure_images(self, images: Tensor, *, conditional: bool = True) -> Measured:
         """The same for uint8 images (N, C, H, W), made for the labels of the validation images in turn."""
-        labels = self.plain.labels
-        plain = score_images(self.classifier, images, labels)
-        plain = plain.beside(nearest_training(plain.features, self.train)[0])
-        drawn = plain.resampled(self.draws)
-        rows = {**frechet_distances(drawn, self.real), **memorisation(drawn, self.real)}
-        spread = class_spread(plain, plain.class_count) / self._real_spread
+        evaluator, context = self.evaluator, Context(self.settings, conditional)
+        scored = evaluator.score(images)
+        rows = evaluator.measure((frechet.METRIC, memorisation.METRIC, gan_test.METRIC), scored, context)
+        coverage = evaluator.measure_without_resamples((neighbours.METRIC,), scored, context)["coverage"]
         return Measured(
-            objective_rows(rows, self.real, conditional=conditional),
-            gan_test(drawn, self.real)["gan_test_recall_by_class"] if conditional else None,
+            objective_rows(rows, evaluator.real, conditional=conditional),
+            rows.get("gan_test_recall_by_class"),
             float(rows["copied_share"][0]),
-            float(neighbour_scores(plain, self.plain, nearest_k=self.nearest_k)["coverage"][0]),
-            spread,
+            float(coverage[0]),
+            class_spread(scored) / self._real_spread,
         )
 
     def rule(

@@ -1,4 +1,4 @@
-"""The real images of a dataset as the classifier sees them, found once and kept in a folder."""
+"""The real images of a dataset in the judge's feature space, computed once and cached in a folder."""
 
 import hashlib
 import os
@@ -16,35 +16,35 @@ from ..core.files import replacing
 from ..data.prepared import PreparedData, Split
 from ..networks.interface import Classifier
 from ..networks.weights import content_hash
-from .metrics.memorisation import nearest_training
+from .metrics.quick.memorisation import nearest_training
 from .scored import Scored, score_images
 
 SplitName = Literal["train", "validation", "test"]
 KEPT = 4
-"""Folders of other data or classifiers that stay, the last used ones: some 30 MB each for 70,000 images."""
+"""Least recently used folders of other data or classifiers beyond this number are deleted: 30 MB for 70,000 images."""
 
 
 class RealImages:
     """Features and logits of each split; validation and test images with their distances to the training images too.
 
-    A split is read when it is asked for and not before: only the stage evaluate asks for the test split.
+    A split is read when it is first requested: only the stage evaluate requests the test split.
     """
 
     def __init__(self, classifier: Classifier, data: PreparedData, folder: Path | None = None) -> None:
-        """With a ``folder``, what is found is kept there, in a subfolder named by hashes of data and classifier."""
+        """With a ``folder``, results are cached there, in a subfolder named by hashes of data and classifier."""
         self.classifier, self.data = classifier, data
         self.folder = folder / self._key() if folder is not None else None
         self._scored: dict[SplitName, Scored] = {}
 
     def scored(self, split: SplitName) -> Scored:
-        """A split in the classifier's eyes, on the CPU."""
+        """A split in the feature space, on the CPU."""
         if split not in self._scored:
             images: Split = getattr(self.data, split)
             self._scored[split] = self._read(split, images) or self._find(split, images)
         return self._scored[split]
 
     def _key(self) -> str:
-        # On another device, or with another version of PyTorch, the same network gives other last bits.
+        # Another device or version of PyTorch changes the last bits.
         device = next(self.classifier.parameters()).device.type
         text = f"{self.data.content_hash} {content_hash(self.classifier)} {device} {torch.__version__}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -58,12 +58,14 @@ class RealImages:
         return scored
 
     def _read(self, split: SplitName, images: Split) -> Scored | None:
-        """What is kept of the split; None where there is nothing, or not what it should be."""
+        """The cached split; None where it is missing or invalid."""
         if self.folder is None:
             return None
         try:
             kept = load_file(self.folder / f"{split}.safetensors")
-            scored = Scored(kept["features"], kept["logits"], images.labels, kept.get("train_distances"), images.images)
+            scored = Scored(
+                kept["features"], kept["logits"], images.labels, kept.get("train_distances"), images=images.images
+            )
         except (OSError, SafetensorError, KeyError):
             return None
         whole = all(tensor.shape[:1] == images.labels.shape for tensor in kept.values())
@@ -74,7 +76,7 @@ class RealImages:
         return scored
 
     def _write(self, split: SplitName, scored: Scored, folder: Path) -> None:
-        """Keep it, and forget the folders that were not used for longest. Where that is not possible, it is found again."""
+        """Cache it and delete the least recently used folders. A cache that cannot be written is no error."""
         tensors = {"features": scored.features, "logits": scored.logits}
         if scored.train_distances is not None:
             tensors["train_distances"] = scored.train_distances
@@ -83,7 +85,7 @@ class RealImages:
                 part.write_bytes(save(tensors))
         except UserError:  # disk full, for example
             return
-        with suppress(OSError):  # another process forgets the same ones
+        with suppress(OSError):  # another process may delete the same ones
             others = sorted(folder.parent.iterdir(), key=lambda path: path.stat().st_mtime)
             for other in others[: -KEPT - 1]:
                 shutil.rmtree(other, ignore_errors=True)

@@ -1,51 +1,179 @@
-"""All metrics of a set of images against real ones."""
+"""The scorecard: the one typed document that the evaluation writes and everything else reads."""
 
-from collections.abc import Callable, Iterable
-from functools import partial
+import json
+from collections.abc import Mapping
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
-from torch import Tensor
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from .catalogue import BY_CLASS, CATALOGUE, CLASSES_ALONE, about
-from .metrics.class_balance import class_balance
-from .metrics.classifier_score import classifier_score
-from .metrics.frechet import frechet_distances
-from .metrics.gan_test import gan_test
-from .metrics.kernel import kernel_classifier_distance
-from .metrics.memorisation import memorisation
-from .metrics.neighbours import neighbour_scores
-from .scored import Scored
+from ..core.errors import UserError
+from ..core.files import replacing, write_json
+from .bootstrap import Estimate, estimate
+from .catalogue import CATALOGUE, about, clearly_better
+from .metric import BY_CLASS, Rows
 
-Rows = dict[str, Tensor]
-"""Numbers by name: each (1 + R,), the value and then that of each resample; or (1 + R, K), by class."""
-Metric = Callable[[Scored, Scored], Rows]
-"""Generated and real images to numbers."""
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
 
-
-def quick_metrics(nearest_k: int) -> tuple[Metric, ...]:
-    """Those that guide a training: a second or two for 5,000 images on two CPU cores."""
-    neighbours = partial(neighbour_scores, nearest_k=nearest_k)
-    return gan_test, frechet_distances, classifier_score, neighbours, memorisation
+FILE, RESAMPLES, HEADLINE = "scorecard.json", "bootstrap.csv", "metrics.json"
+AGAIN = "run `dvc repro --force --single-item evaluate` to recreate it"
+SOURCES = ("generated", "real", "floor")
+Estimates = dict[str, Estimate]
 
 
-def all_metrics(nearest_k: int) -> tuple[Metric, ...]:
-    """Every metric that needs nothing but the classifier's view of the images."""
-    return *quick_metrics(nearest_k), kernel_classifier_distance, class_balance
+class Scorecard(BaseModel):
+    """Every number of a generator beside those of held-out real images (the ceiling) and trivial images (the floor)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    generated: Estimates
+    real: Estimates
+    floor: Estimates = {}
+    by_class: dict[str, dict[str, list[Estimate]]] = {}
+    """for each source, by name without its suffix: the estimates of the classes"""
+    p_values: dict[str, float] = {}
+    samples: int
+    """images of each source"""
+    nearest_k: int
+    resamples: int
+    seeds: dict[str, int]
+    conditional: bool = True
+    class_names: list[str] = []
+    classifier_accuracy: float
+    """on the test images"""
+    classifier_hash: str
+    data_hash: str
+    generator_hash: str
+    warnings: list[str] = []
+
+    @classmethod
+    def read(cls, path: Path, shown: str | None = None) -> Self:
+        """Read a JSON file. Raises UserError, which calls it ``shown``, if it is missing or corrupt."""
+        if not path.is_file():
+            raise UserError(f"{path} is missing; `dvc repro evaluate` creates it")
+        try:
+            card = cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            card._check()
+        except ValidationError as error:
+            wrong = error.errors()[0]
+            what = f"{'.'.join(map(str, wrong['loc'])) or 'all of it'}: {wrong['msg']}"
+        except (OSError, ValueError) as error:
+            what = str(error)
+        else:
+            return card
+        raise UserError(f"{shown or path} is corrupt: {what}; {AGAIN}")
+
+    def _check(self) -> None:
+        """Raise ValueError for unknown numbers, and for values that are not finite."""
+        for source, numbers in self.sources().items():
+            for name, one in numbers.items():
+                if name not in CATALOGUE:
+                    raise ValueError(f"{source}.{name} is not a number that this project knows")
+                # Without resamples there is no interval, and so no comparison; but the file is sound.
+                if not isfinite(one.value) or (self.resamples and not (isfinite(one.low) and isfinite(one.high))):
+                    raise ValueError(f"{source}.{name} is not finite")
+
+    def write(self, folder: Path) -> None:
+        """Write ``scorecard.json``, and the values alone as ``metrics.json`` for DVC."""
+        write_json(self.model_dump(), folder / FILE)
+        values = {source: {name: one.value for name, one in self.sources()[source].items()} for source in SOURCES[:2]}
+        write_json({**values, "classifier": self.classifier_hash[:12]}, folder / HEADLINE)
+
+    def sources(self) -> dict[str, Estimates]:
+        """The overall estimates of generated, real and trivial images."""
+        return {"generated": self.generated, "real": self.real, "floor": self.floor}
+
+    def classes(self, source: str, name: str) -> list[Estimate]:
+        """The estimates of a number for each class; empty where there are none."""
+        return self.by_class.get(source, {}).get(name, [])
+
+    def class_table(self) -> "pd.DataFrame":
+        """A row for each class, a column for each number and source."""
+        import pandas as pd
+
+        table = pd.DataFrame({"class": self.class_names})
+        for source, numbers in self.by_class.items():
+            for name, classes in numbers.items():
+                table[f"{source}_{name}"] = [one.value for one in classes]
+        return table
 
 
-def scorecard(metrics: Iterable[Metric], generated: Scored, real: Scored, *, conditional: bool = True) -> Rows:
-    """The rows of every number, in the catalogue's order; those about labels only for a ``conditional`` generator.
-
-    Raises ValueError when the two have not the same number of resamples.
-    """
-    if len(generated.weights) != len(real.weights):
-        ours, theirs = (len(one.weights) - 1 for one in (generated, real))
-        raise ValueError(f"{ours} resamples of the generated images, {theirs} of the real ones")
-    found = {name: rows for metric in metrics for name, rows in metric(generated, real).items()}
-    order = [*CATALOGUE, *CLASSES_ALONE]
-    names = sorted(found, key=lambda name: order.index(name if name in order else name.removesuffix(BY_CLASS)))
-    return {name: found[name] for name in names if conditional or not about(name).labelled}
+def overall(rows: Rows) -> Estimates:
+    """The estimate of each number that is not about a single class."""
+    return {name: _estimate(name, some) for name, some in rows.items() if some.ndim == 1}
 
 
-def values(rows: Rows) -> dict[str, float]:
-    """The overall values alone."""
-    return {name: float(some[0]) for name, some in rows.items() if some.ndim == 1}
+def by_class(rows: Rows) -> dict[str, list[Estimate]]:
+    """The estimates of the classes for each number that exists by class, by its name without the suffix."""
+    return {
+        name.removesuffix(BY_CLASS): [_estimate(name, column) for column in columns.T]
+        for name, columns in rows.items()
+        if columns.ndim == 2
+    }
+
+
+def _estimate(name: str, rows: "Tensor") -> Estimate:
+    bounds = about(name)
+    return estimate(rows, bounds.lowest, bounds.highest)
+
+
+def too_good(generated: Estimates, real: Estimates) -> list[str]:
+    """A warning that names the numbers in which generated images clearly beat real ones without that being progress."""
+    names = [
+        name
+        for name, one in generated.items()
+        if about(name).beyond_real == "suspect" and clearly_better(name, one, real[name])
+    ]
+    if not names:
+        return []
+    return [
+        f"better than real images in {', '.join(about(name).title for name in names)}: that is no progress, the generator "
+        "pleases the classifier or repeats a few good images; look at recall, coverage and GAN-train"
+    ]
+
+
+def write_resamples(rows: Rows, path: Path) -> None:
+    """Write a CSV with a row for each bootstrap resample and a column for each number, for comparing two scorecards."""
+    import pandas as pd
+
+    table = pd.DataFrame(
+        {name: some[1:].tolist() for name, some in rows.items() if some.ndim == 1 and not about(name).fewer_resamples}
+    )
+    with replacing(path) as part:
+        table.to_csv(part, index=False)
+
+
+def read_resamples(path: Path, card: Scorecard, shown: str | None = None) -> "Mapping[str, Tensor]":
+    """The rows of each number, float64 (R,). Raises UserError if the file is missing, corrupt or of another scorecard."""
+    import torch
+
+    if not path.is_file():
+        raise UserError(f"{path} is missing; `dvc repro evaluate` creates it")
+    try:
+        table = _read_table(path, card)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{shown or path} is corrupt: {' '.join(str(error).split())}; {AGAIN}") from None
+    return {str(column): torch.tensor(table[column].to_numpy(), dtype=torch.float64) for column in table.columns}
+
+
+def _read_table(path: Path, card: Scorecard) -> "pd.DataFrame":
+    import pandas as pd
+
+    table = pd.read_csv(path, dtype=float)
+    expected = {name for name in card.generated if not about(name).fewer_resamples}
+    odd = sorted(set(table.columns) ^ expected)
+    if odd or not isinstance(table.index, pd.RangeIndex):
+        raise ValueError(f"its columns are not the numbers of {FILE}: {', '.join(odd) or 'a column without a name'}")
+    if len(table) != card.resamples:
+        raise ValueError(f"it has {len(table)} rows, but {FILE} says {card.resamples} resamples")
+    if bad := [name for name in table.columns if not all(map(isfinite, table[name]))]:
+        raise ValueError(f"it has gaps, NaN or infinity in {', '.join(bad)}")
+    return table
+
+
+def plain(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    """Estimates as plain values for JSON."""
+    return {name: {"value": one.value, "low": one.low, "high": one.high} for name, one in estimates.items()}

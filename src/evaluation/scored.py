@@ -1,4 +1,4 @@
-"""Images as the auxiliary classifier sees them: the common input of every metric."""
+"""Images in the feature space of the judge: the common input of every metric."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """N images in the classifier's eyes, and how often each one counts."""
+    """N images in the judge's feature space, and how often each one counts."""
 
     features: Tensor
     """float32 (N, D)"""
@@ -29,6 +29,8 @@ class Scored:
     """int64 (N,): the classes they were made for"""
     train_distances: Tensor | None = None
     """float32 (N,): from each image to the nearest training image, in the features; where memorisation is asked for"""
+    train_nearest: Tensor | None = None
+    """int64 (N,): the index of that training image"""
     images: Tensor | None = None
     """uint8 (N, C, H, W): the images themselves"""
     resamples: Tensor | None = None
@@ -45,7 +47,7 @@ class Scored:
 
     @property
     def seen(self) -> Tensor:
-        """int64 (N,): the classes that the classifier sees."""
+        """int64 (N,): the classes that the judge predicts."""
         return self.logits.argmax(dim=1)
 
     @property
@@ -56,12 +58,12 @@ class Scored:
 
     def head(self, count: int) -> "Scored":
         """The first ``count`` images, without resamples."""
-        tensors = (self.features, self.logits, self.labels, self.train_distances, self.images)
+        tensors = (self.features, self.logits, self.labels, self.train_distances, self.train_nearest, self.images)
         return Scored(*(tensor if tensor is None else tensor[:count] for tensor in tensors))  # type: ignore[arg-type]
 
-    def beside(self, train_distances: Tensor) -> "Scored":
-        """The same images, with their distances to the nearest training image."""
-        return replace(self, train_distances=train_distances, _kept={})
+    def beside(self, train_distances: Tensor, train_nearest: Tensor | None = None) -> "Scored":
+        """The same images, with the distance to the nearest training image, and its index."""
+        return replace(self, train_distances=train_distances, train_nearest=train_nearest, _kept={})
 
     def resampled(self, resamples: Tensor) -> "Scored":
         """The same images, with bootstrap resamples."""
@@ -69,12 +71,12 @@ class Scored:
 
     def to(self, device: torch.device) -> "Scored":
         """The same on another device; the images stay where they are."""
-        moved = (self.features, self.logits, self.labels, self.train_distances, self.resamples)
-        features, logits, labels, distances, resamples = (one if one is None else one.to(device) for one in moved)
-        return Scored(features, logits, labels, distances, self.images, resamples)  # type: ignore[arg-type]
+        names = ("features", "logits", "labels", "train_distances", "train_nearest", "resamples")
+        moved = {name: one if (one := getattr(self, name)) is None else one.to(device) for name in names}
+        return replace(self, **moved, _kept={})  # type: ignore[arg-type]
 
     def keep(self, name: str, compute: Callable[[], Found]) -> Found:
-        """What ``compute`` gives, computed once: the same real images stand beside several sets of generated ones."""
+        """The result of ``compute``, computed once: several sets are compared with the same real images."""
         if name not in self._kept:
             self._kept[name] = compute()
         return self._kept[name]  # type: ignore[return-value]
@@ -84,7 +86,7 @@ class Scored:
 def score_images(classifier: Classifier, images: Tensor, labels: Tensor) -> Scored:
     """Run uint8 images (N, C, H, W) through the classifier; the result is on the CPU.
 
-    Batches all have one size, the last one filled up: what is found for an image has the same bits in any company.
+    All batches have one size, the last one padded: results are bit-identical regardless of batch.
     """
     device = next(classifier.parameters()).device
     features: list[Tensor] = []
@@ -95,3 +97,12 @@ def score_images(classifier: Classifier, images: Tensor, labels: Tensor) -> Scor
         for results, result in zip((features, logits), found, strict=True):
             results.append(result[: len(batch)].float().cpu())
     return Scored(torch.cat(features), torch.cat(logits), labels.cpu(), images=images)
+
+
+def class_spread(scored: Scored) -> Tensor:
+    """The mean distance between two images of a class in the feature space, by class (K,); NaN for fewer than two images."""
+    spreads = []
+    for label in range(scored.class_count):
+        features = scored.features[scored.labels == label]
+        spreads.append(torch.pdist(features).mean() if len(features) > 1 else torch.tensor(torch.nan))
+    return torch.stack(spreads)

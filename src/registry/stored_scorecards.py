@@ -1,34 +1,26 @@
-"""Stored scorecards: finding the one that a run, a model or a folder means, and reading it with suspicion."""
+"""Stored scorecards: finding that of a run, a model or a folder, and validating it."""
 
-import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from math import isfinite
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter, ValidationError
-
 from ..core.errors import UserError
-from ..evaluation.catalogue import CATALOGUE
-from ..evaluation.comparison import Card, StoredScorecard
+from ..evaluation.comparison import StoredScorecard
+from ..evaluation.scorecard import FILE as CARD
+from ..evaluation.scorecard import RESAMPLES, Scorecard, read_resamples
 from ..tracking import store
 from . import versions
 
 if TYPE_CHECKING:
-    import pandas as pd
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
 FOLDER = "evaluation"
 """where a run keeps them"""
-CARD, RESAMPLES = "scorecard.json", "bootstrap.csv"
-AGAIN = "make it again with `dvc repro --force --single-item evaluate`"
 RUN_ID = re.compile("[0-9a-f]{6,32}")
-FEWER_RESAMPLES = {"frechet_inception_distance"}
-"""Numbers that are not in the table of resamples, which take too long for so many."""
 SHOWN = 10
 """candidates of an ambiguous reference that are listed"""
 
@@ -157,50 +149,6 @@ def read_scorecard(folder: Path, name: str, run_id: str | None = None, *, resamp
     Raises UserError when one is missing or corrupt.
     """
     shown = f"{FOLDER}/%s of run {run_id}" if run_id else f"{folder}/%s"
-    for file in (CARD, RESAMPLES)[: 1 + resamples]:
-        if not (folder / file).is_file():
-            raise UserError(f"{folder / file} is missing; `dvc repro evaluate` makes it")
-    try:
-        card = _read_card(folder / CARD)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{shown % CARD} is corrupt: {error}; {AGAIN}") from None
-    if not resamples:
-        return StoredScorecard(name, card, {}, run_id)
-    import torch
-
-    try:
-        table = _read_table(folder / RESAMPLES, card)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{shown % RESAMPLES} is corrupt: {' '.join(str(error).split())}; {AGAIN}") from None
-    rows = {str(column): torch.tensor(table[column].to_numpy(), dtype=torch.float64) for column in table.columns}
+    card = Scorecard.read(folder / CARD, shown % CARD)
+    rows = read_resamples(folder / RESAMPLES, card, shown % RESAMPLES) if resamples else {}
     return StoredScorecard(name, card, rows, run_id)
-
-
-def _read_card(path: Path) -> Card:
-    try:
-        card = TypeAdapter(Card).validate_python(json.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, wrong['loc'])) or 'all of it'}: {wrong['msg']}") from None
-    for source, numbers in {"generated": card.generated, "real": card.real}.items():
-        for name, one in numbers.items():
-            if name not in CATALOGUE:
-                raise ValueError(f"{source}.{name} is not a number that this project knows")
-            # Without resamples there is no interval, and so no comparison; but the file is sound.
-            if not isfinite(one.value) or (card.resamples and not (isfinite(one.low) and isfinite(one.high))):
-                raise ValueError(f"{source}.{name} is not finite")
-    return card
-
-
-def _read_table(path: Path, card: Card) -> "pd.DataFrame":
-    import pandas as pd
-
-    table = pd.read_csv(path, dtype=float)
-    odd = sorted(set(table.columns) ^ (card.generated.keys() - FEWER_RESAMPLES))
-    if odd or not isinstance(table.index, pd.RangeIndex):
-        raise ValueError(f"its columns are not the numbers of {CARD}: {', '.join(odd) or 'a column without a name'}")
-    if len(table) != card.resamples:
-        raise ValueError(f"it has {len(table)} rows, and {CARD} tells of {card.resamples} resamples")
-    if bad := [name for name in table.columns if not all(map(isfinite, table[name]))]:
-        raise ValueError(f"it has gaps, NaN or infinity in {', '.join(bad)}")
-    return table

@@ -19,6 +19,7 @@ from ..core.errors import require_file
 from ..core.files import replacing
 from ..evaluation.bootstrap import Estimate
 from ..evaluation.catalogue import about, clearly_better, short
+from ..evaluation.scorecard import Scorecard
 from ..networks.description import options_of
 from ..training.step.losses import has_gradient_penalty
 from .page import as_html
@@ -169,7 +170,7 @@ def model_card(facts: CardFacts) -> str:
         "How to use it": _usage(facts),
         "Known weaknesses": _weaknesses(facts),
         "Pictures": _pictures(facts),
-        "Scorecard": score_lines(facts.scorecard),
+        "Scorecard": score_lines(Scorecard.model_validate(facts.scorecard)),
         "Data": _data(facts),
         "Recipe": _recipe(facts),
         "Ethics and limits": _limits(facts),

@@ -15,6 +15,7 @@ from torch import Tensor
 from ..core import paths
 from ..core.errors import UserError, require_file
 from ..core.files import replacing
+from ..evaluation.scorecard import Scorecard
 from ..sampling.animation import save_animation
 from ..sampling.grids import save_best_and_worst, save_grid, save_pairs
 from . import scorecard_text
@@ -34,7 +35,7 @@ PANELS = {
 
 
 def draw_images(exhibits: Mapping[str, Tensor], class_names: Sequence[str], folder: Path, *, conditional: bool) -> None:
-    """Draw the images of :func:`src.evaluation.outputs.exhibits`.
+    """Draw the images of :func:`src.evaluation.evaluation.exhibits`.
 
     ``samples.png`` and ``interpolation.png``, whose rows are named by their class where the generator is ``conditional``;
     ``best_and_worst.png`` by the classifier's confidence; ``nearest_training.png``, the images nearest to a training image.
@@ -133,4 +134,4 @@ def draw_evaluation(card: dict[str, Any], frames: Sequence[Path], folder: Path) 
     draw_images(read_images(folder / paths.EXHIBITS, "evaluate"), names, folder, conditional=card["conditional"])
     save_animation(frames, folder / "training.gif")
     with replacing(folder / "scorecard.md") as part:
-        part.write_text(scorecard_text.markdown(card), encoding="utf-8")
+        part.write_text(scorecard_text.markdown(Scorecard.model_validate(card)), encoding="utf-8")

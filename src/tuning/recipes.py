@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..data.prepared import PreparedData
-    from ..evaluation.leaderboard import Leaderboard
+    from ..evaluation.evaluation import Leaderboard
     from ..networks.interface import Generator
     from ..tracking.runs import Run, TrainingRun
     from ..training.folder import TrainingFolder
@@ -159,7 +159,7 @@ def parent_run(folder: Path, data: "PreparedData", title: str) -> "Iterator[Run]
 
 def write_leaderboard(results: Sequence[Result], failed: Mapping[str, str], ceiling: Result, folder: Path) -> str:
     """``leaderboard.csv``, ``.md`` and ``.png``; ``results`` are those of ``folder``. Returns the Markdown."""
-    from ..evaluation.leaderboard import as_markdown, as_table
+    from ..reports.leaderboard import as_markdown, as_table
 
     table = as_table(results, ceiling)
     _draw_leaderboard(list(table["recipe"][:-1]), folder)

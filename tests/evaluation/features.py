@@ -5,7 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from src.config.params import Evaluate
 from src.evaluation.bootstrap import resamples
+from src.evaluation.catalogue import METRICS
+from src.evaluation.metric import Context, Rows, discover, rows
 from src.evaluation.scored import Scored
 
 NAMES = ("features", "logits", "labels")
@@ -68,3 +71,18 @@ def value(rows: Tensor) -> float:
     assert rows.shape == (1,)
     assert rows.dtype == torch.float64
     return float(rows[0])
+
+
+CHEAP = Evaluate(gan_train=False, reconstructions=0)
+"""no metric that trains or searches"""
+
+
+def quick_rows(generated: Scored, real: Scored, nearest_k: int = 5) -> Rows:
+    settings = CHEAP.model_copy(update={"nearest_k": nearest_k})
+    return rows(discover(".metrics.quick"), generated, real, Context(settings))
+
+
+def every_row(generated: Scored, real: Scored, *, nearest_k: int = 5, conditional: bool = True) -> Rows:
+    """Of each metric that needs only the features."""
+    context = Context(CHEAP.model_copy(update={"nearest_k": nearest_k}), conditional)
+    return rows([metric for metric in METRICS if metric.when(context)], generated, real, context)

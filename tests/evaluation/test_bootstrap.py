@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from src.evaluation.bootstrap import estimate, resamples
-from src.evaluation.metrics.memorisation import nearest_training
-from src.evaluation.scorecard import all_metrics, scorecard
+from src.evaluation.metrics.quick.memorisation import nearest_training
 from src.evaluation.scored import Scored
+from tests.evaluation.features import every_row
 
 LABELS = torch.tensor([0] * 7 + [1] * 20 + [4] + [2] * 30)[
     torch.randperm(58, generator=torch.Generator().manual_seed(0))
@@ -110,7 +110,7 @@ def ratios(shift: float, spread: float, copies: float, mistaken: float) -> dict[
             logits = features @ centres.T - centres.square().sum(dim=1) / 2
             one = Scored(features, logits, labels, nearest_training(features, train)[0])
             both.append(one.resampled(resamples(labels, DRAWS, seed=2 * pair + made)))
-        for name, rows in scorecard(all_metrics(5), *both).items():
+        for name, rows in every_row(*both).items():
             if rows.ndim == 1:
                 found = estimate(rows)
                 values[name].append(found.value)

@@ -2,7 +2,7 @@ import torch
 
 from src.data.prepared import Split
 from src.evaluation.classifier import fit_classifier
-from src.evaluation.metrics.gan_test import gan_test
+from src.evaluation.metrics.quick.gan_test import gan_test
 from src.evaluation.scored import score_images
 from src.networks.weights import content_hash
 from tests.training.digits import CLASSIFIER, CPU, classifier, digits

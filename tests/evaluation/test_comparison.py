@@ -8,7 +8,8 @@ import torch
 
 from src.core.errors import UserError
 from src.evaluation.bootstrap import Estimate, estimate
-from src.evaluation.comparison import Card, Difference, StoredScorecard, compare
+from src.evaluation.comparison import Difference, StoredScorecard, compare
+from src.evaluation.scorecard import Scorecard
 
 NUMBERS = {
     "gan_test_accuracy": 0.9,
@@ -32,10 +33,11 @@ def evaluation(
         noise = COMMON * shared.standard_normal(resamples) + OWN * own.standard_normal(resamples)
         rows[number] = torch.from_numpy(value * (1 + noise))
     first = {number: torch.tensor([value], dtype=torch.float64) for number, value in values.items()}
-    made = Card(
+    made = Scorecard(
         generated={number: estimate(torch.cat([first[number], rows[number]])) for number in values},
         real={number: Estimate(0.95, 0.94, 0.96) for number in values},
         samples=10_000,
+        classifier_accuracy=0.9,
         nearest_k=5,
         resamples=resamples,
         seeds={"latents": 1, "bootstrap": 2, "floor": 3},
@@ -43,7 +45,7 @@ def evaluation(
         data_hash="d" * 64,
         generator_hash=f"{seed:04x}" * 16,
     )
-    return StoredScorecard(name, replace(made, **card), rows)
+    return StoredScorecard(name, made.model_copy(update=card), rows)
 
 
 def row(first: StoredScorecard, second: StoredScorecard, name: str) -> Difference:

@@ -1,255 +1,93 @@
-"""The whole evaluation of a tiny generator on the digits."""
-
-import json
-import re
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from src.config.params import Evaluate
-from src.data.prepared import Split
-from src.evaluation.catalogue import short
-from src.evaluation.classifier import fit_classifier
-from src.evaluation.document import class_table, document, headline, resample_table, too_good
-from src.evaluation.evaluator import Evaluation, evaluate
-from src.evaluation.metrics.inception import Inception, inception_scores
-from src.evaluation.scored import score_images
-from src.evaluation.trivial import trivial_images
-from src.networks.interface import Classifier
-from src.networks.weights import content_hash
-from src.reports.scorecard_text import markdown, share_of_gap, table
-from src.sampling.draw import generate
-from tests.evaluation.features import UNLABELLED
-from tests.evaluation.metrics.test_inception import NAMES, weights
-from tests.networks.tiny import pair
-from tests.training.digits import CLASSIFIER, CPU, classifier, digits, real_images
+from src.core.errors import UserError
+from src.evaluation.evaluator import checked_images, pixel_range
+from src.evaluation.metric import need
+from src.networks.interface import Generator
+from tests.training.digits import digits
 
-__all__ = ["weights"]
-SETTINGS = Evaluate(samples=200, resamples=40, reconstructions=10, seed=3)
-LABELLED = {"gan_test_accuracy", "gan_train_accuracy", "frechet_joint_distance"}
-OTHERS = {
-    *UNLABELLED,
-    "kernel_classifier_distance",
-    "class_imbalance",
-    "reconstruction_mse",
-    "reconstruction_r2",
-}
-AVERAGES = {f"gan_{kind}_{name}" for kind in ("test", "train") for name in ("precision", "recall", "f1")}
+REAL = digits().test.images[:150]
+LABELS, SEEDS = torch.arange(150) % 10, torch.arange(150)
 
 
-def fit(train: Split, held_out: Split) -> Classifier:
-    return fit_classifier(CLASSIFIER.model_copy(update={"epochs": 8}), train, 10, CPU, held_out)
+class Fixed(Generator):
+    """Gives real images after some change of the floats in [-1, 1]."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.latent_size, self.conditional, self.change = 2, True, change
+        self.shown = 0
+        self.anything = torch.nn.Parameter(torch.zeros(1))
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        images = digits().train.images[self.shown : self.shown + len(labels)]
+        self.shown += len(labels)
+        return self.change(images.float() / 127.5 - 1)
 
 
-@cache
-def evaluation(conditioning: str = "concat") -> Evaluation:
-    generator = pair("mlp", conditioning, class_count=10)[0]
-    return evaluate(SETTINGS, generator, real_images(), fit, CPU)
+def check(change: Callable[[Tensor], Tensor]) -> list[str]:
+    return checked_images(Fixed(change), LABELS, SEEDS, REAL)[1]
 
 
-def test_every_number_stands_beside_ceiling_and_floor_with_an_interval() -> None:
-    card = evaluation().card
-    for source in ("generated", "real", "floor"):
-        assert card[source].keys() == LABELLED | OTHERS | AVERAGES
-        for name, one in card[source].items():
-            assert one["low"] <= one["value"] <= one["high"], (source, name)
-        for name, classes in card["by_class"][source].items():
-            assert len(classes) == 10
-            assert all(one["low"] <= one["value"] <= one["high"] for one in classes), (source, name)
-    assert card["by_class"]["generated"].keys() == {
-        "class_share",
-        "frechet_classifier_distance",
-        *(name for name in AVERAGES),
-    }
-    # Of an untrained generator some numbers are the same in every resample.
-    widths = {name: one["high"] - one["low"] for name, one in card["real"].items()}
-    assert all(width > 0 for width in widths.values())
-    for name in (*LABELLED, "coverage", "recall"):
-        better, ceiling, floor = (card[source][name]["value"] for source in ("generated", "real", "floor"))
-        good = ceiling > better if "distance" not in name else ceiling < better
-        assert good, f"an untrained generator is worse than real images: {name}"
-        assert floor != ceiling
+def test_good_images_pass_without_a_warning() -> None:
+    images, warnings = checked_images(Fixed(lambda images: images), LABELS, SEEDS, REAL)
+    assert torch.equal(images, digits().train.images[:150])
+    assert warnings == []
 
 
-def test_the_card_says_what_was_scored() -> None:
-    card = evaluation().card
-    generator = pair("mlp", "concat", class_count=10)[0]
-    assert card["samples"] == 200
-    assert (card["nearest_k"], card["resamples"], card["conditional"]) == (5, 40, True)
-    assert card["seeds"] == {"latents": 3, "resamples": 3, "floor": 3}
-    assert card["classifier_hash"] == content_hash(classifier())
-    assert card["generator_hash"] == content_hash(generator)
-    assert card["data_hash"] == digits().content_hash
-    assert card["class_names"] == list("0123456789")
-    right = (score_images(classifier(), digits().test.images[:200], digits().test.labels[:200]).seen).eq(
-        digits().test.labels[:200]
-    )
-    assert card["classifier_accuracy"] == pytest.approx(float(right.double().mean()))
-    assert json.loads(json.dumps(card, allow_nan=False)) == card
-    assert 0 <= card["p_values"]["memorisation"] <= 1
-    assert card["p_values"]["class_imbalance"] < 1e-6, "an untrained generator makes one class"
-    assert any("scaled" in warning for warning in card["warnings"]), "and grey images"
+def test_one_nan_is_found() -> None:
+    def broken(images: Tensor) -> Tensor:
+        images[7, 0, 0, 0] = torch.nan
+        return images
+
+    with pytest.raises(UserError, match="gives NaN or infinite pixels, in 1 of 100 images"):
+        check(broken)
 
 
-def test_the_images_are_those_of_the_seed_and_the_test_labels() -> None:
-    generator = pair("mlp", "concat", class_count=10)[0]
-    expected = generate(generator, digits().test.labels[:200], 3 * 2**32 + torch.arange(200))
-    generated = evaluation().generated
-    assert generated.images is not None
-    assert torch.equal(generated.images, expected)
-    nearest = digits().train.images[evaluation().nearest]
-    found = score_images(classifier(), nearest, generated.labels).features
-    distances = (found - generated.features).norm(dim=1)
-    assert generated.train_distances is not None
-    assert torch.allclose(distances, generated.train_distances, atol=1e-3)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda images: (images + 1) / 2, r"pixels from 0 to 1, and real images go down to -1; this looks like 0\.\.1"),
+        (lambda images: (images + 1) * 127.5, r"pixels from 0 to 255; this looks like 0\.\.255; it must give -1"),
+        (lambda images: images * 3, r"pixels from -3 to 3; it must give -1"),
+    ],
+)
+def test_a_wrong_range_is_named(change: Callable[[Tensor], Tensor], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check(change)
 
 
-def test_the_floor_is_the_trivial_generator() -> None:
-    labels = digits().test.labels[:200]
-    scored = score_images(classifier(), trivial_images(digits().train, labels, 3), labels)
-    accuracy = float((scored.seen == labels).double().mean())
-    assert evaluation().card["floor"]["gan_test_accuracy"]["value"] == pytest.approx(accuracy)
+@pytest.mark.parametrize(
+    ("change", "shape"),
+    [
+        (lambda images: images[:, :, :6, :6], r"\(1, 6, 6\)"),
+        (lambda images: images.expand(-1, 3, -1, -1), r"\(3, 8, 8\)"),
+    ],
+)
+def test_another_size_or_number_of_channels_is_named(change: Callable[[Tensor], Tensor], shape: str) -> None:
+    with pytest.raises(UserError, match=rf"gives images of {shape} .*, the data has \(1, 8, 8\)"):
+        check(change)
 
 
-def test_the_same_call_gives_the_same_card() -> None:
-    generator = pair("mlp", "concat", class_count=10)[0]
-    assert evaluate(SETTINGS, generator, real_images(), fit, CPU).card == evaluation().card
+def test_pale_images_are_a_warning() -> None:
+    (warning,) = check(lambda images: images * 0.5)
+    assert "generated images go from 64 to 191, those of real ones from 0 to 255" in warning
+    assert check(lambda images: images * 0.95) == []
 
 
-def test_a_generator_without_labels_has_no_number_about_them() -> None:
-    card = evaluation("none").card
-    assert not card["conditional"]
-    assert card["generated"].keys() == card["real"].keys() == OTHERS
-    assert card["by_class"]["generated"].keys() == {"class_share"}
-    assert sum(one["value"] for one in card["by_class"]["generated"]["class_share"]) == pytest.approx(1)
-    assert "Frechet joint" not in markdown(card)
+def test_the_range_leaves_out_the_rarest_pixels() -> None:
+    pixels = torch.full((10_000,), 100, dtype=torch.uint8)
+    pixels[:5], pixels[5:5000], pixels[-5:] = 0, 50, 255
+    assert pixel_range(pixels) == (50, 100)
+    pixels[:20] = 0
+    assert pixel_range(pixels) == (0, 100)
 
 
-def test_what_is_costly_can_be_left_out() -> None:
-    settings = SETTINGS.model_copy(update={"gan_train": False, "reconstructions": 0})
-
-    def never(train: Split, held_out: Split) -> Classifier:
-        raise AssertionError
-
-    card = evaluate(settings, pair("mlp", "concat", class_count=10)[0], real_images(), never, CPU).card
-    assert not any(name.startswith(("gan_train", "reconstruction")) for name in card["generated"])
-
-
-class Glance(nn.Module):
-    """Takes no time in place of the Inception network: features and logits are sums of pixels."""
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        pixels = images.flatten(1).float() / 255
-        sums = (torch.randn(pixels.shape[1], count, generator=torch.Generator().manual_seed(0)) for count in (24, 10))
-        features, logits = (pixels @ one for one in sums)
-        return features, logits
-
-
-@pytest.mark.parametrize("network", ["a glance", pytest.param("Inception", marks=pytest.mark.slow)])
-def test_with_inception_weights_there_are_three_numbers_more(
-    network: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if network == "Inception":
-        weights: Path = request.getfixturevalue("weights")
-        # An early layer: the distance of 2,048 features takes seconds a resample.
-        monkeypatch.setattr("src.evaluation.metrics.inception.FEATURES", "64")
-    else:
-        weights = Path("of a network that is replaced")
-        monkeypatch.setattr("src.evaluation.metrics.inception._load", lambda _: Glance())
-    changes = {"inception_weights": str(weights), "samples": 12, "gan_train": False, "reconstructions": 0}
-    generator = pair("mlp", "concat", class_count=10)[0]
-    found = evaluate(SETTINGS.model_copy(update=changes), generator, real_images(), fit, CPU)
-    card = found.card
-    for source in ("generated", "real", "floor"):
-        assert [*card[source]][-3:] == NAMES
-        assert all(
-            card[source][name]["low"] <= card[source][name]["value"] <= card[source][name]["high"] for name in NAMES
-        )
-    assert found.generated.images is not None
-    seen = Inception(weights, CPU).scored(found.generated.images, found.generated.labels)
-    test = Inception(weights, CPU).scored(digits().test.images[:12], digits().test.labels[:12])
-    for name, rows in inception_scores(seen, test).items():
-        # Not to the last bit: where a sum lies in memory can decide how it is split among a processor's registers.
-        assert card["generated"][name]["value"] == pytest.approx(float(rows[0]), rel=1e-12)
-    assert "| ↓ FID | " in markdown(card)
-
-
-def test_the_markdown_has_a_row_a_number_and_a_class() -> None:
-    card = evaluation().card
-    lines = markdown(card).splitlines()
-    (row,) = [line for line in lines if "Coverage" in line]
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    one = card["generated"]["coverage"]
-    assert cells[0] == "↑ Coverage"
-    assert cells[1] == "{} [{}, {}]".format(*short(one["value"], one["low"], one["high"]))
-    assert sum(line.startswith(("| ↑", "| ↓")) for line in lines) == len(card["generated"])
-    heads = [line.split("|")[1].strip() for line in lines if line.endswith("| of the gap |")]
-    assert heads == ["Labels", "Quality and variety", "Copies, balance, reconstruction"]
-    assert any(line.startswith("| 7 |") for line in lines)
-    assert "**Warning**: the pixels" in markdown(card)
-    assert card["classifier_hash"][:12] in markdown(card)
-    shown = table(card)
-    assert "Coverage" in shown
-    *lines, warning = shown.splitlines()
-    assert max(map(len, lines)) <= 110
-    assert warning == f"warning: {card['warnings'][0]}"
-
-
-def test_the_tables() -> None:
-    card, rows = evaluation().card, evaluation().rows
-    resampled = resample_table(rows)
-    assert resampled.shape == (40, len(card["generated"]))
-    low = resampled["coverage"].quantile(0.025) - resampled["coverage"].mean() + card["generated"]["coverage"]["value"]
-    assert card["generated"]["coverage"]["low"] == pytest.approx(max(0, low))
-    classes = class_table(card)
-    assert classes["class"].tolist() == list("0123456789")
-    by_class = [one["value"] for one in card["by_class"]["real"]["gan_test_f1"]]
-    assert classes["real_gan_test_f1"].tolist() == by_class
-    numbers = headline(card)
-    assert numbers["real"]["coverage"] == card["real"]["coverage"]["value"]
-    assert numbers["classifier"] == card["classifier_hash"][:12]
-
-
-def test_the_share_of_the_gap() -> None:
-    assert share_of_gap("coverage", 0.9, 1.0, 0.5) == "80 %"
-    assert share_of_gap("frechet_joint_distance", 2.0, 1.0, 11.0) == "90 %"
-    assert share_of_gap("coverage", 1.0, 1.0, 1.0) == ""
-    assert share_of_gap("copied_share", 0.5, 0.01, 0.0) == "", "noise copies nothing: that is no merit"
-
-
-def test_better_than_real_images_is_a_warning_where_it_is_no_progress() -> None:
-    def rows(value: float) -> dict[str, torch.Tensor]:
-        names = ("gan_test_accuracy", "gan_train_accuracy", "frechet_joint_distance", "copied_share")
-        return {name: value + 0.01 * torch.linspace(-1, 1, 40, dtype=torch.float64) for name in names}
-
-    assert too_good(rows(0.5), rows(0.5)) == []
-    (higher,) = too_good(rows(0.6), rows(0.5))
-    assert higher.startswith("better than real images in GAN-test accuracy (label agreement): that is no progress")
-    (lower,) = too_good(rows(0.4), rows(0.5))
-    assert lower.startswith("better than real images in Frechet joint distance: ")
-
-
-def test_three_digits_and_no_more() -> None:
-    assert short(0.87, 0, 51, 100, 12345, 3e-5) == ("0.870", "0.00", "51.0", "100", "1.23e+04", "3.00e-05")
-
-
-def test_numbers_with_fewer_resamples_stay_out_of_the_table_of_resamples() -> None:
-    rows = {"coverage": torch.tensor([0.5, 0.4, 0.6]), "frechet_inception_distance": torch.tensor([9.0, 9.5])}
-    assert list(resample_table(rows)) == ["coverage"]
-    card = document({"generated": rows}, {"samples": 3})
-    assert card["generated"]["frechet_inception_distance"]["value"] == 9
-    assert card["samples"] == 3
-
-
-def test_nothing_else_in_the_project_asks_for_the_test_split() -> None:
-    root = Path(__file__).parent.parent.parent / "src"
-    asking = {
-        str(file.relative_to(root))
-        for file in root.rglob("*.py")
-        if re.search(r"\.test\b|[\"']test[\"']", file.read_text(encoding="utf-8"))
-    }
-    # Splitting writes the split, the store reads it, and real_images names it as one that it can be asked for.
-    assert asking == {"evaluation/evaluator.py", "data/splitting.py", "data/prepared.py", "evaluation/real_images.py"}
+def test_too_few_images_name_the_metric_and_the_parameter() -> None:
+    need(6, 6, "anything")
+    with pytest.raises(UserError, match=r"precision: needs at least 6 images, there are 5; raise evaluate\.samples"):
+        need(5, 6, "precision")

@@ -8,10 +8,11 @@ from torch import Tensor
 from benchmarks import fooling
 from src.evaluation.bootstrap import Estimate
 from src.evaluation.gate import FIRST_SEED, Gate, Measured
-from src.evaluation.objective import objective
-from src.evaluation.scorecard import quick_metrics, scorecard, values
+from src.evaluation.judge import objective
+from src.evaluation.metric import values
 from src.evaluation.scored import score_images
 from src.sampling.draw import generate
+from tests.evaluation.features import quick_rows
 from tests.networks.tiny import pair
 from tests.training.digits import digits, real_images
 
@@ -42,7 +43,7 @@ def test_the_objective_is_that_of_training_for_other_latents() -> None:
     images = generate(generator, real.labels, FIRST_SEED + torch.arange(len(real)))
     scored = score_images(real_images().classifier, images, real.labels)
     scored = scored.beside(torch.cdist(scored.features, real_images().scored("train").features).min(dim=1).values)
-    found = values(scorecard(quick_metrics(5), scored, real))
+    found = values(quick_rows(scored, real))
     ours = gate().measure(generator)
     assert float(ours.objective[0]) == pytest.approx(objective(found, real, conditional=True), rel=1e-6)
     assert ours.coverage == found["coverage"]

@@ -3,17 +3,17 @@ import functools
 import pytest
 import torch
 
+from src.evaluation import evaluator as evaluator_module
 from src.evaluation import judge as judge_module
 from src.evaluation.catalogue import CATALOGUE
-from src.evaluation.judge import ValidationJudge
-from src.evaluation.metrics.memorisation import nearest_training
-from src.evaluation.objective import objective
+from src.evaluation.judge import ValidationJudge, objective
+from src.evaluation.metric import values
+from src.evaluation.metrics.quick.memorisation import nearest_training
 from src.evaluation.real_images import RealImages
-from src.evaluation.scorecard import quick_metrics, scorecard, values
 from src.evaluation.scored import Scored, score_images
 from src.networks.interface import Classifier, Generator
 from src.sampling.draw import generate
-from tests.evaluation.features import UNLABELLED, together
+from tests.evaluation.features import UNLABELLED, quick_rows, together
 from tests.networks.tiny import pair
 from tests.training.digits import classifier, digits, judge, real_images
 
@@ -35,7 +35,7 @@ def by_hand(images: torch.Tensor, real: Scored, nearest_k: int = 5) -> dict[str,
     generated = score_images(classifier(), images, real.labels)
     train = real_images().scored("train").features
     generated = generated.beside(nearest_training(generated.features, train)[0])
-    return values(scorecard(quick_metrics(nearest_k), generated, real))
+    return values(quick_rows(generated, real, nearest_k))
 
 
 def test_the_judge_scores_images_of_its_seeds_and_the_validation_labels() -> None:
@@ -71,7 +71,7 @@ def test_the_judge_gives_the_same_bits_whatever_chunks_the_images_are_scored_in(
 
     images = generate(generator(), digits().validation.labels, torch.arange(240))
     expected = judge().judge_images(images)
-    monkeypatch.setattr(judge_module, "score_images", in_chunks)
+    monkeypatch.setattr(evaluator_module, "score_images", in_chunks)
     assert judge().judge_images(images) == expected
 
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.evaluation.metrics.frechet import frechet_distance, frechet_distances
-from src.evaluation.objective import COPIES_ALLOWED, objective
+from src.evaluation.judge import COPIES_ALLOWED, objective
+from src.evaluation.metrics.quick.frechet import frechet_distance, frechet_distances
 from src.evaluation.scored import Scored
 from tests.evaluation.features import scored, value
 from tests.evaluation.metrics.test_frechet import joined, mean_norm

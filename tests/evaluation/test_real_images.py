@@ -10,7 +10,7 @@ from torch import Tensor
 
 from src.data.prepared import PreparedData
 from src.evaluation import real_images as real_images_module
-from src.evaluation.metrics.memorisation import nearest_training
+from src.evaluation.metrics.quick.memorisation import nearest_training
 from src.evaluation.real_images import KEPT, RealImages, SplitName
 from src.evaluation.scored import Scored, score_images
 from src.networks.interface import Classifier

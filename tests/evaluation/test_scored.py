@@ -1,10 +1,12 @@
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import pairwise_distances
 from torch import Tensor
 
 from src.core.pixels import to_float
 from src.evaluation.bootstrap import resamples
-from src.evaluation.scored import BATCH, Scored, score_images
+from src.evaluation.scored import BATCH, Scored, class_spread, score_images
 from src.networks.classifier import build_classifier
 from src.networks.interface import Classifier
 from tests.evaluation.features import scored as drawn
@@ -121,3 +123,29 @@ def test_the_same_on_another_device_has_everything() -> None:
     tensors = (moved.features, moved.logits, moved.labels, moved.train_distances, moved.resamples)
     assert all(tensor is not None and tensor.is_meta for tensor in tensors)
     assert Scored(one.features, one.logits, one.labels).to(torch.device("meta")).resamples is None
+
+
+def features_of(features: torch.Tensor, labels: list[int]) -> Scored:
+    return Scored(features, torch.zeros(len(features), 3), torch.tensor(labels))
+
+
+def test_it_is_the_mean_distance_of_pairs_as_scikit_learn_finds_it() -> None:
+    features = torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    labels = [number % 3 for number in range(40)]
+    spread = class_spread(features_of(features, labels))
+    for label in range(3):
+        distances = pairwise_distances(features[torch.tensor(labels) == label].numpy())
+        pairs = distances[np.triu_indices(len(distances), 1)]
+        assert float(spread[label]) == pytest.approx(pairs.mean(), rel=1e-5)
+
+
+def test_one_image_repeated_has_none_and_a_single_image_is_unknown() -> None:
+    spread = class_spread(features_of(torch.ones(6, 4), [0, 0, 0, 0, 0, 1]))
+    assert spread[0] == 0
+    assert spread[1:].isnan().all()
+
+
+def test_two_images_have_their_distance() -> None:
+    spread = class_spread(features_of(torch.tensor([[0.0, 0], [3, 4], [7, 7]]), [2, 2, 0]))
+    assert float(spread[2]) == 5
+    assert spread[:2].isnan().all()

@@ -1,7 +1,6 @@
 import json
 import re
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,7 @@ from tests.evaluation.test_comparison import evaluation
 def save(one: StoredScorecard, folder: Path) -> Path:
     """Write a scorecard as the stage evaluate does."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {
-        **asdict(one.card),
-        "floor": {},
-        "by_class": {"generated": {}, "real": {}, "floor": {}},
-        "p_values": {"memorisation": 0.5, "class_imbalance": 0.5},
-        "conditional": True,
-        "class_names": ["a", "b"],
-        "classifier_accuracy": 0.9,
-    }
-    (folder / "scorecard.json").write_text(json.dumps(content), encoding="utf-8")
+    one.card.write(folder)
     pd.DataFrame({name: rows.numpy() for name, rows in one.rows.items()}).to_csv(folder / "bootstrap.csv", index=False)
     return folder
 
@@ -179,14 +169,14 @@ def test_a_corrupt_artifact_names_its_run(place: Path) -> None:
 def test_missing_files(tmp_path: Path, name: str) -> None:
     folder = save(evaluation(), tmp_path)
     (folder / name).unlink()
-    with pytest.raises(UserError, match=f"{name} is missing; `dvc repro evaluate` makes it"):
+    with pytest.raises(UserError, match=f"{name} is missing; `dvc repro evaluate` creates it"):
         read_scorecard(folder, "it")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"samples": None}, "corrupt: samples: Input should be a valid integer; make it again with `dvc repro --force"),
+        ({"samples": None}, "corrupt: samples: Input should be a valid integer; run `dvc repro --force"),
         ({"generated": {"precision": 0.5}}, r"corrupt: generated\.precision: Input should be"),
         ({"generated": {"beauty": {"value": 1, "low": 1, "high": 1}}}, r"generated\.beauty is not a number that this"),
         ({"real": {"recall": {"value": 1, "low": float("nan"), "high": 1}}}, r"real\.recall is not finite"),
@@ -212,7 +202,7 @@ def test_no_scorecard_at_all(tmp_path: Path, content: bytes) -> None:
         ("precision,", "", r"its columns are not the numbers of scorecard\.json"),
         ("precision", "beauty", r"its columns are not the numbers of scorecard\.json: beauty, precision"),
         ("precision", "coverage", r"its columns are not the numbers of scorecard\.json: coverage\.1, precision"),
-        ("LAST\n", "", "it has 999 rows, and scorecard.json tells of 1000 resamples"),
+        ("LAST\n", "", "it has 999 rows, but scorecard.json says 1000 resamples"),
         ("LAST", "1,2,3,4", "gaps, NaN or infinity in kernel_classifier_distance"),
         ("LAST", "1,2,nan,4,5", "gaps, NaN or infinity in precision"),
         ("LAST", "1,2,inf,4,5", "gaps, NaN or infinity in precision"),

@@ -13,6 +13,7 @@ import torch
 from src.config.params import Params, load_params
 from src.core.errors import UserError
 from src.evaluation.catalogue import short
+from src.evaluation.scorecard import Scorecard
 from src.reports.model_card import PICTURES, find_pictures, model_card, read_facts, write_card
 from src.reports.page import as_html
 from src.reports.scorecard_text import score_lines
@@ -108,7 +109,9 @@ def test_a_generator_as_good_as_real_images_has_no_weak_number_or_class() -> Non
 
 def test_the_scorecard_is_that_of_the_evaluation() -> None:
     card = facts().scorecard
-    assert section(model_card(facts()), "Scorecard") == [line for line in score_lines(card) if line]
+    assert section(model_card(facts()), "Scorecard") == [
+        line for line in score_lines(Scorecard.model_validate(card)) if line
+    ]
 
 
 def test_data_recipe_lineage_and_use() -> None:

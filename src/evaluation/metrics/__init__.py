@@ -1,1 +1,1 @@
-"""One metric a file, all of one signature: generated and real images to rows of numbers."""
+"""One metric a file. Each file defines ``METRIC``, and is found by being here."""

@@ -1,10 +1,21 @@
 """Class balance: does a generator make every class as often as the data has it?"""
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from __future__ import annotations
 
-from ..scored import Scored
+from typing import TYPE_CHECKING
+
+from ...core.lazy import lazy
+from ..metric import OTHER, Metric, Number, PValue
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.nn import functional as F
+
+    from ..scored import Scored
+else:
+    torch = lazy("torch")
+    F = lazy("torch.nn.functional")
 
 
 def class_balance(generated: Scored, real: Scored) -> dict[str, Tensor]:
@@ -35,3 +46,19 @@ def _seen_counts(generated: Scored, real: Scored) -> Tensor:
     """Counts float64 (1 + R, 2, K) of the classes that the classifier sees: of generated images, then of real ones."""
     counts = (one.weights @ F.one_hot(one.seen, one.class_count).double() for one in (generated, real))
     return torch.stack(tuple(counts), dim=1)
+
+
+METRIC = Metric(
+    {
+        "class_imbalance": Number("Class imbalance", "lower", OTHER, beyond_real="no gain"),
+        "class_share_by_class": Number("Share", None, OTHER),
+    },
+    lambda generated, real, _: class_balance(generated, real),
+    source="Pearson 1900",
+    place=20,
+    p_values={
+        "class_imbalance": PValue(
+            "the classes seen have the same shares as in real images (chi-square)", class_balance_p_value
+        )
+    },
+)

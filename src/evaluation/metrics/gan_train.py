@@ -1,20 +1,25 @@
 """GAN-train: can one learn the classes from generated images alone?"""
 
-from collections.abc import Callable
+from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
-from ...data.prepared import Split
-from ...networks.interface import Classifier
-from ..scored import Scored, score_images
-from ..validity import need
-from .gan_test import answers, confusions
+from ...core.lazy import lazy
+from ..metric import LABELS, Context, Fit, Metric, Number, need
+from .quick.gan_test import answers, confusions
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ..scored import Scored
+else:
+    torch = lazy("torch")
 
 HELD_OUT_EVERY = 10
 
 
-def gan_train(generated: Scored, real: Scored, *, fit: Callable[[Split, Split], Classifier]) -> dict[str, Tensor]:
+def gan_train(generated: Scored, real: Scored, *, fit: Fit) -> dict[str, Tensor]:
     """Accuracy of a fresh classifier, trained on generated images and tested on real ones; 0 to 1, higher is better.
 
     GAN-train (Shmelkov et al. 2018), also called Classification Accuracy Score (Ravuri and Vinyals 2019), with precision,
@@ -23,6 +28,9 @@ def gan_train(generated: Scored, real: Scored, *, fit: Callable[[Split, Split], 
     wrongly labelled images lower it, and missing variety does. The interval speaks of the real images that were drawn, not of
     another training.
     """
+    from ...data.prepared import Split
+    from ..scored import score_images
+
     if generated.images is None or real.images is None:
         raise ValueError("GAN-train needs the images themselves")
     images, labels = generated.images, generated.labels.cpu()
@@ -34,3 +42,22 @@ def gan_train(generated: Scored, real: Scored, *, fit: Callable[[Split, Split], 
     parts = (Split(images[part], labels[part]) for part in (~held_out, held_out))
     seen = score_images(fit(*parts), real.images, real.labels).seen.to(real.labels.device)
     return answers(confusions(real.labels, seen, real.class_count, real.weights), "gan_train")
+
+
+def _compute(generated: Scored, real: Scored, context: Context) -> dict[str, Tensor]:
+    assert context.fit is not None
+    return gan_train(generated, real, fit=context.fit)
+
+
+METRIC = Metric(
+    {
+        "gan_train_accuracy": Number("GAN-train accuracy (CAS)", "higher", LABELS, labelled=True, beyond_real="gain"),
+        "gan_train_precision": Number("GAN-train precision", "higher", LABELS, labelled=True, beyond_real="gain"),
+        "gan_train_recall": Number("GAN-train recall", "higher", LABELS, labelled=True, beyond_real="gain"),
+        "gan_train_f1": Number("GAN-train F1", "higher", LABELS, labelled=True, beyond_real="gain"),
+    },
+    _compute,
+    source='Shmelkov et al. 2018; Ravuri and Vinyals 2019, "Classification Accuracy Score"',
+    place=20,
+    when=lambda context: context.settings.gan_train and context.conditional and context.fit is not None,
+)

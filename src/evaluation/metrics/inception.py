@@ -1,22 +1,31 @@
-"""FID, KID and Inception Score: the usual scores, in the eyes of the Inception network that papers use."""
+"""FID, KID and Inception Score: the usual scores, in the feature space of the Inception network that papers use."""
+
+from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from functools import partial
+from math import inf
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from typing import TYPE_CHECKING, Any
 
 from ...core import interrupts
 from ...core.errors import UserError
-from ..scored import Scored
-from ..validity import need
-from .classifier_score import classifier_score
-from .frechet import frechet_rows
+from ...core.lazy import lazy
+from ..metric import INCEPTION, Context, Metric, Number, need
 from .kernel import kernel_classifier_distance
+from .quick.classifier_score import classifier_score
+from .quick.frechet import frechet_rows
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.nn import functional as F
+
+    from ..scored import Scored
+else:
+    torch = lazy("torch")
+    F = lazy("torch.nn.functional")
 
 WEIGHTS_FILE = "weights-inception-2015-12-05-6726825d.pth"
 """What torch-fidelity publishes, 96 MB; pytorch-fid has it as ``pt_inception-2015-12-05-6726825d.pth``."""
@@ -30,9 +39,6 @@ CPU_BATCH, GPU_BATCH = 8, 64
 INCEPTION_RESAMPLES = 20
 """Resamples of the FID at most: with 2,048 features each takes seconds."""
 
-Progress = Callable[[int, int], None]
-"""(done, total), called after each piece of work"""
-
 
 class Inception:
     """The Inception network of 2015 in torch-fidelity's port: 2,048 features and 1,008 logits of an image."""
@@ -42,29 +48,30 @@ class Inception:
         self.device, self.batch = device, GPU_BATCH if device.type == "cuda" else CPU_BATCH
         self.network = _load(weights).to(device, memory_format=torch.channels_last)
 
-    @torch.inference_mode()
-    def scored(self, images: Tensor, labels: Tensor, progress: Progress | None = None) -> Scored:
+    def scored(self, images: Tensor, labels: Tensor) -> Scored:
         """Run uint8 images (N, C, H, W) of any size, grey or in colour, through the network; the result is on the CPU.
 
         The network itself resizes to 299 x 299, as TensorFlow 1 did. Some 4 images a second on a CPU core, whatever their
-        size. Batches all have one size, the last one filled up. ``progress`` hears of images.
+        size. All batches have one size, the last one padded.
         """
+        from ...core.progress import counted
+        from ..scored import Scored
+
         features: list[Tensor] = []
         logits: list[Tensor] = []
-        done = 0
-        for batch in images.split(self.batch):
+        batches = images.split(self.batch)
+        for batch in counted(batches, len(batches), f"inception, batches of {self.batch}"):
             interrupts.check()
             coloured = batch.to(self.device).expand(-1, 3, -1, -1)
             filled = F.pad(coloured, (0, 0, 0, 0, 0, 0, 0, self.batch - len(batch)))
-            for results, result in zip((features, logits), self.network(filled), strict=True):
+            with torch.inference_mode():
+                found = self.network(filled)
+            for results, result in zip((features, logits), found, strict=True):
                 results.append(result[: len(batch)].float().cpu())
-            done += len(batch)
-            if progress is not None:
-                progress(done, len(images))
         return Scored(torch.cat(features), torch.cat(logits), labels.cpu())
 
 
-def inception_scores(generated: Scored, real: Scored, progress: Progress | None = None) -> dict[str, Tensor]:
+def inception_scores(generated: Scored, real: Scored) -> dict[str, Tensor]:
     """Rows of FID, KID and Inception Score from what :class:`Inception` saw in two sets of images, in float64.
 
     ``frechet_inception_distance``: as :func:`~src.evaluation.metrics.frechet.frechet_distances` without labels, from 0 up,
@@ -73,16 +80,17 @@ def inception_scores(generated: Scored, real: Scored, progress: Progress | None 
     and up, lower is better (Binkowski et al. 2018), over all images and not in subsets. ``inception_score``: from 1 to
     1008, higher is better (Salimans et al. 2016), over all images and not in ten parts; it does not look at the real ones.
 
-    ``progress`` hears of the FID's rows. Raises UserError below 2 images.
+    Raises UserError below 2 images.
     """
+    from ...core.progress import counted
+
     need(min(len(generated), len(real)), 2, "FID, KID and Inception Score")
     kept = [one.weights[: 1 + INCEPTION_RESAMPLES] for one in (generated, real)]
     distances = []
-    for row in frechet_rows(generated.features, real.features, *kept):
+    found = frechet_rows(generated.features, real.features, *kept)
+    for row in counted(found, len(kept[0]), "FID and its resamples"):
         interrupts.check()
         distances.append(row)
-        if progress is not None:
-            progress(len(distances), len(kept[0]))
     return {
         "frechet_inception_distance": torch.stack(distances),
         "kernel_inception_distance": kernel_classifier_distance(generated, real)["kernel_classifier_distance"],
@@ -96,7 +104,7 @@ def _load(path: Path) -> Any:
     torch.save(_tensors(path), copy)
     copy.seek(0)
     with warnings.catch_warnings():
-        # torchvision and others have their say on import.
+        # torchvision and others warn on import.
         warnings.simplefilter("ignore")
         try:
             from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -130,3 +138,30 @@ def _refused(path: Path, why: str) -> UserError:
         f"evaluate.inception_weights: {path} {why}; it must be null or the path to {WEIGHTS_FILE}, "
         "which torch-fidelity publishes"
     )
+
+
+def _compute(generated: Scored, real: Scored, context: Context) -> dict[str, Tensor]:
+    assert context.settings.inception_weights is not None
+    assert context.device is not None
+    load = partial(Inception, Path(context.settings.inception_weights), context.device)
+    network: Inception = context.keep("inception", load)
+
+    def seen(one: Scored) -> Scored:
+        assert one.images is not None
+        assert one.resamples is not None
+        return network.scored(one.images, one.labels).resampled(one.resamples.cpu())
+
+    return inception_scores(seen(generated), real.keep("inception", partial(seen, real)))
+
+
+METRIC = Metric(
+    {
+        "frechet_inception_distance": Number("FID", "lower", INCEPTION, highest=inf, fewer_resamples=True),
+        "kernel_inception_distance": Number("KID", "lower", INCEPTION, lowest=-inf, highest=inf),
+        "inception_score": Number("Inception Score", "higher", INCEPTION, lowest=1, highest=inf),
+    },
+    _compute,
+    source="Heusel et al. 2017; Binkowski et al. 2018; Salimans et al. 2016; torch-fidelity's network",
+    when=lambda context: context.settings.inception_weights is not None,
+    left_out=LEFT_OUT,
+)

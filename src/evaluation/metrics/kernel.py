@@ -1,12 +1,21 @@
 """Kernel classifier distance: KID's estimator in the auxiliary classifier's features."""
 
+from __future__ import annotations
+
 from functools import partial
+from math import inf
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from ...core.lazy import lazy
+from ..metric import LIKENESS, Metric, Number, need
 
-from ..scored import Scored
-from ..validity import need
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ..scored import Scored
+else:
+    torch = lazy("torch")
 
 BLOCK = 250
 """Rows of a kernel matrix held at once."""
@@ -45,3 +54,11 @@ def _mean_kernel(first: Tensor, second: Tensor, weights: Tensor, other_weights: 
         total += (weights[:, rows].T * sums).sum(dim=0)
     pairs = weights.sum(dim=1) * other_weights.sum(dim=1)
     return total / (pairs - (weights * other_weights).sum(dim=1) if apart else pairs)
+
+
+METRIC = Metric(
+    {"kernel_classifier_distance": Number("Kernel classifier distance", "lower", LIKENESS, lowest=-inf, highest=inf)},
+    lambda generated, real, _: kernel_classifier_distance(generated, real),
+    source="Binkowski et al. 2018 (KID)",
+    place=20,
+)

@@ -1,25 +1,33 @@
 """Reconstruction: how near can the generator come to an image that it has never seen?"""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from functools import partial
-
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from math import inf
+from typing import TYPE_CHECKING, TypeAlias
 
 from ...core import interrupts
-from ...core.pixels import to_float, to_uint8
-from ...networks.interface import Generator
-from ...networks.latents import latents_from_seeds
-from ..scored import Scored
-from ..validity import need
+from ...core.lazy import lazy
+from ..metric import OTHER, Context, Metric, Number, need
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.nn import functional as F
+
+    from ...networks.interface import Generator
+    from ..scored import Scored
+else:
+    torch = lazy("torch")
+    F = lazy("torch.nn.functional")
 
 STEPS = 200
 LEARNING_RATE = 0.1
 STARTS = 32
 """Random latents for each image; the search begins at the best of them."""
 
-Rebuild = Callable[[Tensor, Tensor], Tensor]
+Rebuild: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """uint8 images (N, C, H, W) and labels int64 (N,) to the nearest uint8 images that can be made"""
 
 
@@ -52,10 +60,14 @@ def latent_search(generator: Generator, images: Tensor, labels: Tensor, seed: in
     From the best of 32 random latents for each image, 200 steps on the mean squared error with a learning rate that falls to
     zero. The weights of the generator stay as they are.
     """
+    from ...core.pixels import to_float, to_uint8
+
     device = next(generator.parameters()).device
     generator.eval()
     targets, labels = to_float(images.to(device)), labels.to(device)
-    latents = _best_starts(generator, targets, labels, seed).requires_grad_()
+    with torch.no_grad():
+        latents = _best_starts(generator, targets, labels, seed)
+    latents.requires_grad_()
     optimizer = torch.optim.Adam([latents], lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
     for _ in range(STEPS):
@@ -70,8 +82,9 @@ def latent_search(generator: Generator, images: Tensor, labels: Tensor, seed: in
         return to_uint8(generator(latents, labels)).cpu()
 
 
-@torch.no_grad()
 def _best_starts(generator: Generator, targets: Tensor, labels: Tensor, seed: int) -> Tensor:
+    from ...networks.latents import latents_from_seeds
+
     seeds = seed * 2**32 + torch.arange(len(targets) * STARTS, device=targets.device).reshape(STARTS, -1)
     best = torch.full((len(targets),), torch.inf, device=targets.device)
     latents = torch.zeros(len(targets), generator.latent_size, device=targets.device)
@@ -93,3 +106,24 @@ def _nearest(images: Tensor, image_labels: Tensor | None, targets: Tensor, label
     if image_labels is not None:
         distances[labels[:, None] != image_labels] = torch.inf
     return images[distances.argmin(dim=1)]
+
+
+def _compute(generated: Scored, real: Scored, context: Context) -> dict[str, Tensor]:
+    if context.generator is not None:
+        rebuild: Rebuild = partial(latent_search, context.generator)
+    else:
+        assert generated.images is not None
+        rebuild = nearest_image(generated.images, generated.labels if context.conditional else None)
+    return reconstruction(generated, real, rebuild=rebuild, count=context.settings.reconstructions)
+
+
+METRIC = Metric(
+    {
+        "reconstruction_mse": Number("Reconstruction MSE", "lower", OTHER, highest=inf, beyond_real="gain"),
+        "reconstruction_r2": Number("Reconstruction R2", "higher", OTHER, lowest=-inf, beyond_real="gain"),
+    },
+    _compute,
+    source="Webster et al. 2019",
+    place=30,
+    when=lambda context: context.settings.reconstructions > 0,
+)

@@ -5,7 +5,7 @@ from scipy.special import softmax
 from torch import nn
 from torchmetrics.image.inception import InceptionScore
 
-from src.evaluation.metrics.classifier_score import classifier_score
+from src.evaluation.metrics.quick.classifier_score import classifier_score
 from src.evaluation.scored import Scored
 from tests.evaluation.features import certain, chosen, repeated, resampled, scored, value
 

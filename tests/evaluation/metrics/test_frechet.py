@@ -8,8 +8,8 @@ from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics
 from torchmetrics.image.fid import FrechetInceptionDistance
 
 from src.core.errors import UserError
-from src.evaluation.metrics import frechet
-from src.evaluation.metrics.frechet import frechet_distance, frechet_distances
+from src.evaluation.metrics.quick import frechet
+from src.evaluation.metrics.quick.frechet import frechet_distance, frechet_distances
 from src.evaluation.scored import Scored, score_images
 from tests.evaluation.features import chosen, repeated, resampled, scored, value
 from tests.training.digits import classifier, digits

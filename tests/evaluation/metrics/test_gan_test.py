@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
-from src.evaluation.metrics.gan_test import answers, confusion, confusions, gan_test
+from src.evaluation.metrics.quick.gan_test import answers, confusion, confusions, gan_test
 from src.evaluation.scored import Scored
 from tests.evaluation.features import certain, repeated, resampled, scored, value
 

@@ -4,8 +4,8 @@ import torch
 from scipy.stats import mannwhitneyu
 from sklearn.neighbors import NearestNeighbors
 
-from src.evaluation.metrics import memorisation as memorisation_module
-from src.evaluation.metrics.memorisation import memorisation, memorisation_p_value, nearest_training
+from src.evaluation.metrics.quick import memorisation as memorisation_module
+from src.evaluation.metrics.quick.memorisation import memorisation, memorisation_p_value, nearest_training
 from src.evaluation.scored import Scored, score_images
 from tests.evaluation.features import repeated, resampled, scored, value
 from tests.training.digits import classifier, digits, real_images

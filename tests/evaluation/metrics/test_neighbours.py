@@ -6,8 +6,8 @@ from sklearn.metrics import pairwise_distances
 from torch import Tensor
 
 from src.core.errors import UserError
-from src.evaluation.metrics import neighbours
-from src.evaluation.metrics.neighbours import nearest_distances, neighbour_scores
+from src.evaluation.metrics.quick import neighbours
+from src.evaluation.metrics.quick.neighbours import nearest_distances, neighbour_scores
 from src.evaluation.scored import Scored
 from tests.evaluation.features import chosen, double, resampled, scored, value
 

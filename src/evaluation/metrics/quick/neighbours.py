@@ -1,12 +1,21 @@
 """Precision, recall, density and coverage from k nearest neighbours in the auxiliary classifier's features."""
 
+from __future__ import annotations
+
 from functools import partial
+from math import inf
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from ....core.lazy import lazy
+from ...metric import LIKENESS, Metric, Number, need
 
-from ..scored import Scored
-from ..validity import need
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ...scored import Scored
+else:
+    torch = lazy("torch")
 
 BLOCK = 2000
 """Rows of a distance matrix held at once, so that 10,000 x 10,000 images need 80 MB in float32 and not 400."""
@@ -52,3 +61,16 @@ def neighbour_scores(generated: Scored, real: Scored, *, nearest_k: int = 5) -> 
 def nearest_distances(queries: Tensor, points: Tensor, k: int) -> Tensor:
     """The distance (N,) from each query (N, D) to its k-th nearest point (M, D); a point equal to the query counts."""
     return torch.cat([torch.cdist(block, points).kthvalue(k, dim=1).values for block in queries.split(BLOCK)])
+
+
+METRIC = Metric(
+    {
+        "precision": Number("Precision", "higher", LIKENESS),
+        "recall": Number("Recall", "higher", LIKENESS),
+        "density": Number("Density", "higher", LIKENESS, highest=inf),
+        "coverage": Number("Coverage", "higher", LIKENESS),
+    },
+    lambda generated, real, context: neighbour_scores(generated, real, nearest_k=context.settings.nearest_k),
+    source="Kynkäänniemi et al. 2019; Naeem et al. 2020; equal to the package `prdc`",
+    place=40,
+)

@@ -1,14 +1,23 @@
 """Frechet distances in the auxiliary classifier's features: overall, of each class, and with the label joined."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from ....core.lazy import lazy
+from ...metric import LIKENESS, Metric, Number, need
 
-from ..scored import Scored
-from ..validity import need
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ...scored import Scored
+else:
+    torch = lazy("torch")
 
 CHUNK_ELEMENTS = 2**23
 """of the second moments held at once: 64 MB in float64"""
@@ -71,14 +80,14 @@ class _Gaussian:
     mean: Tensor
     covariance: Tensor
 
-    def rooted(self) -> "_Rooted":
+    def rooted(self) -> _Rooted:
         """The same with a root of the covariance in its place."""
         # A resampled class can be empty; eigh takes no NaN.
         values, vectors = torch.linalg.eigh(self.covariance.nan_to_num())
         trace = self.covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
         return _Rooted(self.mean, vectors * values.clamp(min=0).sqrt()[..., None, :], trace)
 
-    def distance(self, other: "_Rooted") -> Tensor:
+    def distance(self, other: _Rooted) -> Tensor:
         """The Frechet distance (...). The eigenvalues of C1 C2 are those of R1' C2 R1, which is symmetric."""
         product = other.root.mT @ self.covariance.nan_to_num() @ other.root
         # Rounding may leave some a little below zero.
@@ -126,3 +135,17 @@ def _fit(counts: Tensor, sums: Tensor, products: Tensor) -> _Gaussian:
     means = sums / counts[..., None]
     covariances = (products - sums[..., None] * means[..., None, :]) / (counts[..., None, None] - 1)
     return _Gaussian(means, covariances)
+
+
+METRIC = Metric(
+    {
+        "frechet_classifier_distance": Number("Frechet classifier distance", "lower", LIKENESS, highest=inf),
+        "frechet_joint_distance": Number("Frechet joint distance", "lower", LIKENESS, highest=inf, labelled=True),
+        "frechet_classifier_distance_by_class": Number(
+            "Frechet classifier distance", "lower", LIKENESS, highest=inf, labelled=True
+        ),
+    },
+    lambda generated, real, _: frechet_distances(generated, real),
+    source="Heusel et al. 2017 (FID), in the classifier's features as in TF-GAN; DeVries et al. 2019 (FJD)",
+    place=10,
+)

@@ -1,9 +1,19 @@
 """Memorisation: are generated images nearer to the training images than real images are that nobody trained on?"""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
 
-from ..scored import Scored
+from typing import TYPE_CHECKING
+
+from ....core.lazy import lazy
+from ...metric import OTHER, Metric, Number, PValue
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ...scored import Scored
+else:
+    torch = lazy("torch")
 
 CLOSEST = 0.01
 BLOCK = 1000
@@ -53,3 +63,20 @@ def _distances(scored: Scored) -> Tensor:
     if scored.train_distances is None:
         raise ValueError("memorisation needs the distances to the training images")
     return scored.train_distances
+
+
+METRIC = Metric(
+    {
+        "memorisation": Number("Memorisation", "lower", OTHER, beyond_real="no gain"),
+        "copied_share": Number("Copied share", "lower", OTHER, beyond_real="no gain"),
+    },
+    lambda generated, real, _: memorisation(generated, real),
+    source="Meehan et al. 2020; Mann and Whitney 1947",
+    place=10,
+    p_values={
+        "memorisation": PValue(
+            "generated images are no nearer to the training images than real ones (Mann-Whitney, one-sided)",
+            memorisation_p_value,
+        )
+    },
+)

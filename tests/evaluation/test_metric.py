@@ -2,11 +2,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.evaluation.catalogue import BY_CLASS, CATALOGUE
-from src.evaluation.metrics.memorisation import nearest_training
-from src.evaluation.scorecard import Metric, all_metrics, quick_metrics, scorecard, values
+from src.evaluation.catalogue import CATALOGUE, METRICS
+from src.evaluation.metric import BY_CLASS, Context, values
+from src.evaluation.metric import rows as rows_of
+from src.evaluation.metrics.quick.memorisation import nearest_training
 from src.evaluation.scored import Scored, score_images
-from tests.evaluation.features import resampled, scored, together
+from tests.evaluation.features import CHEAP, every_row, quick_rows, resampled, scored, together
 from tests.evaluation.test_judge import NAMES
 from tests.training.digits import classifier, digits, real_images
 
@@ -18,13 +19,13 @@ CLASSES = {
 
 
 def short(generated: Scored, real: Scored, nearest_k: int = 5) -> dict[str, float]:
-    return values(scorecard(all_metrics(nearest_k), generated, real))
+    return values(every_row(generated, real, nearest_k=nearest_k))
 
 
 def test_the_scorecard_has_every_number_once() -> None:
-    quick = scorecard(quick_metrics(5), scored(seed=1), scored(seed=2))
+    quick = quick_rows(scored(seed=1), scored(seed=2))
     assert quick.keys() == NAMES | CLASSES
-    found = scorecard(all_metrics(5), scored(seed=1), scored(seed=2))
+    found = every_row(scored(seed=1), scored(seed=2))
     assert found.keys() == NAMES | CLASSES | {"kernel_classifier_distance", "class_imbalance", "class_share_by_class"}
     assert all(torch.equal(found[name], rows) for name, rows in quick.items())
     assert all(rows.dtype == torch.float64 for rows in found.values())
@@ -37,15 +38,15 @@ def test_the_number_of_neighbours_changes_nothing_else() -> None:
 
 
 def test_numbers_come_in_the_order_of_the_catalogue_whatever_that_of_the_metrics() -> None:
-    metrics: tuple[Metric, ...] = all_metrics(5)
-    found = list(scorecard(metrics, scored(seed=1), scored(seed=2)))
-    assert list(scorecard(metrics[::-1], scored(seed=1), scored(seed=2))) == found
+    found = list(every_row(scored(seed=1), scored(seed=2)))
+    cheap = [metric for metric in METRICS if metric.when(Context(CHEAP))]
+    assert list(rows_of(cheap[::-1], scored(seed=1), scored(seed=2), Context(CHEAP))) == found
     overall = [name for name in found if not name.endswith(BY_CLASS)]
     assert overall == [name for name in CATALOGUE if name in found]
 
 
 def test_values_are_the_first_rows_of_the_overall_numbers() -> None:
-    rows = scorecard(all_metrics(5), resampled(scored(seed=1)), resampled(scored(seed=2)))
+    rows = every_row(resampled(scored(seed=1)), resampled(scored(seed=2)))
     assert all(some.shape[0] == 4 for some in rows.values())
     found = values(rows)
     assert found.keys() == rows.keys() - CLASSES - {"class_share_by_class"}
@@ -53,8 +54,8 @@ def test_values_are_the_first_rows_of_the_overall_numbers() -> None:
 
 
 def test_resamples_do_not_change_the_value() -> None:
-    plain = scorecard(all_metrics(5), scored(200, seed=1), scored(seed=2))
-    with_rows = scorecard(all_metrics(5), resampled(scored(200, seed=1)), resampled(scored(seed=2)))
+    plain = every_row(scored(200, seed=1), scored(seed=2))
+    with_rows = every_row(resampled(scored(200, seed=1)), resampled(scored(seed=2)))
     for name, rows in plain.items():
         assert rows[0].tolist() == pytest.approx(with_rows[name][0].tolist(), rel=1e-12)
 
@@ -68,8 +69,8 @@ def test_resamples_of_one_side_alone_are_refused() -> None:
 
 
 def test_without_labels_there_are_no_numbers_about_them() -> None:
-    every = scorecard(all_metrics(5), scored(seed=1), scored(seed=2))
-    some = scorecard(all_metrics(5), scored(seed=1), scored(seed=2), conditional=False)
+    every = every_row(scored(seed=1), scored(seed=2))
+    some = every_row(scored(seed=1), scored(seed=2), conditional=False)
     assert some.keys() == {name for name in NAMES if not CATALOGUE[name].labelled} | {
         "kernel_classifier_distance",
         "class_imbalance",
@@ -79,7 +80,7 @@ def test_without_labels_there_are_no_numbers_about_them() -> None:
     # They do not depend on what the images were made for.
     generated = scored(seed=1)
     other = Scored(generated.features, generated.logits, generated.labels.flip(0), generated.train_distances)
-    again = scorecard(all_metrics(5), other, scored(seed=2), conditional=False)
+    again = every_row(other, scored(seed=2), conditional=False)
     assert all(torch.allclose(rows, some[name], rtol=1e-9) for name, rows in again.items())
 
 
@@ -108,9 +109,7 @@ def test_every_number_and_resample_has_the_same_bits_whatever_chunks_the_images_
         pairs = zip(validation.images.split(chunk), validation.labels.split(chunk), strict=True)
         parts = [score_images(classifier(), *some) for some in pairs]
         one = together(parts)
-        return scorecard(
-            all_metrics(5), resampled(beside(one), seed=1), resampled(real_images().scored("test"), seed=2)
-        )
+        return every_row(resampled(beside(one), seed=1), resampled(real_images().scored("test"), seed=2))
 
     expected = whole_card(240)
     for name, rows in whole_card(size).items():

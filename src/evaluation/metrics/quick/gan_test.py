@@ -1,9 +1,19 @@
 """GAN-test: does the auxiliary classifier see in a generated image the class that was asked for?"""
 
-import torch
-from torch import Tensor
+from __future__ import annotations
 
-from ..scored import Scored
+from typing import TYPE_CHECKING
+
+from ....core.lazy import lazy
+from ...metric import LABELS, Metric, Number
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ...scored import Scored
+else:
+    torch = lazy("torch")
 
 
 def gan_test(generated: Scored, real: Scored) -> dict[str, Tensor]:
@@ -40,3 +50,16 @@ def confusion(scored: Scored) -> Tensor:
     """Counts int64 (K, K): row the asked class, column the class that the classifier sees."""
     ones = scored.weights[:1]
     return confusions(scored.labels, scored.seen, scored.class_count, ones)[0].to(torch.int64)
+
+
+METRIC = Metric(
+    {
+        "gan_test_accuracy": Number("GAN-test accuracy (label agreement)", "higher", LABELS, labelled=True),
+        "gan_test_precision": Number("GAN-test precision", "higher", LABELS, labelled=True),
+        "gan_test_recall": Number("GAN-test recall", "higher", LABELS, labelled=True),
+        "gan_test_f1": Number("GAN-test F1", "higher", LABELS, labelled=True),
+    },
+    lambda generated, real, _: gan_test(generated, real),
+    source='Shmelkov et al. 2018, "How good is my GAN?"',
+    place=10,
+)

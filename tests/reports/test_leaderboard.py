@@ -10,11 +10,11 @@ from src.config.params import Evaluate
 from src.data.prepared import Split
 from src.evaluation.bootstrap import Estimate
 from src.evaluation.classifier import fit_classifier
-from src.evaluation.evaluator import evaluate
-from src.evaluation.leaderboard import SHOWN, Leaderboard, as_markdown, as_table, with_interval
+from src.evaluation.evaluation import SHOWN, Leaderboard, evaluate
 from src.evaluation.real_images import RealImages
 from src.networks.description import build_pair
 from src.networks.interface import Classifier, Generator
+from src.reports.leaderboard import as_markdown, as_table, with_interval
 from tests.training.digits import classifier, digits
 
 SETTINGS = Evaluate(samples=300, resamples=40, reconstructions=0)
@@ -45,12 +45,12 @@ def test_a_generator_has_the_numbers_of_its_scorecard(conditioning: str, real_im
     ours = generator(conditioning)
     device = torch.device("cpu")
     found = Leaderboard(SETTINGS, real_images, fit_one, device).generator(ours)
-    card = evaluate(SETTINGS, ours, real_images, fit_one, device).card["generated"]
+    card = evaluate(SETTINGS, ours, real_images, fit_one, device).card.generated
     labelled = {"gan_test_accuracy", "gan_train_accuracy", "frechet_joint_distance"}
     assert set(found) == set(SHOWN) - (labelled if conditioning == "none" else set())
     for name, one in found.items():
         if name != "gan_train_accuracy":  # three classifiers there, one here
-            assert asdict(one) == pytest.approx(card[name], rel=1e-6), name
+            assert asdict(one) == pytest.approx(asdict(card[name]), rel=1e-6), name
 
 
 def test_real_images_are_the_ceiling(real_images: RealImages) -> None:

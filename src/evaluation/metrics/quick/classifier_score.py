@@ -1,10 +1,22 @@
 """Classifier score: the Inception Score in the auxiliary classifier's classes."""
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from __future__ import annotations
 
-from ..scored import Scored
+from math import inf
+from typing import TYPE_CHECKING
+
+from ....core.lazy import lazy
+from ...metric import LIKENESS, Metric, Number
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.nn import functional as F
+
+    from ...scored import Scored
+else:
+    torch = lazy("torch")
+    F = lazy("torch.nn.functional")
 
 
 def classifier_score(generated: Scored, real: Scored) -> dict[str, Tensor]:
@@ -20,3 +32,11 @@ def classifier_score(generated: Scored, real: Scored) -> dict[str, Tensor]:
     divergence = weights @ (shares * logs).sum(dim=1) - torch.special.xlogy(marginal, marginal).sum(dim=1)
     # Rounding may leave it a little below zero.
     return {"classifier_score": divergence.clamp(min=0).exp()}
+
+
+METRIC = Metric(
+    {"classifier_score": Number("Classifier score", "higher", LIKENESS, lowest=1, highest=inf)},
+    lambda generated, real, _: classifier_score(generated, real),
+    source="Salimans et al. 2016 (Inception Score), as TF-GAN's `classifier_score`",
+    place=30,
+)
