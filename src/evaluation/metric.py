@@ -114,10 +114,10 @@ def _place(metric: Metric) -> tuple[int, str]:
 
 
 def ordered(metrics: Iterable[Metric]) -> dict[str, Number]:
-    """All numbers by name, in the scorecard's order: by group, then by the metric's place."""
+    """All numbers by name, in the scorecard's order: by group, then by the metric's place; those by class last."""
     named = {name: number for metric in sorted(metrics, key=_place) for name, number in metric.numbers.items()}
     groups = [*GROUPS, *(number.group for number in named.values())]
-    return dict(sorted(named.items(), key=lambda item: groups.index(item[1].group)))
+    return dict(sorted(named.items(), key=lambda item: (item[0].endswith(BY_CLASS), groups.index(item[1].group))))
 
 
 def number_of(name: str, numbers: Mapping[str, Number]) -> Number:
