@@ -47,7 +47,7 @@ class Evaluator:
         real = real_images.scored(split)
         real = real.head(len(real) if count is None else count)
         self.labels, self.seeds = real.labels, first_seed + torch.arange(len(real))
-        self._draws = resamples(self.labels, resample_count, resample_seed)
+        self._resample_count, self._resample_seed = resample_count, resample_seed
         self.real = real.to(self.device).resampled(resamples(self.labels, resample_count, resample_seed + 1))
         self._training_features = real_images.scored("train").features.to(self.device)
 
@@ -65,9 +65,10 @@ class Evaluator:
         return self.complete(score_images(self.real_images.classifier, images, self.labels))
 
     def complete(self, scored: Scored) -> Scored:
-        """Scored images on the evaluator's device, with nearest training images and resamples."""
+        """Scored images on the evaluator's device, with nearest training images and resamples within their own classes."""
         moved = scored.to(self.device)
-        return moved.resampled(self._draws).beside(*nearest_training(moved.features, self._training_features))
+        draws = resamples(scored.labels, self._resample_count, self._resample_seed)
+        return moved.resampled(draws).beside(*nearest_training(moved.features, self._training_features))
 
     def measure(self, metrics: Iterable[Metric], scored: Scored, context: Context) -> Rows:
         """The rows of each number of the metrics, in the scorecard's order."""
