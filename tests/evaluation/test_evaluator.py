@@ -5,10 +5,10 @@ import torch
 from torch import Tensor
 
 from src.core.errors import UserError
-from src.evaluation.evaluator import checked_images, pixel_range
+from src.evaluation.evaluator import Evaluator, checked_images, pixel_range
 from src.evaluation.metric import need
 from src.networks.interface import Generator
-from tests.training.digits import digits
+from tests.training.digits import digits, real_images
 
 REAL = digits().test.images[:150]
 LABELS, SEEDS = torch.arange(150) % 10, torch.arange(150)
@@ -91,3 +91,13 @@ def test_too_few_images_name_the_metric_and_the_parameter() -> None:
     need(6, 6, "anything")
     with pytest.raises(UserError, match=r"precision: needs at least 6 images, there are 5; raise evaluate\.samples"):
         need(5, 6, "precision")
+
+
+def test_images_are_resampled_within_their_own_classes() -> None:
+    evaluator = Evaluator(real_images(), "test", count=200, resample_count=8)
+    held_out = evaluator.complete(real_images().scored("validation").head(200))
+    assert not torch.equal(held_out.labels, evaluator.labels)
+    for label in range(10):
+        counts = held_out.weights[:, held_out.labels == label].sum(dim=1)
+        assert (counts == int((held_out.labels == label).sum())).all()
+    assert not torch.equal(held_out.weights, evaluator.real.weights)
