@@ -44,8 +44,8 @@ def test_the_table(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "Beyond noise: B is better in Frechet joint distance; A is better in Precision; "
         "within noise: GAN-test accuracy (label agreement), Kernel classifier distance, Coverage."
     ) in text
-    assert "one number in twenty is beyond noise by chance" in text
-    assert "Left out, only A has it: GAN-train accuracy (CAS)." in text
+    assert "one number in twenty of equally good generators is beyond noise by chance" in text
+    assert "Left out, since only A has it: GAN-train accuracy (CAS)." in text
     assert "Warning in the scorecard of B: few samples" in text
 
 
@@ -54,7 +54,7 @@ def test_beyond_real_images_neither_wins(folders: Path, capsys: pytest.CaptureFi
         save(evaluation(changes={"gan_test_accuracy": value}, seed=seed), folders / name)
     compare.main(["c", "d"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "Better than real images in both, so neither wins by it: GAN-test accuracy (label agreement)." in text
+    assert "Better than real images in both, so neither wins: GAN-test accuracy (label agreement)." in text
     assert "Beyond noise: nothing" in text
     assert "both beyond real" in text
 
@@ -112,7 +112,7 @@ def test_digits(one: Estimate, shown: str) -> None:
 
 def test_scorecards_that_do_not_compare(folders: Path) -> None:
     save(evaluation(samples=500, classifier_hash="e" * 64), folders / "b")
-    with pytest.raises(UserError, match=r"a and b do not compare: classifier_hash .*; samples 10000 and 500"):
+    with pytest.raises(UserError, match=r"a and b are not comparable: classifier_hash .*; samples 10000 and 500"):
         compare.main(["a", "b"])
 
 

@@ -174,7 +174,7 @@ def test_walks_between_seeds_and_classes(model: Path, tmp_path: Path) -> None:
 
 def test_a_generator_without_labels_cannot_go_from_class_to_class(tmp_path: Path) -> None:
     model = save_model(tmp_path / "model", conditioning="none")
-    with pytest.raises(UserError, match=r"ignores labels \(model.conditioning is none\); --to-seed is possible"):
+    with pytest.raises(UserError, match=r"ignores labels \(model.conditioning is none\); use --to-seed"):
         sample.main(["--model", str(model), "--to-label", "1", "--out", str(tmp_path / "a.png")])
     sample.main(["--model", str(model), "--to-seed", "1", "--count", "2", "--out", str(tmp_path / "a.png")])
 
@@ -191,8 +191,8 @@ def test_a_generator_without_labels_cannot_go_from_class_to_class(tmp_path: Path
         (("--label", "1,boot"), "--label 'boot' is not a class"),
         (("--label", "1,,2"), "--label '' is not a class"),
         (("--to-label", "boot"), "--to-label 'boot' is not a class"),
-        (("--label", "1", "--to-label", "1"), "one of them must differ"),
-        (("--seed", "4", "--to-seed", "4"), "one of them must differ"),
+        (("--label", "1", "--to-label", "1"), "at least one must differ"),
+        (("--seed", "4", "--to-seed", "4"), "at least one must differ"),
         (("--steps", "5"), "needs --to-seed or --to-label"),
         (
             ("--count", "1601"),

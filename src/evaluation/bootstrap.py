@@ -1,4 +1,4 @@
-"""Bootstrap resamples of images, and the 95 % intervals that they give."""
+"""Bootstrap resamples of images, and 95 % intervals from them."""
 
 from dataclasses import dataclass
 from math import inf, nan
@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 def resamples(labels: "Tensor", count: int, seed: int) -> "Tensor":
-    """How often each of ``count`` resamples has each image: float64 (count, N), whole numbers, every row with sum N.
+    """The count of each image in each of ``count`` resamples: float64 (count, N), whole numbers, each row sums to N.
 
-    Drawn with replacement (Efron 1979) within each class of ``labels`` (N,): how many images a class has is not left to
-    chance. The same labels and seed give the same draws, so that two generators can be compared draw by draw.
+    Drawn with replacement (Efron 1979) and stratified by ``labels`` (N,), so that class sizes are fixed. The same labels and
+    seed give the same draws, which makes comparisons of two generators paired.
     """
     import numpy as np
     import torch
@@ -36,10 +36,10 @@ class Estimate:
 
 
 def estimate(rows: "Tensor", lowest: float = -inf, highest: float = inf) -> Estimate:
-    """The value and its interval from a metric's rows (1 + R,); the interval ends at the metric's own bounds.
+    """The value and its interval from a metric's rows (1 + R,); the interval is clipped to the metric's range.
 
-    The 2.5 % and 97.5 % quantiles of the resamples, moved so that their mean lies on the value. A resample repeats images,
-    which raises every Frechet distance and lowers coverage: without the move, the interval could leave out its own value.
+    The 2.5 % and 97.5 % quantiles of the resamples, shifted so that their mean equals the value. A resample repeats images,
+    which raises every Frechet distance and lowers coverage: without the shift, the interval might exclude its own value.
     Without resamples both ends are NaN.
     """
     import numpy as np
@@ -48,5 +48,5 @@ def estimate(rows: "Tensor", lowest: float = -inf, highest: float = inf) -> Esti
     if not len(resampled):
         return Estimate(value, nan, nan)
     low, high = np.quantile(resampled, (0.025, 0.975)) - resampled.mean() + value
-    # Where all resamples agree, rounding may leave the value just outside.
+    # If all resamples agree, rounding may leave the value just outside.
     return Estimate(value, float(min(max(low, lowest), value)), float(max(min(high, highest), value)))

@@ -1,4 +1,4 @@
-"""Training of the auxiliary classifier."""
+"""Training of the judge, the pipeline's auxiliary classifier, and of the classifiers of GAN-train."""
 
 import copy
 from collections.abc import Callable
@@ -26,8 +26,8 @@ def fit_classifier(
 ) -> interface.Classifier:
     """Train with AdamW and a one-cycle learning rate; returns the network on the CPU, in evaluation mode.
 
-    Without ``held_out`` the last weights are the result: nothing is chosen on other images. With it, the weights of the epoch
-    with the most of those images right.
+    Without ``held_out`` it returns the last weights: no other images are used for selection. With it, the weights of the
+    epoch with the highest accuracy on those images.
     """
     torch.manual_seed(params.seed)
     _, channels, image_size, _ = train.images.shape
@@ -55,7 +55,7 @@ def fit_classifier(
                 line.update(step, f"loss {loss.item():.3f}")
             if held_out is not None and (step % max(1, steps // params.epochs) == 0 or step == steps):
                 right = _count_right(network, held_out, device)
-                if right >= most_right:  # of equal ones the later, whose learning rate was lower
+                if right >= most_right:  # of ties the later one, with the lower learning rate
                     best, most_right = copy.deepcopy(network.state_dict()), right
     if best is not None:
         network.load_state_dict(best)
@@ -64,7 +64,7 @@ def fit_classifier(
 
 @torch.no_grad()
 def _count_right(network: interface.Classifier, held_out: Split, device: torch.device) -> int:
-    """How many images the network in training mode gets right in evaluation mode."""
+    """The number of correct predictions, taken in evaluation mode; the network is in training mode before and after."""
     network.eval()
     right = 0
     for images, labels in zip(held_out.images.split(500), held_out.labels.split(500), strict=True):
@@ -77,7 +77,7 @@ def _count_right(network: interface.Classifier, held_out: Split, device: torch.d
 def fit_by(
     params: Classifier, class_count: int, device: torch.device, name: str = "GAN-train"
 ) -> Callable[[Split, Split], interface.Classifier]:
-    """``fit(train, held_out)`` as GAN-train calls it: the classifier that learned from generated images, on the device."""
+    """``fit(train, held_out)`` for GAN-train; the classifier that it returns is on the device."""
 
     def fit(train: Split, held_out: Split) -> interface.Classifier:
         return fit_classifier(params, train, class_count, device, held_out, name).to(device)

@@ -1,4 +1,4 @@
-"""Two stored scorecards side by side: which differences are beyond the noise of the images that were drawn."""
+"""Comparison of two stored scorecards: which differences exceed the noise of the drawn images."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Verdict = Literal["better", "worse", "beyond real", "within noise", "same"]
-"""what the second is against the first; *beyond real*: both beat real images, where that tells nothing good of either"""
+"""of the second relative to the first; *beyond real*: both beat real images in a number where that is no merit"""
 
 MUST_AGREE = {
-    "classifier_hash": "scores of different classifiers do not compare",
-    "data_hash": "scores on different images do not compare",
+    "classifier_hash": "scores of different classifiers are not comparable",
+    "data_hash": "scores on different images are not comparable",
     "samples": "Frechet distances shrink with more samples",
     "nearest_k": "precision, recall, density and coverage depend on it",
     "resamples": "the resamples are not paired",
-    "seeds": "other draws, so the resamples are not paired",
+    "seeds": "different draws, so the resamples are not paired",
 }
-"""what two scorecards must have in common, and why"""
+"""what two scorecards must agree in, and why"""
 FEWEST, FEW = 2, 100
-"""resamples: with less than the first there is no interval, with less than the second it is rough"""
+"""resamples: below the first number there is no interval, below the second it is rough"""
 
 
 @dataclass(frozen=True)
@@ -33,21 +33,21 @@ class StoredScorecard:
     """A stored scorecard."""
 
     name: str
-    """what was scored, for a person: a run, a model version or a folder"""
+    """a readable name of what was scored: a run, a model version or a folder"""
     card: Scorecard
     rows: "Mapping[str, Tensor]"
-    """of each overall number, that of each resample: float64 (R,)"""
+    """the resamples of each overall number: float64 (R,)"""
     run_id: str | None = None
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One number of both. The difference is the second less the first."""
+    """One number of both. The difference is second minus first."""
 
     name: str
     title: str
     direction: Literal["higher", "lower"] | None
-    """which way is better"""
+    """which direction is better"""
     real: Estimate | None
     first: Estimate
     second: Estimate
@@ -57,14 +57,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two scorecards tell together."""
+    """The result of a comparison."""
 
     rows: tuple[Difference, ...]
     only_first: tuple[str, ...]
-    """names of the numbers that the second lacks, which are left out"""
+    """names of the numbers that the second lacks"""
     only_second: tuple[str, ...]
     cautions: tuple[str, ...]
-    """sentences about what makes the comparison doubtful"""
+    """reasons to doubt the comparison, as sentences"""
 
     def titles(self, verdict: Verdict) -> list[str]:
         """The numbers with a verdict."""
@@ -72,20 +72,20 @@ class Comparison:
 
 
 def compare(first: StoredScorecard, second: StoredScorecard) -> Comparison:
-    """The numbers that both have, in the catalogue's order, with paired 95 % intervals of their differences.
+    """The common numbers, in the scorecard's order, with paired 95 % intervals of their differences.
 
-    Both were scored on the same draws of real images and of image positions, so that much of the noise is common to a pair
-    of resamples and leaves their difference. Raises UserError with all that stands against a comparison.
+    Both were scored with the same resamples of real images and image positions, so much of the noise cancels in the
+    difference. Raises UserError with every reason why the scorecards are not comparable.
     """
     if reasons := list(_reasons(first.card, second.card)):
         raise UserError(
-            f"{first.name} and {second.name} do not compare: {'; '.join(reasons)}; "
+            f"{first.name} and {second.name} are not comparable: {'; '.join(reasons)}; "
             "score both with the same classifier, data and parameters (`dvc repro evaluate`)"
         )
     if first.card.resamples < FEWEST:
         raise UserError(
-            f"{first.name} and {second.name} have {first.card.resamples} resamples, which gives no interval of a difference; "
-            f"at least {FEWEST} are needed, and {FEW} or more are good"
+            f"{first.name} and {second.name} have {first.card.resamples} resamples, too few for an interval of a difference; "
+            f"at least {FEWEST} are needed, {FEW} or more are recommended"
         )
     names = [name for name in CATALOGUE if name in first.rows and name in second.rows]
     if not names:
@@ -146,18 +146,18 @@ def _verdict(change: Estimate, direction: Literal["higher", "lower"] | None) -> 
 
 def _cautions(first: Scorecard, second: Scorecard, names: list[str]) -> Iterator[str]:
     if first.resamples < FEW:
-        yield f"With only {first.resamples} resamples the intervals are rough; {FEW} or more are good."
+        yield f"With only {first.resamples} resamples the intervals are rough; {FEW} or more are recommended."
     moved = [CATALOGUE[name].title for name in names if _moved(first.real.get(name), second.real.get(name))]
     if moved:
-        # The same images under the same classifier: only other code, or another CAS setting, scores them otherwise.
+        # The same images and classifier: only a change of code or settings can change their scores.
         yield (
-            "The same real images score differently in the two, so other code or settings scored them: "
+            "The same real images have different scores in the two, so they were scored with other code or settings: "
             f"{', '.join(moved)}."
         )
 
 
 def _moved(ours: Estimate | None, theirs: Estimate | None) -> bool:
-    """Whether a ceiling moved by more than rounding, which another device may cause: a tenth of its interval."""
+    """Whether a ceiling changed by more than the rounding of another device, a tenth of its interval."""
     if ours is None or theirs is None:
         return False
     return abs(ours.value - theirs.value) > 0.1 * (ours.high - ours.low) + 1e-6

@@ -1,4 +1,4 @@
-"""The registry's gate: is a candidate better than the champion, beyond chance, and fit to be used at all?
+"""The promotion gate: is a candidate significantly better than the champion, and fit for use at all?
 
 Both draw images from the same latents for the same labels and are compared with the same real validation images, by the same
 judge, with the same bootstrap resamples.
@@ -22,15 +22,15 @@ from .real_images import RealImages
 from .scored import class_spread
 
 FIRST_SEED = 2**62
-"""The latents differ from those that chose the networks in training, which would flatter whoever was chosen by them."""
+"""Other latents than those that selected the networks in training, which would bias their scores."""
 RESAMPLES_SEED = 0
 COLLAPSED = 0.1
-"""A class whose images lie this close together, as a share of real ones, is one image repeated; as the training's alarm."""
+"""A class has collapsed if its images are this close together, relative to real ones; as the alarm in training."""
 COVERAGE_NEEDED = 0.05
-"""Real validation images reach 0.97; a generator with one image a class 0.003, one that gives only noise 0.001."""
+"""Real validation images reach 0.97; a generator with one image per class 0.003, one of pure noise 0.001."""
 
 Decision = Literal["promoted", "kept", "refused"]
-"""what becomes of a candidate: it becomes champion; the champion stays, being no worse; it may not become champion"""
+"""the candidate becomes champion; the champion is kept; the candidate is not eligible"""
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ class Measured:
     objective: Tensor
     """float64 (1 + R,): the value, and that of each resample"""
     agreement: Tensor | None
-    """float64 (1 + R, K): the share of a class's images in which it is seen; None for a generator that takes no label"""
+    """float64 (1 + R, K): label agreement by class; None for an unconditional generator"""
     copied_share: float
     coverage: float
     spread: Tensor
-    """(K,): the distance between the images of a class as a share of that between real ones; NaN where there are too few"""
+    """(K,): the mean distance between images of a class, relative to real ones; NaN for too few images"""
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class ClassChange:
     candidate: float
     champion: float
     difference: Estimate
-    """candidate less champion"""
+    """candidate minus champion"""
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """What the gate says of a candidate, and why."""
+    """The gate's decision on a candidate, and why."""
 
     decision: Decision
     reasons: tuple[str, ...]
@@ -68,18 +68,18 @@ class Ruling:
     """the objective, lower is better"""
     champion: Estimate | None
     difference: Estimate | None
-    """of the objectives, candidate less champion"""
+    """of the objectives, candidate minus champion"""
     classes: tuple[ClassChange, ...]
     copied_share: float
     coverage: float
 
     def worst_class(self) -> ClassChange | None:
-        """The one that loses most."""
+        """The class with the largest loss."""
         return min(self.classes, key=lambda one: one.difference.value, default=None)
 
 
 class Gate:
-    """Measures generators on the validation split, always in the same way, and compares two of them."""
+    """Measures generators on the validation split and compares two of them."""
 
     def __init__(self, real_images: RealImages, resample_count: int, nearest_k: int) -> None:
         self.settings = Evaluate(nearest_k=nearest_k)
@@ -95,7 +95,7 @@ class Gate:
         self._real_spread = class_spread(self.evaluator.real)
 
     def measure(self, generator: Generator) -> Measured:
-        """The numbers of a generator; some ten seconds for 10,000 images and 200 resamples on two CPU cores."""
+        """Measure a generator; about ten seconds for 10,000 images and 200 resamples on two CPU cores."""
         return self.measure_images(self.evaluator.draw(generator), conditional=generator.conditional)
 
     def measure_images(self, images: Tensor, *, conditional: bool = True) -> Measured:
@@ -119,11 +119,10 @@ class Gate:
         max_class_drop: float,
         refusals: Sequence[str] = (),
     ) -> Ruling:
-        """Whether the candidate takes the champion's place. ``refusals`` are reasons against it that are known already.
+        """Whether the candidate replaces the champion. ``refusals`` are reasons against it that are known already.
 
-        It does if nothing speaks against it, the whole 95 % interval of the difference of the objectives is below zero, and no
-        class loses more than ``max_class_drop`` of its label agreement. Without a champion it is enough that nothing
-        speaks against it.
+        It does if there is no reason against it, the whole 95 % interval of the difference of the objectives is below zero,
+        and no class loses more than ``max_class_drop`` of its label agreement. Without a champion the first is sufficient.
         """
         against = [*refusals, *self._unfit(candidate)]
         own = estimate(candidate.objective, 0)
@@ -135,7 +134,7 @@ class Gate:
             classes = self._classes(candidate, champion)
             if (candidate.agreement is None) != (champion.agreement is None):
                 against.append(
-                    "one of candidate and champion takes labels and the other does not, so their objectives do not compare; "
+                    "only one of candidate and champion is conditional, so their objectives are not comparable; "
                     "register them under two names (register.model_name)"
                 )
             worse = list(_not_better(difference, classes, max_class_drop))
@@ -144,23 +143,23 @@ class Gate:
         return Ruling(decision, reasons, own, theirs, difference, classes, candidate.copied_share, candidate.coverage)
 
     def _unfit(self, measured: Measured) -> list[str]:
-        """Why a generator may not be champion, whatever its objective is."""
+        """Why a generator cannot be champion, regardless of its objective."""
         found = []
         alike = [self.class_names[place] for place in (measured.spread < COLLAPSED).nonzero().flatten().tolist()]
         if alike:
             found.append(
-                f"it has collapsed: the images of {', '.join(alike)} are all alike (nearer to each other than "
+                f"it has collapsed: the images of {', '.join(alike)} are all alike (closer to each other than "
                 f"{COLLAPSED:.0%} of the distance between real ones)"
             )
         if measured.coverage < COVERAGE_NEEDED:
             found.append(
-                f"it has collapsed: its images are near {measured.coverage:.1%} of the real ones only "
-                f"(coverage; {COVERAGE_NEEDED:.0%} are needed)"
+                f"it has collapsed: its images cover only {measured.coverage:.1%} of the real ones "
+                f"(at least {COVERAGE_NEEDED:.0%} is required)"
             )
         if measured.copied_share > COPIES_ALLOWED:
             found.append(
-                f"it memorises: {measured.copied_share:.1%} of its images lie as near to a training image as a copy does "
-                f"(copied share; 1 % for real images, at most {COPIES_ALLOWED:.0%} are allowed)"
+                f"it memorises: {measured.copied_share:.1%} of its images are as close to a training image as a copy "
+                f"(copied share; 1 % for real images, at most {COPIES_ALLOWED:.0%} is allowed)"
             )
         return found
 
@@ -178,7 +177,7 @@ class Gate:
 def _not_better(difference: Estimate, classes: Sequence[ClassChange], max_class_drop: float) -> list[str]:
     found = []
     if difference.high >= 0:
-        kind = "higher" if difference.low > 0 else "not lower beyond chance"
+        kind = "higher" if difference.low > 0 else "not significantly lower"
         found.append(f"its objective is {kind}: {difference.value:+.3f} {_interval(difference)}")
     losers = [one for one in classes if -one.difference.value > max_class_drop]
     if losers:
@@ -189,8 +188,8 @@ def _not_better(difference: Estimate, classes: Sequence[ClassChange], max_class_
 
 def _in_favour(difference: Estimate | None, classes: Sequence[ClassChange]) -> str:
     if difference is None:
-        return "there was no champion, and nothing speaks against it"
-    text = f"its objective is lower beyond chance: {difference.value:+.3f} {_interval(difference)}"
+        return "there was no champion, and there is no reason against it"
+    text = f"its objective is significantly lower: {difference.value:+.3f} {_interval(difference)}"
     return f"{text}, and no class loses too much" if classes else text
 
 

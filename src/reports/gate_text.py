@@ -1,4 +1,4 @@
-"""What the registry's gate found, to read and as tags."""
+"""The promotion gate's ruling as text and as tags."""
 
 from collections.abc import Iterable
 
@@ -18,7 +18,7 @@ def sentence(name: str, champion: str | None, ruling: Ruling) -> str:
 
 
 def tags(ruling: Ruling, champion: str | None) -> dict[str, str]:
-    """The verdict, its numbers and reasons as tags of the version; what does not apply is empty."""
+    """The verdict, its numbers and reasons as tags of the version; empty if not applicable."""
     worst = ruling.worst_class()
     return {
         "gate.decision": ruling.decision,
@@ -44,14 +44,14 @@ def markdown(name: str, champion: str | None, ruling: Ruling, notes: Iterable[st
         "",
         *[f"- {reason}" for reason in ruling.reasons],
         "",
-        "The objective is the Frechet joint distance with a fine for copies, on the validation split; lower is better. "
-        "Candidate and champion draw from the same latents for the same labels, beside the same real images, and are judged by "
-        "the same classifier; in brackets 95 % intervals of paired bootstrap resamples.",
+        "The objective is the Frechet joint distance plus a memorisation penalty, on the validation split; lower is better. "
+        "Candidate and champion use the same latents, labels, real images and judge; in brackets: 95 % intervals of paired "
+        "bootstrap resamples.",
         "",
         f"| | {name} | {champion or 'no champion'} | difference |",
         "|---|---:|---:|---:|",
         f"| objective | {_cell(ruling.candidate)} | {_cell(ruling.champion)} | {_cell(ruling.difference, '+')} |",
-        f"| copied share (1 % as real images) | {ruling.copied_share:.2%} | | |",
+        f"| copied share (1 % for real images) | {ruling.copied_share:.2%} | | |",
         f"| coverage | {ruling.coverage:.3f} | | |",
     ]
     if ruling.classes:

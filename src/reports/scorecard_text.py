@@ -1,4 +1,4 @@
-"""The scorecard as text to read: Markdown, and a table for the screen."""
+"""The scorecard as text: Markdown, and a table for the terminal."""
 
 import re
 from itertools import groupby
@@ -13,7 +13,7 @@ ARROWS = {"higher": "↑", "lower": "↓", None: ""}
 
 
 def markdown(card: Scorecard) -> str:
-    """The scorecard to read: every number with its interval beside ceiling and floor, the classes, tests and warnings."""
+    """The scorecard in Markdown: every number with its interval, ceiling and floor, the classes, tests and warnings."""
     lines = ["# Scorecard", "", *score_lines(card)]
     for warning in card.warnings:
         lines += ["", f"**Warning**: {warning}"]
@@ -24,15 +24,15 @@ def markdown(card: Scorecard) -> str:
 
 
 def score_lines(card: Scorecard) -> list[str]:
-    """The numbers, the classes and the tests as lines of Markdown, and how to read them."""
+    """The numbers, the classes, the tests and a legend as lines of Markdown."""
     lines = [
-        f"{card.samples:,} generated images against {card.samples:,} test images, judged by classifier "
-        f"{card.classifier_hash[:12]}, which has {100 * card.classifier_accuracy:.1f} % of the test images right.",
-        "*Ceiling*: held-out real images. *Floor*: the mean image of the class plus noise. *Of the gap*: where the value lies "
-        "between floor (0 %) and ceiling (100 %).",
+        f"{card.samples:,} generated images against {card.samples:,} test images, scored by classifier "
+        f"{card.classifier_hash[:12]}, whose accuracy on the test images is {100 * card.classifier_accuracy:.1f} %.",
+        "*Ceiling*: held-out real images. *Floor*: the mean image of the class plus noise. *Of the gap*: the position between "
+        "floor (0 %) and ceiling (100 %).",
         f"↑ higher is better, ↓ lower is better; in brackets: 95 % bootstrap intervals ({card.resamples} resamples).",
     ]
-    # MLflow's UI shows ten rows of a table and makes the reader scroll for the others.
+    # MLflow's UI shows ten rows of a table and scrolls for the rest.
     for group, names in groupby(card.generated, key=lambda name: about(name).group):
         lines += ["", f"| {group} | generated | ceiling | floor | of the gap |", "|---|---:|---:|---:|---:|"]
         for name in names:
@@ -64,7 +64,7 @@ def _class_lines(card: Scorecard) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Text in one line of Markdown that shows it as it is, in a table too."""
+    """Text escaped for one line of Markdown, also in a table."""
     return re.sub(r"([\\`*_{}\[\]<>|#&~])", r"\\\1", " ".join(text.split()))
 
 
@@ -74,7 +74,7 @@ def _cell(one: Estimate) -> str:
 
 
 def share_of_gap(name: str, value: float, ceiling: float, floor: float) -> str:
-    """Where a value lies between floor and ceiling, in percent; empty where real images are no better than trivial ones."""
+    """The position of a value between floor and ceiling, in percent; empty if the ceiling is no better than the floor."""
     gap = ceiling - floor if about(name).better == "higher" else floor - ceiling
     return f"{100 * (value - floor) / (ceiling - floor):.0f} %" if gap > 1e-9 else ""
 

@@ -1,4 +1,4 @@
-"""Two stored scorecards side by side, to read or as JSON."""
+"""Two stored scorecards side by side, as text or JSON."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -25,7 +25,7 @@ VERDICTS = {
 
 
 def about(letter: str, reference: str, one: StoredScorecard) -> str:
-    """A line on what was scored and how."""
+    """What was scored and how."""
     parts = [
         reference,
         *([one.name] if one.name != reference else []),
@@ -39,7 +39,7 @@ def about(letter: str, reference: str, one: StoredScorecard) -> str:
 
 
 def digits(*some: Estimate) -> int:
-    """Decimals that show the narrowest interval with two digits that count."""
+    """Decimals that show the narrowest interval with two significant digits."""
     widths = [one.high - one.low for one in some if one.high > one.low]
     return min(6, max(0, 1 - floor(log10(min(widths))))) if widths else 4
 
@@ -51,12 +51,12 @@ def with_interval(one: Estimate, decimals: int, sign: str = "") -> str:
 
 
 def arrows(console: "Console") -> dict[str, str]:
-    """What says which way is better, on a terminal that may know nothing but ASCII."""
+    """The symbols for directions, ASCII if the terminal supports nothing else."""
     return {"higher": "↑", "lower": "↓"} if console.encoding.startswith("utf") else {"higher": "+", "lower": "-"}
 
 
 def table(found: Comparison, signs: dict[str, str], whole: bool) -> "Table":
-    """Every number that both have, two lines each: the value, and below it the interval; numbers not broken if ``whole``."""
+    """The common numbers, two lines each: value and interval; numbers are not wrapped if ``whole``."""
     from rich.table import Table
 
     drawn = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
@@ -73,7 +73,7 @@ def table(found: Comparison, signs: dict[str, str], whole: bool) -> "Table":
 
 
 def sentences(found: Comparison, first: StoredScorecard, second: StoredScorecard) -> list[str]:
-    """What the table says, what it leaves out, and what it cannot say."""
+    """Conclusions, omissions and caveats of the table."""
     verdicts: tuple[Verdict, ...] = ("better", "worse", "within noise", "beyond real")
     better, worse, noise, beyond = (", ".join(found.titles(verdict)) for verdict in verdicts)
     if found.titles("same"):
@@ -83,14 +83,14 @@ def sentences(found: Comparison, first: StoredScorecard, second: StoredScorecard
         count = len(found.rows)
         said = [
             f"Beyond noise: {'; '.join(winners) or 'nothing'}; within noise: {noise or 'nothing'}.",
-            *[f"Better than real images in both, so neither wins by it: {beyond}."] * bool(beyond),
-            "At 95 % one number in twenty is beyond noise by chance where two generators are equally good: "
+            *[f"Better than real images in both, so neither wins: {beyond}."] * bool(beyond),
+            "At 95 %, one number in twenty of equally good generators is beyond noise by chance: "
             f"of these {count}, about {max(1, round(count / 20))}.",
-            "The noise is that of drawing images. Training again with another seed may change more than that.",
+            "The noise is that of drawing images. Training with another seed may change the numbers more.",
         ]
     for letter, only in {"A": found.only_first, "B": found.only_second}.items():
         if only:
-            said.append(f"Left out, only {letter} has it: {', '.join(CATALOGUE[name].title for name in only)}.")
+            said.append(f"Left out, since only {letter} has it: {', '.join(CATALOGUE[name].title for name in only)}.")
     said += [f"Caution: {caution}" for caution in found.cautions]
     for letter, one in {"A": first, "B": second}.items():
         said += [f"Warning in the scorecard of {letter}: {warning}" for warning in one.card.warnings]

@@ -10,26 +10,26 @@ if TYPE_CHECKING:
     from PIL import Image
 
 GREYS = 64
-"""Fewer than 256 make a file a third smaller, and steps of 4 in 255 are not seen in samples."""
+"""Fewer than 256 make files a third smaller, and steps of 4 in 255 are not visible in samples."""
 COLOURS = 256
 
 
 def save_animation(frames: Sequence[Path], path: Path, seconds: float = 0.4, hold: float = 2.0) -> None:
-    """Write :func:`save_pictures` of picture files, ``seconds`` each and the last for ``hold``, over and over."""
+    """Write image files as an endless animation, ``seconds`` each and the last one ``hold``."""
     save_pictures([_read(frame) for frame in frames], path, seconds, hold)
 
 
 def save_there_and_back(frames: Sequence["Image.Image"], path: Path, seconds: float = 0.08) -> None:
-    """Write :func:`save_pictures` of the pictures in their order and back again, so that the end joins the beginning."""
+    """Write pictures as an endless animation in order and back again."""
     save_pictures([*frames, *frames[-2:0:-1]], path, seconds, seconds)
 
 
 def save_pictures(frames: Sequence["Image.Image"], path: Path, seconds: float, hold: float) -> None:
-    """Show pictures in RGB in the order given, ``seconds`` each and the last for ``hold``, over and over.
+    """Write RGB pictures as an endless animation, ``seconds`` each and the last one ``hold``.
 
-    Smaller pictures are filled up with white, to the right and below. Grey pictures share 64 even steps from black to
-    white, others 256 colours of their own, both without dithering. Equal neighbours become one frame with the time of
-    both. The same input gives the same bytes. Raises ValueError without frames.
+    Smaller pictures are padded with white on the right and below. Grey pictures share 64 levels, others an adaptive
+    palette of 256 colours, both without dithering. Equal neighbours become one frame with the sum of their times. The
+    same input gives the same bytes. Raises ValueError without frames.
     """
     if not frames:
         raise ValueError("an animation needs at least one frame")
@@ -76,7 +76,7 @@ def _in_shared_colours(pictures: Sequence["Image.Image"]) -> list["Image.Image"]
     together = Image.new("RGB", (width, height * len(pictures)))
     for index, picture in enumerate(pictures):
         together.paste(picture, (0, index * height))
-    # One palette from all of them: with one each, a colour that stays would flicker.
+    # One palette for all frames: with one for each, constant colours would flicker.
     quantized = together.quantize(COLOURS, dither=Image.Dither.NONE)
     return [quantized.crop((0, top, width, top + height)) for top in range(0, together.height, height)]
 

@@ -1,4 +1,4 @@
-"""Images from a generator, labels and seeds: the same seed and label give the same image in any batch."""
+"""Images from a generator, labels and seeds: an image is bit-identical regardless of batch."""
 
 from collections.abc import Callable, Iterable
 
@@ -23,8 +23,8 @@ def generate(
 ) -> Tensor:
     """Images uint8 (N, C, H, W) on the CPU from labels int64 (N,) and seeds int64 (N,); the generator's mode is kept.
 
-    Batches all have one size, the last one filled up: an image has the same bits in any company. ``watch`` is shown the
-    float images of each batch. ``truncation``, above 0 and up to 1, is that of :func:`seeded_latents`.
+    All batches have one size, the last one padded: an image is bit-identical regardless of batch. ``watch`` is called with
+    the float images of each batch. ``truncation``, above 0 and up to 1, is that of :func:`seeded_latents`.
     """
     latents = (seeded_latents(generator, some, truncation) for some in seeds.split(BATCH))
     return _images(generator, latents, labels.split(BATCH), watch)
@@ -40,12 +40,12 @@ def interpolate(
     end_labels: Tensor | None = None,
     truncation: float = 1.0,
 ) -> Tensor:
-    """Images uint8 (N * steps, C, H, W) on the CPU: for each label, ``steps`` from one seed's image to another's.
+    """Images uint8 (N * steps, C, H, W) on the CPU: for each label, ``steps`` from the image of one seed to that of another.
 
-    ``labels``, ``starts`` and ``ends`` (the seeds) are int64 (N,), and so are ``end_labels``, the classes at the ends
-    where they are others. The latents between follow :func:`great_circle`, the weights of the two classes a straight
-    line; the first and last image of a label are those that :func:`generate` gives for its seeds and classes. The
-    generator's mode is kept. Raises ValueError for fewer than 2 steps or different counts.
+    ``labels``, ``starts`` and ``ends`` (the seeds) are int64 (N,), and so are ``end_labels``, the classes at the ends if
+    they differ. The latents follow :func:`great_circle`, the weights of the two classes a straight line; the first and
+    last image of a label are those of :func:`generate`. The generator's mode is kept. Raises ValueError for fewer than 2
+    steps or different counts.
     """
     last_labels = labels if end_labels is None else end_labels
     if not labels.shape == last_labels.shape == starts.shape == ends.shape:
@@ -62,17 +62,17 @@ def seeded_latents(generator: Generator, seeds: Tensor, truncation: float = 1.0)
     """The latents of seeds int64 (N,), float32 (N, latent_size) on the generator's device, times ``truncation``.
 
     The psi of Karras et al. (2019), "A style-based generator architecture", around the mean latent 0: below 1 images are
-    more typical and less varied; 1 changes no bit.
+    more typical and less diverse; 1 leaves the bits unchanged.
     """
     device = next(generator.parameters()).device
     return latents_from_seeds(seeds.to(device), generator.latent_size) * truncation
 
 
 def great_circle(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
-    """Latents (N, steps, D) from ``starts`` to ``ends``, both (N, D): equal turns from one direction to the other.
+    """Latents (N, steps, D) from ``starts`` to ``ends``, both (N, D): equal angles from one direction to the other.
 
     The spherical interpolation of White (2016), "Sampling generative networks". On a straight line, the latents in the
-    middle would be shorter than nearly all that the generator was trained on. The ends are exact. Raises ValueError for
+    middle would be shorter than nearly all latents of training. The ends are exact. Raises ValueError for
     fewer than 2 steps.
     """
     if steps < 2:
@@ -81,7 +81,7 @@ def great_circle(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
     cosine = torch.cosine_similarity(first, last, dim=2)[..., None].clamp(-1, 1)
     angle = torch.acos(cosine)
     share = torch.linspace(0, 1, steps, dtype=torch.float64, device=starts.device)[:, None]
-    # Along one line no circle is defined, and the formula would divide by zero.
+    # Between parallel vectors no circle is defined, and the formula would divide by zero.
     straight = torch.sin(angle) < 1e-6
     sine = torch.where(straight, 1, torch.sin(angle))
     before = torch.where(straight, 1 - share, torch.sin((1 - share) * angle) / sine)
@@ -112,14 +112,14 @@ def _images(
 
 
 def _filled_up(rows: Tensor) -> Tensor:
-    """``rows`` with zeros below, BATCH in all."""
+    """``rows`` padded with zeros to BATCH."""
     return torch.cat([rows, rows.new_zeros(BATCH - len(rows), *rows.shape[1:])])
 
 
 class SeededGenerator(nn.Module):
-    """A generator with its latents inside, the form that is exported and served.
+    """A generator that makes its own latents from seeds, the form that is exported and served.
 
-    Inputs: label and seed, int64 (N, 2), and truncation, float32 (N,), which is multiplied with the latents. Output
+    Inputs: label and seed, int64 (N, 2), and truncation, float32 (N,), which scales the latents. Output
     float32 (N, C, H, W) in [-1, 1].
     """
 

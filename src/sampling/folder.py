@@ -1,4 +1,4 @@
-"""A folder of PNG files, one subfolder a class, that can be continued."""
+"""A folder of PNG files with a subfolder for each class, which can be resumed."""
 
 import json
 import re
@@ -23,10 +23,9 @@ def save_folder(
 ) -> None:
     """Write the images of a plan, whose ``batches`` of numbers are given, as ``9_Ankle_boot/seed0_000042.png``.
 
-    So torchvision's ``ImageFolder`` reads them. The class's number in front keeps the subfolders, which it sorts, in the
-    order of the classes; the file's name has seed and number. ``samples.json`` says what the images are: a folder with
-    the same generator and plan is continued, and what is there is not drawn again. Raises UserError, and touches
-    nothing, where ``folder`` holds anything else.
+    torchvision's ``ImageFolder`` reads them; the class number keeps the subfolders, which it sorts, in the order of the
+    classes. ``samples.json`` describes the images: a folder of the same generator and plan is resumed, and existing images
+    are not drawn again. Raises UserError, and changes nothing, if ``folder`` holds anything else.
     """
     facts = {
         "generator": content_hash(generator),
@@ -49,7 +48,7 @@ def save_folder(
 
 
 def safe_name(name: str) -> str:
-    """A name for a file on any system: letters, digits, ``-``, ``.`` and ``_``, at most 60 of them."""
+    """A portable file name: letters, digits, ``-``, ``.`` and ``_``, at most 60 characters."""
     return re.sub(r"[^\w.-]+", "_", name)[:60].strip("._")
 
 
@@ -70,7 +69,7 @@ def _need_new_or_same(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the image is there: a power cut may leave an empty file, never a half one."""
+    """Whether the image exists: a power cut may leave an empty file, but no partial one."""
     return path.is_file() and path.stat().st_size > 0
 
 

@@ -41,10 +41,10 @@ def grid_image(
     title: str | None = None,
     cell_pixels: int = CELL_PIXELS,
 ) -> "Image.Image":
-    """Draw images row by row on white, enlarged by a whole factor to about ``cell_pixels``: every pixel stays crisp.
+    """Draw images row by row on white, enlarged by a whole factor to about ``cell_pixels``.
 
-    ``images`` is uint8 (N, C, H, W) with 1 or 3 channels; ``columns`` images a row, the last row may be short.
-    ``row_labels`` has one text a row, written to the left. Raises ValueError for other images, for fewer than one
+    ``images`` is uint8 (N, C, H, W) with 1 or 3 channels; ``columns`` images per row; the last row may be short.
+    ``row_labels`` has one text per row, written to the left. Raises ValueError for other images, for fewer than one
     column, or another number of labels.
     """
     _need_images(images)
@@ -99,9 +99,9 @@ def save_pairs(
 
 
 def save_best_and_worst(best: Tensor, worst: Tensor, path: Path, class_names: Sequence[str], title: str) -> None:
-    """Draw a row a class: its best images, a gap, its worst; the same input gives the same bytes.
+    """Draw a row for each class: its best images, a gap, its worst; the same input gives the same bytes.
 
-    ``best`` and ``worst`` are uint8 (K * n, C, H, W) with 1 or 3 channels: n images a class, class by class, for the K
+    ``best`` and ``worst`` are uint8 (K * n, C, H, W) with 1 or 3 channels: n images per class, class by class, for the K
     ``class_names``. Raises ValueError for other images, different shapes, or a count that K does not divide.
     """
     _need_alike(best, worst)
@@ -113,7 +113,7 @@ def save_best_and_worst(best: Tensor, worst: Tensor, path: Path, class_names: Se
     down, across = height + GAP, width + GAP
     columns = len(best) // rows
     halves = {"most certain": best, "least certain": worst}
-    # A heading may be wider than one or two small images.
+    # A heading may be wider than a few small images.
     half_width = max(columns * across - GAP, *(math.ceil(_font(LABEL_SIZE).getlength(text)) for text in halves))
     top = LABEL_SIZE + 2 * GAP
     sheet = _Sheet(2 * half_width + HALF_GAP, top + rows * down - GAP, class_names, title)
@@ -129,7 +129,7 @@ def save_best_and_worst(best: Tensor, worst: Tensor, path: Path, class_names: Se
 
 
 class _Sheet:
-    """A white canvas with a title, room for row labels to the left, and an area that starts at (0, 0)."""
+    """A white canvas with a title, space for row labels on the left, and an area that starts at (0, 0)."""
 
     def __init__(self, width: int, height: int, row_labels: Sequence[str] | None, title: str | None) -> None:
         from PIL import Image, ImageDraw
@@ -137,7 +137,7 @@ class _Sheet:
         widest = math.ceil(max(map(_font(LABEL_SIZE).getlength, row_labels))) if row_labels else 0
         self.left = MARGIN + (widest + MARGIN if row_labels else 0)
         self.top = MARGIN + (TITLE_SIZE + MARGIN if title else 0)
-        # A long title widens the picture rather than run off it.
+        # A long title widens the picture.
         title_end = MARGIN + math.ceil(_font(TITLE_SIZE).getlength(title)) if title else 0
         size = (max(self.left + width, title_end) + MARGIN, self.top + height + MARGIN)
         self.canvas = Image.new("RGB", size, "white")

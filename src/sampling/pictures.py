@@ -1,4 +1,4 @@
-"""Grids and animations of images that a person asks for; the ending of the path, ``.png`` or ``.gif``, tells which."""
+"""Grids and animations of requested images, by the suffix of the path: ``.png`` or ``.gif``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,12 +13,12 @@ from .plan import Plan
 
 MAX_COLUMNS = 40
 WALK_PIXELS, ALONE_PIXELS = 84, 168
-"""The size of an image in an animation: in a grid, and by itself."""
+"""The size of an image in an animation: in a grid, and alone."""
 SECONDS = 0.4
 
 
 def draw_samples(plan: Plan, generator: Generator, class_names: Sequence[str], path: Path) -> None:
-    """The images of a plan in a grid, or one after the other."""
+    """The images of a plan as a grid, or as an animation."""
     numbers = torch.arange(plan.count)
     images = plan.draw(generator, numbers)
     if path.suffix.lower() == ".gif":
@@ -31,7 +31,7 @@ def draw_samples(plan: Plan, generator: Generator, class_names: Sequence[str], p
 def draw_walks(
     start: Plan, end: Plan, steps: int, generator: Generator, class_names: Sequence[str], path: Path
 ) -> None:
-    """From each image of one plan to that of another, of as many: a row each, or all at once, there and back."""
+    """Interpolations from each image of one plan to that of another: a row each, or an animation of all, there and back."""
     numbers = torch.arange(start.count)
     labels, end_labels = start.labels(numbers), end.labels(numbers)
     captions = None
@@ -58,7 +58,7 @@ def draw_walks(
 
 
 def _layout(plan: Plan, captions: Sequence[str] | None) -> tuple[int, Sequence[str] | None]:
-    """Columns and row labels: a row a class where each has some that fit into one, otherwise nearly a square."""
+    """Columns and row labels: a row for each class if its images fit, otherwise roughly a square."""
     if captions and plan.per_class and plan.per_class <= MAX_COLUMNS:
         return plan.per_class, captions[:: plan.per_class]
     return max(1, min(MAX_COLUMNS, round(plan.count**0.5))), None

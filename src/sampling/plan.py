@@ -1,4 +1,4 @@
-"""Which images are drawn: the label and the seed of each, from its number alone."""
+"""Which images to draw: the label and the seed of each follow from its number."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from .draw import BATCH, generate
 
 @dataclass(frozen=True)
 class Plan:
-    """``count`` images of some classes, drawn in batches, so that a million need no more memory than a few."""
+    """``count`` images of some classes, drawn in batches of constant memory."""
 
     classes: tuple[int, ...]
     count: int
     per_class: int | None
-    """so many of the first class, then of the next; None: the classes take turns"""
+    """images of each class, class by class; None: the classes alternate"""
     seed: int
     truncation: float = 1.0
 
@@ -26,7 +26,7 @@ class Plan:
         return torch.tensor(self.classes)[numbers // self.per_class if self.per_class else numbers % len(self.classes)]
 
     def seeds(self, numbers: Tensor) -> Tensor:
-        """The seeds of their latents, int64 (N,): ``seed * 2**32 + n``, so that no two seeds share a latent."""
+        """The seeds of their latents, int64 (N,): ``seed * 2**32 + n``, so that seeds share no latents."""
         return self.seed * 2**32 + numbers
 
     def draw(self, generator: Generator, numbers: Tensor) -> Tensor:

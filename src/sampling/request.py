@@ -1,4 +1,4 @@
-"""What a person asks for on the command line: which images, how many, and in which form."""
+"""The command line of ``src.sample``: which images, how many, and in which form."""
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 MAX_IMAGES = 1_000_000
 MAX_SHOWN = 1_600
-"""Pictures are for the eye, and are made in memory."""
+"""Pictures are made in memory."""
 STEPS = 16
 UNLABELLED = ("unlabelled",)
-"""the class of all images of a generator that ignores labels"""
+"""the class of all images of an unconditional generator"""
 
 
 def parse_label(text: str, class_names: tuple[str, ...], option: str = "--label") -> int:
-    """A class by number or by name, case ignored. Raises UserError with the classes that there are."""
+    """A class by number or by name, ignoring case. Raises UserError that lists the classes."""
     lowered = [name.lower() for name in class_names]
     if text.isdecimal() and int(text) < len(class_names):
         return int(text)
@@ -36,15 +36,15 @@ def parse_label(text: str, class_names: tuple[str, ...], option: str = "--label"
 
 
 def parse_labels(texts: Sequence[str], class_names: tuple[str, ...]) -> tuple[int, ...]:
-    """Classes, each once, from texts that hold one or several with commas between; all classes for no text."""
+    """Unique classes from comma-separated texts; all classes for no text."""
     lowered = [name.lower() for name in class_names]
-    # A name may have a comma of its own.
+    # A name may contain a comma.
     parts = [part for text in texts for part in ([text] if text.lower() in lowered else text.split(","))]
     return tuple(dict.fromkeys(parse_label(part.strip(), class_names) for part in parts)) or (*range(len(class_names)),)
 
 
 def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
-    """A parser of whole numbers within bounds, for argparse."""
+    """An argparse type: a whole number within bounds."""
 
     def parse(text: str) -> int:
         try:
@@ -59,7 +59,7 @@ def whole_number(minimum: int, maximum: int) -> Callable[[str], int]:
 
 
 def share(text: str) -> float:
-    """A parser of numbers above 0 and up to 1, for argparse."""
+    """An argparse type: a number above 0 and up to 1."""
     try:
         value = float(text)
     except ValueError:
@@ -70,13 +70,13 @@ def share(text: str) -> float:
 
 
 def need_labels(stored: "StoredGenerator", option: str, instead: str) -> None:
-    """Raises UserError for an option that asks for classes of a generator that ignores them."""
+    """Raise UserError for an option about classes if the generator is unconditional."""
     if not stored.network.conditional:
-        raise UserError(f"{option}: {stored.name} ignores labels (model.conditioning is none); {instead} is possible")
+        raise UserError(f"{option}: {stored.name} ignores labels (model.conditioning is none); use {instead}")
 
 
 def make_plan(options: argparse.Namespace, stored: "StoredGenerator") -> "Plan":
-    """What the options ask for. Raises UserError for an unknown class, or too many images."""
+    """The plan of the options. Raises UserError for an unknown class, or too many images."""
     from .plan import Plan
 
     if options.label or options.per_class:
@@ -93,7 +93,7 @@ def make_plan(options: argparse.Namespace, stored: "StoredGenerator") -> "Plan":
 
 
 def make_end(plan: "Plan", options: argparse.Namespace, stored: "StoredGenerator") -> "Plan":
-    """The images that those of ``plan`` turn into. Raises UserError for an unknown class, or where nothing would change."""
+    """The end points of the interpolation. Raises UserError for an unknown class, or if they equal those of ``plan``."""
     if options.to_label is not None:
         need_labels(stored, "--to-label", "--to-seed")
     end = plan
@@ -102,12 +102,12 @@ def make_end(plan: "Plan", options: argparse.Namespace, stored: "StoredGenerator
     if options.to_label is not None:
         end = replace(end, classes=(parse_label(options.to_label, stored.class_names, "--to-label"),), per_class=None)
     if (end.classes, end.seed) == (plan.classes, plan.seed):
-        raise UserError("--to-seed and --to-label name what --seed and --label name already; one of them must differ")
+        raise UserError("--to-seed and --to-label equal --seed and --label; at least one must differ")
     return end
 
 
 def watched(plan: "Plan") -> "Iterator[Tensor]":
-    """The numbers of the images in batches, with progress on the screen."""
+    """The numbers of the images in batches, with a progress bar."""
     from ..core.progress import ProgressLine
 
     with ProgressLine("sampling", plan.count / 1000, "thousand images") as line:

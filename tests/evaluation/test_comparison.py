@@ -150,18 +150,21 @@ def test_order_titles_and_what_one_lacks() -> None:
     [
         (
             {"classifier_hash": "e" * 64},
-            r"classifier_hash c{12} and e{12} \(scores of different classifiers do not compare\)",
+            r"classifier_hash c{12} and e{12} \(scores of different classifiers are not comparable\)",
         ),
         ({"data_hash": "e" * 64}, r"data_hash d{12} and e{12} \(scores on different images"),
         ({"samples": 5000}, r"samples 10000 and 5000 \(Frechet distances shrink with more samples\)"),
         ({"nearest_k": 3}, r"nearest_k 5 and 3 \(precision, recall, density and coverage depend on it\)"),
-        ({"seeds": {"latents": 1, "bootstrap": 9}}, r"seeds\.bootstrap 2 and 9, seeds\.floor 3 and none \(other draws"),
+        (
+            {"seeds": {"latents": 1, "bootstrap": 9}},
+            r"seeds\.bootstrap 2 and 9, seeds\.floor 3 and none \(different draws",
+        ),
     ],
 )
 def test_what_does_not_compare(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message) as caught:
         compare(evaluation("left"), evaluation("right", seed=1, **change))
-    assert str(caught.value).startswith("left and right do not compare: ")
+    assert str(caught.value).startswith("left and right are not comparable: ")
     assert "`dvc repro evaluate`" in str(caught.value)
 
 
@@ -172,7 +175,7 @@ def test_all_reasons_are_told_at_once() -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_without_resamples_nothing_is_said(count: int) -> None:
-    with pytest.raises(UserError, match=f"have {count} resamples, which gives no interval of a difference"):
+    with pytest.raises(UserError, match=f"have {count} resamples, too few for an interval of a difference"):
         compare(evaluation(resamples=count), evaluation(resamples=count, seed=1))
 
 
@@ -186,4 +189,4 @@ def test_cautions() -> None:
     real = {**evaluation().card.real, "precision": Estimate(0.955, 0.945, 0.965)}
     found = compare(evaluation(resamples=50), evaluation(resamples=50, seed=1, real=real))
     assert found.cautions[0].startswith("With only 50 resamples the intervals are rough")
-    assert found.cautions[1].endswith("so other code or settings scored them: Precision.")
+    assert found.cautions[1].endswith("so they were scored with other code or settings: Precision.")

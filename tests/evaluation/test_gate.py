@@ -60,7 +60,7 @@ def test_a_better_generator_is_promoted() -> None:
     assert ruling.difference is not None
     assert ruling.difference.value == pytest.approx(ruling.candidate.value - ruling.champion.value)
     assert ruling.difference.high < 0
-    assert "lower beyond chance" in ruling.reasons[0]
+    assert "significantly lower" in ruling.reasons[0]
 
 
 def test_a_worse_one_is_not() -> None:
@@ -75,7 +75,7 @@ def test_two_equally_good_ones_change_nothing() -> None:
     for pair_ in ((one, other), (other, one)):
         ruling = gate().rule(*pair_, 1.0)
         assert ruling.decision == "kept"
-        assert "not lower beyond chance" in ruling.reasons[0]
+        assert "not significantly lower" in ruling.reasons[0]
     assert gate().rule(one, one, 1.0).difference == Estimate(0, 0, 0)
 
 
@@ -121,14 +121,14 @@ def test_a_generator_that_reaches_few_real_images_is_refused() -> None:
     ruling = gate().rule(replace(measured(real_like(0)), coverage=0.049), None, 0.05)
     assert ruling.decision == "refused"
     assert ruling.reasons == (
-        "it has collapsed: its images are near 4.9% of the real ones only (coverage; 5% are needed)",
+        "it has collapsed: its images cover only 4.9% of the real ones (at least 5% is required)",
     )
 
 
 def test_without_a_champion_a_fit_generator_is_promoted() -> None:
     ruling = gate().rule(measured(real_like(0, noise=20)), None, 0.05)
     assert (ruling.decision, ruling.champion, ruling.classes) == ("promoted", None, ())
-    assert ruling.reasons == ("there was no champion, and nothing speaks against it",)
+    assert ruling.reasons == ("there was no champion, and there is no reason against it",)
 
 
 def test_known_reasons_refuse() -> None:
@@ -140,7 +140,7 @@ def test_labels_and_no_labels_do_not_compare() -> None:
     one = measured(real_like(0))
     ruling = gate().rule(one, replace(one, agreement=None), 0.05)
     assert ruling.decision == "refused"
-    assert "takes labels and the other does not" in ruling.reasons[0]
+    assert "only one of candidate and champion is conditional" in ruling.reasons[0]
 
 
 def test_a_generator_without_labels_is_measured_without() -> None:

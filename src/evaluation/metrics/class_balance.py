@@ -1,4 +1,4 @@
-"""Class balance: does a generator make every class as often as the data has it?"""
+"""Class balance: are the class frequencies those of the data?"""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ else:
 
 
 def class_balance(generated: Scored, real: Scored) -> dict[str, Tensor]:
-    """Pearson's chi-square between the classes seen in generated and in real images, a number of images aside; lower is better.
+    """Pearson's chi-square between the predicted classes of generated and real images, per image; lower is better.
 
-    From 0 (the same shares) to 1 (no class in common): the statistic of homogeneity of the 2 x K table of counts over the
-    number of images, which is Cramer's V squared. It asks for no label: made for generators that take none. With it the
-    shares themselves of the generated images, ``class_share_by_class`` (1 + R, K).
+    From 0 (the same shares) to 1 (no class in common): the statistic of homogeneity of the 2 x K table of counts divided by
+    the number of images, which is Cramer's V squared. It uses no requested label, so it suits unconditional generators.
+    Also returns the shares of the generated images, ``class_share_by_class`` (1 + R, K).
     """
     table = _seen_counts(generated, real)
     totals = table.sum(dim=(1, 2))
@@ -34,7 +34,7 @@ def class_balance(generated: Scored, real: Scored) -> dict[str, Tensor]:
 
 
 def class_balance_p_value(generated: Scored, real: Scored) -> float:
-    """How likely class shares as different as these were if both had the same (chi-square test of homogeneity, by scipy)."""
+    """The p-value of the class shares under the hypothesis that they are equal (chi-square test of homogeneity, by SciPy)."""
     from scipy.stats import chi2_contingency
 
     table = _seen_counts(generated, real)[0]
@@ -43,7 +43,7 @@ def class_balance_p_value(generated: Scored, real: Scored) -> float:
 
 
 def _seen_counts(generated: Scored, real: Scored) -> Tensor:
-    """Counts float64 (1 + R, 2, K) of the classes that the classifier sees: of generated images, then of real ones."""
+    """Counts float64 (1 + R, 2, K) of the predicted classes: of generated images, then of real ones."""
     counts = (one.weights @ F.one_hot(one.seen, one.class_count).double() for one in (generated, real))
     return torch.stack(tuple(counts), dim=1)
 

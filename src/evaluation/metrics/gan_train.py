@@ -1,4 +1,4 @@
-"""GAN-train: can one learn the classes from generated images alone?"""
+"""GAN-train: can a classifier learn the classes from generated images alone?"""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ HELD_OUT_EVERY = 10
 
 
 def gan_train(generated: Scored, real: Scored, *, fit: Fit) -> dict[str, Tensor]:
-    """Accuracy of a fresh classifier, trained on generated images and tested on real ones; 0 to 1, higher is better.
+    """Accuracy of a new classifier that is trained on generated images and tested on real ones; 0 to 1, higher is better.
 
     GAN-train (Shmelkov et al. 2018), also called Classification Accuracy Score (Ravuri and Vinyals 2019), with precision,
-    recall and F1, the mean over the classes and for each class. ``fit(train, held_out)`` trains on nine tenths of the
-    generated images and chooses among its epochs by the last tenth: the real images are used once, at the end. Poor or
-    wrongly labelled images lower it, and missing variety does. The interval speaks of the real images that were drawn, not of
-    another training.
+    recall and F1, macro-averaged and for each class. ``fit(train, held_out)`` trains on nine tenths of the generated images
+    and selects its epoch on the last tenth: the real images are used once, at the end. Poor or wrongly labelled images and
+    missing variety lower it. The interval reflects the drawn real images, not the randomness of training.
     """
     from ...data.prepared import Split
     from ..scored import score_images

@@ -1,4 +1,4 @@
-"""Kernel classifier distance: KID's estimator in the auxiliary classifier's features."""
+"""Kernel classifier distance: KID's estimator in the judge's features."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ BLOCK = 250
 def kernel_classifier_distance(generated: Scored, real: Scored) -> dict[str, Tensor]:
     """The squared maximum mean discrepancy under the kernel (x.y / D + 1)^3; 0 for equal distributions, lower is better.
 
-    The unbiased estimator (Binkowski et al. 2018), over all images at once and not in random subsets: it may be a little
-    below 0, and its expectation does not depend on the number of samples. Where classes have a fixed size, it is lower by
-    2 / N of what two images of one class are more alike than any two. In a resample, an image is not compared with its own
-    copies.
+    The unbiased estimator (Binkowski et al. 2018), over all images instead of random subsets: it may be slightly negative,
+    and its expectation does not depend on the number of samples. With fixed class sizes it is lower by 2 / N of the excess
+    similarity of two images of one class. In a resample, an image is not compared with its own copies.
     """
     need(min(len(generated), len(real)), 2, "the kernel classifier distance")
     ours, theirs = generated.features.double(), real.features.double()
@@ -49,7 +48,7 @@ def _mean_kernel(first: Tensor, second: Tensor, weights: Tensor, other_weights: 
         kernel = product.square().mul_(product)
         if apart:
             kernel[:, rows].fill_diagonal_(0)
-        # The value in float64; its spread does not need it, and float32 is twice as fast.
+        # The value in float64; the resamples do not need it, and float32 is twice as fast.
         sums = torch.cat([kernel @ other_weights[:1].T, (kernel.float() @ resampled).double()], dim=1)
         total += (weights[:, rows].T * sums).sum(dim=0)
     pairs = weights.sum(dim=1) * other_weights.sum(dim=1)

@@ -1,4 +1,4 @@
-"""Reconstruction: how near can the generator come to an image that it has never seen?"""
+"""Reconstruction: how closely can the generator reproduce an image that it has never seen?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ else:
 STEPS = 200
 LEARNING_RATE = 0.1
 STARTS = 32
-"""Random latents for each image; the search begins at the best of them."""
+"""Random latents for each image; the search starts from the best of them."""
 
 Rebuild: TypeAlias = "Callable[[Tensor, Tensor], Tensor]"
 """uint8 images (N, C, H, W) and labels int64 (N,) to the nearest uint8 images that can be made"""
@@ -36,8 +36,8 @@ def reconstruction(generated: Scored, real: Scored, *, rebuild: Rebuild, count: 
 
     MSE is over pixels from 0 to 1. R2 is 1 - MSE / variance of the real images' pixels, at most 1, higher is better; 0 is the
     mean image. A generator is searched by :func:`latent_search` (Webster et al. 2019); of a set of images, ``generated``,
-    the nearest one is taken (:func:`nearest_image`). Missing variety raises the error, also that of rare images, which the
-    Frechet distances hardly see. It says nothing of the images that nobody asked for.
+    the nearest one is taken (:func:`nearest_image`). Missing variety raises the error, also that of rare images, to which the
+    Frechet distances are insensitive. It says nothing about other images of the generator.
     """
     if real.images is None:
         raise ValueError("the reconstruction needs the images themselves")
@@ -47,7 +47,7 @@ def reconstruction(generated: Scored, real: Scored, *, rebuild: Rebuild, count: 
     rebuilt = rebuild(targets, real.labels[:count].cpu()).double() / 255
     errors = (pixels - rebuilt).square().flatten(1).mean(dim=1)
     spreads = (pixels - pixels.mean(dim=0)).square().flatten(1).mean(dim=1)
-    # All images once, and resamples of these few: those of all real images may have too few of them.
+    # Resamples of these few: those of all real images may contain too few of them.
     weights = real.weights[:, :count].cpu()
     counts = weights.sum(dim=1)
     mse = weights @ errors / counts
@@ -57,8 +57,8 @@ def reconstruction(generated: Scored, real: Scored, *, rebuild: Rebuild, count: 
 def latent_search(generator: Generator, images: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
     """The uint8 images that the generator makes nearest to ``images``, with these labels: Adam on the latents.
 
-    From the best of 32 random latents for each image, 200 steps on the mean squared error with a learning rate that falls to
-    zero. The weights of the generator stay as they are.
+    From the best of 32 random latents for each image, 200 steps on the mean squared error with cosine annealing of the
+    learning rate. The weights of the generator are unchanged.
     """
     from ...core.pixels import to_float, to_uint8
 
@@ -74,7 +74,7 @@ def latent_search(generator: Generator, images: Tensor, labels: Tensor, seed: in
         interrupts.check()
         optimizer.zero_grad(set_to_none=True)
         made = generator(latents, labels)
-        # The sum over images, so that each has a search of its own, whatever the others do.
+        # The sum over images, so that the search of each is independent of the others.
         latents.grad = torch.autograd.grad(F.mse_loss(made, targets, reduction="sum"), latents)[0]
         optimizer.step()
         schedule.step()

@@ -1,4 +1,4 @@
-"""Classifier score: the Inception Score in the auxiliary classifier's classes."""
+"""Classifier score: the Inception Score in the judge's classes."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ else:
 def classifier_score(generated: Scored, real: Scored) -> dict[str, Tensor]:
     """exp of the mean KL divergence between p(y|x) and p(y), from 1 to the number of classes; higher is better.
 
-    As TF-GAN's ``classifier_score`` (Salimans et al. 2016), computed over all images at once and in float64. It looks at
-    the generated images only: one perfect image a class already has a high score. ``real`` is not used.
+    As TF-GAN's ``classifier_score`` (Salimans et al. 2016), over all images at once and in float64. It uses the generated
+    images only: one perfect image per class already has a high score. ``real`` is unused.
     """
     logs = F.log_softmax(generated.logits.double(), dim=1)
     shares = logs.exp()
     weights = generated.weights / len(generated)
     marginal = weights @ shares
     divergence = weights @ (shares * logs).sum(dim=1) - torch.special.xlogy(marginal, marginal).sum(dim=1)
-    # Rounding may leave it a little below zero.
+    # Rounding may make it slightly negative.
     return {"classifier_score": divergence.clamp(min=0).exp()}
 
 

@@ -1,4 +1,4 @@
-"""Frechet distances in the auxiliary classifier's features: overall, of each class, and with the label joined."""
+"""Frechet distances in the judge's features: overall, by class, and joint with the label."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ KEPT_ELEMENTS = 2**26
 def frechet_distances(generated: Scored, real: Scored) -> dict[str, Tensor]:
     """Three distances between Gaussians fitted to generated and real images; from 0 up, lower is better. In float64.
 
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), Heusel et al. 2017. It shrinks with more samples: compare equal counts only.
+    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), Heusel et al. 2017. It decreases with more samples: compare equal counts only.
 
-    ``frechet_classifier_distance`` is between the features, and does not look at labels; ``..._by_class`` (1 + R, K) is the
+    ``frechet_classifier_distance`` is between the features, regardless of labels; ``..._by_class`` (1 + R, K) is the
     same for each class asked for, NaN where a class has fewer than 2 images. ``frechet_joint_distance`` (DeVries et al.
-    2019) has the one-hot label joined to the features, scaled by the mean norm of the real ones, so that both parts weigh
-    the same: a generator that ignores its label has the features of real images, but not their covariance with the label.
+    2019) has the one-hot label joined to the features, scaled by the mean norm of the real ones, so that both parts have equal
+    weight: a generator that ignores its label has the features of real images, but not their covariance with the label.
     """
     need(min(len(generated), len(real)), 2, "the Frechet distances")
     centre = real.features.double().mean(dim=0)
@@ -66,7 +66,7 @@ def frechet_rows(generated: Tensor, real: Tensor, weights: Tensor, real_weights:
 
     The weights are (R, N) and (R, M). One row is held at a time: for many features, whose moments are large.
     """
-    # Second moments of features far from zero would lose digits.
+    # Second moments of features far from zero lose digits.
     centre = real.double().mean(dim=0)
     ours, theirs = (features.double() - centre for features in (generated, real))
     for row, real_row in zip(weights.split(1), real_weights.split(1), strict=True):
@@ -82,7 +82,7 @@ class _Gaussian:
 
     def rooted(self) -> _Rooted:
         """The same with a root of the covariance in its place."""
-        # A resampled class can be empty; eigh takes no NaN.
+        # A resampled class may be empty; eigh does not accept NaN.
         values, vectors = torch.linalg.eigh(self.covariance.nan_to_num())
         trace = self.covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
         return _Rooted(self.mean, vectors * values.clamp(min=0).sqrt()[..., None, :], trace)
@@ -90,7 +90,7 @@ class _Gaussian:
     def distance(self, other: _Rooted) -> Tensor:
         """The Frechet distance (...). The eigenvalues of C1 C2 are those of R1' C2 R1, which is symmetric."""
         product = other.root.mT @ self.covariance.nan_to_num() @ other.root
-        # Rounding may leave some a little below zero.
+        # Rounding may make some slightly negative.
         crossed = torch.linalg.eigvalsh(product).clamp(min=0).sqrt().sum(-1)
         traces = self.covariance.diagonal(dim1=-2, dim2=-1).sum(-1) + other.trace
         apart: Tensor = (self.mean - other.mean).square().sum(-1) + traces - 2 * crossed
@@ -107,13 +107,13 @@ class _Rooted:
 def _gaussians(scored: Scored, centre: Tensor, label_scale: float) -> Iterator[tuple[_Gaussian, _Gaussian, _Gaussian]]:
     """Of all features less ``centre``, of those joined with the label, and of each class (a further dimension).
 
-    So many resamples at a time that they fit in memory.
+    In chunks of resamples that fit in memory.
     """
     features, classes = scored.features.double() - centre, scored.class_count
     members = [(scored.labels == label).nonzero()[:, 0] for label in range(classes)]
     for weights in scored.weights.split(max(1, CHUNK_ELEMENTS // (classes * features.shape[1] ** 2))):
         by_class = (_moments(features[places], weights[:, places]) for places in members)
-        # On the CPU: a GPU takes the eigenvalues of so many small matrices one after another, and slower.
+        # On the CPU: a GPU computes the eigenvalues of many small matrices sequentially, which is slower.
         counts, sums, products = (torch.stack(moments, dim=1).cpu() for moments in zip(*by_class, strict=True))
         across, labels = label_scale * sums, label_scale**2 * torch.diag_embed(counts)
         joint = torch.cat([torch.cat([products.sum(1), across.mT], dim=2), torch.cat([across, labels], dim=2)], dim=1)

@@ -1,4 +1,4 @@
-"""GAN-test: does the auxiliary classifier see in a generated image the class that was asked for?"""
+"""GAN-test: does the judge predict the requested class of a generated image?"""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ else:
 
 
 def gan_test(generated: Scored, real: Scored) -> dict[str, Tensor]:
-    """Label agreement (GAN-test accuracy, Shmelkov et al. 2018) from 0 to 1, higher is better; ``real`` is not used.
+    """Label agreement (GAN-test accuracy, Shmelkov et al. 2018) from 0 to 1, higher is better; ``real`` is unused.
 
-    With it precision, recall and F1 of the classifier's answers, the mean over the classes and for each asked class. Read
-    them beside those of real images, the classifier's own: a higher one means typical images, not better ones.
+    Also precision, recall and F1 of the predictions, macro-averaged and for each requested class. Compare them with those of
+    real images: a higher value means typical images, not better ones.
     """
     return answers(confusions(generated.labels, generated.seen, generated.class_count, generated.weights), "gan_test")
 
 
 def confusions(labels: Tensor, seen: Tensor, classes: int, weights: Tensor) -> Tensor:
-    """Weighted counts float64 (R, K, K) of images: row the asked class, column the one that is seen."""
+    """Weighted counts float64 (R, K, K) of images: row the requested class, column the predicted one."""
     cells = weights.new_zeros(len(weights), classes**2).index_add_(1, labels * classes + seen, weights)
     return cells.reshape(len(weights), classes, classes)
 
@@ -47,7 +47,7 @@ def answers(counts: Tensor, prefix: str) -> dict[str, Tensor]:
 
 
 def confusion(scored: Scored) -> Tensor:
-    """Counts int64 (K, K): row the asked class, column the class that the classifier sees."""
+    """Counts int64 (K, K): row the requested class, column the predicted one."""
     ones = scored.weights[:1]
     return confusions(scored.labels, scored.seen, scored.class_count, ones)[0].to(torch.int64)
 

@@ -1,4 +1,4 @@
-"""Memorisation: are generated images nearer to the training images than real images are that nobody trained on?"""
+"""Memorisation: are generated images closer to the training images than held-out real images are?"""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ BLOCK = 1000
 def memorisation(generated: Scored, real: Scored) -> dict[str, Tensor]:
     """Distances to the nearest training image, of generated images against those of real held-out ones; lower is better.
 
-    ``memorisation`` is the probability that a generated image is nearer to its nearest training image than a real one to
-    its own: 0.5 as real images, 1 where all are copies (the statistic of Meehan et al. 2020, of Mann and Whitney 1947).
-    ``copied_share`` is the share of generated images that are nearer than all but the nearest 1 % of the real ones: 0.01 as
-    real images, 1 where all are copies. Images that are merely typical move the first number more than the second.
+    ``memorisation`` is the probability that a generated image is closer to its nearest training image than a real one to
+    its own: 0.5 for real images, 1 if all are copies (the statistic of Meehan et al. 2020, of Mann and Whitney 1947).
+    ``copied_share`` is the share of generated images that are closer than all but the closest 1 % of the real ones: 0.01
+    for real images, 1 if all are copies. Images that are merely typical affect the first number more than the second.
     """
     ours, theirs = _distances(generated), _distances(real)
-    # Equal distances share a place, and count half.
+    # Ties share a rank, and count half.
     places = torch.unique(torch.cat([ours, theirs]), return_inverse=True)[1]
     count = int(places.max()) + 1
-    # Whole numbers, exact in any order; divided at the end, so that 1 % is 1 %.
+    # Whole numbers, exact in any order; divided at the end, so that 1 % is exact.
     ours_at, theirs_at = (
         weights.new_zeros(len(weights), count).index_add_(1, some, weights)
         for some, weights in ((places[: len(ours)], generated.weights), (places[len(ours) :], real.weights))
@@ -46,7 +46,7 @@ def memorisation(generated: Scored, real: Scored) -> dict[str, Tensor]:
 
 
 def memorisation_p_value(generated: Scored, real: Scored) -> float:
-    """How likely distances as small as these were if nothing was memorised (one-sided Mann-Whitney U test, by scipy)."""
+    """The p-value of the distances under the hypothesis of no memorisation (one-sided Mann-Whitney U test, by SciPy)."""
     from scipy.stats import mannwhitneyu
 
     distances = (_distances(one).cpu().numpy() for one in (generated, real))

@@ -1,4 +1,4 @@
-"""Precision, recall, density and coverage from k nearest neighbours in the auxiliary classifier's features."""
+"""Precision, recall, density and coverage from k nearest neighbours in the judge's features."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def neighbour_scores(generated: Scored, real: Scored, *, nearest_k: int = 5) -> 
     image is in, over k; coverage: real images with a generated one in their neighbourhood (Naeem et al. 2020).
     A neighbourhood reaches to the k-th nearest image of the same kind. Equal to the package ``prdc``.
 
-    In a resample the neighbourhoods keep their size, and images that are not drawn have none.
+    In a resample the neighbourhoods keep their radius, and images that are not drawn have none.
     """
     need(min(len(generated), len(real)), nearest_k + 1, f"precision and recall with {nearest_k} neighbours")
     real_radii, generated_radii = (
