@@ -5,7 +5,6 @@ cheat where its 95 % interval lies wholly on the worse side of that of the real 
 by this, and a test holds it against the digits.
 """
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 
 from src.config.params import Evaluate, load_params
 from src.core import paths
+from src.core.arguments import Parser
 from src.core.device import pick_device
 from src.core.errors import run_command
 from src.data import prepared
@@ -150,7 +150,7 @@ def objectives(judge: ValidationJudge) -> dict[str, float]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print both tables for the prepared dataset."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.fooling", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m benchmarks.fooling", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--samples", type=int, default=10_000, help="images of each kind (default 10,000)")
     options = parser.parse_args(arguments)
     params, data = load_params(), prepared.load(paths.PREPARED)

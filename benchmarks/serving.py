@@ -26,6 +26,7 @@ import torch
 from benchmarks import report
 from benchmarks.machine import describe_machine
 from benchmarks.tracked import temporary_store
+from src.core.arguments import Parser
 from src.core.errors import UserError, run_command
 from src.networks.description import build_pair
 from src.networks.interface import Generator
@@ -122,7 +123,7 @@ def load(url: str, images: int, form: str, clients: int, seconds: int) -> Answer
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.serving", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m benchmarks.serving", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 64], help="how many ask at a time")
     parser.add_argument("--images", type=int, nargs="+", default=[1, 64], help="images a request")
     parser.add_argument("--seconds", type=int, default=15, help="of each measurement, after a warm-up")

@@ -4,7 +4,6 @@ Processor time of the whole process, user and system, beside that of ``import ml
 imported. The registry that is listed is the one of the current folder.
 """
 
-import argparse
 import os
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks import report
+from src.core.arguments import Parser
 from src.core.errors import UserError, run_command
 
 COMMANDS = (
@@ -91,7 +91,7 @@ def row(runs: int, what: str, *arguments: str) -> dict[str, str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a row for each command."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m benchmarks.startup", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=5, help="starts of each, whose median counts (default 5)")
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     options = parser.parse_args(arguments)

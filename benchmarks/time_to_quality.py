@@ -4,7 +4,6 @@ It needs ``data/prepared`` and ``models/classifier`` (``dvc repro train_classifi
 Run it with nothing else on the machine: ``python -m benchmarks.time_to_quality --threshold 2``.
 """
 
-import argparse
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from benchmarks.settings import FAMILIES, for_family
 from benchmarks.textbook import TextbookTraining
 from src.config.params import Params, load_params
 from src.core import paths
+from src.core.arguments import Parser
 from src.core.device import pick_device, set_up
 from src.core.errors import run_command
 from src.data import prepared
@@ -109,9 +109,7 @@ def race_textbook(params: Params, data: prepared.Split, class_count: int, race: 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train each loop, and print how long it took."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.time_to_quality", description=(__doc__ or "").splitlines()[0]
-    )
+    parser = Parser(prog="python -m benchmarks.time_to_quality", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threshold", type=float, default=2.0, help=f"of the validation split's {MEASURE}")
     parser.add_argument("--family", choices=FAMILIES, help="instead of params.yaml's")
     parser.add_argument("--limit", type=float, default=600, help="seconds of training after which a loop gives up")

@@ -20,6 +20,7 @@ from benchmarks.settings import FAMILIES, for_family, random_images
 from benchmarks.textbook import TextbookTraining
 from benchmarks.tracked import no_judge, tracking_cost
 from src.config.params import Params, load_params
+from src.core.arguments import Parser
 from src.core.device import pick_device, set_up, use_bfloat16
 from src.core.errors import run_command
 from src.training.flops import training_flops
@@ -193,9 +194,7 @@ def memory_figures(params: Params, options: argparse.Namespace) -> tuple[list[di
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.train_speed", description=(__doc__ or "").splitlines()[0]
-    )
+    parser = Parser(prog="python -m benchmarks.train_speed", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--family", choices=(*FAMILIES, "both"), default="both")
     parser.add_argument("--batch-size", type=int, help=f"instead of {TEXTBOOK_BATCH} and the project's own")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), help="instead of params.yaml's")

@@ -4,17 +4,17 @@
 ``python -m src.compare 1f0a3c models/evaluation --json``
 """
 
-import argparse
 import json
 import shutil
 from collections.abc import Sequence
 
+from .core.arguments import Parser
 from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print both scorecards side by side, and which differences are beyond noise."""
-    parser = argparse.ArgumentParser(prog="python -m src.compare", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m src.compare", description=(__doc__ or "").splitlines()[0])
     what = "a run (its id, the first 6 digits of it or more, or its name), a model (NAME@ALIAS, NAME/VERSION, or NAME for its "
     what += "champion), or a folder such as models/evaluation"
     parser.add_argument("first", metavar="A", help=what)

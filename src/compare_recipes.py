@@ -10,13 +10,14 @@ from dataclasses import asdict
 
 from .config.params import load_params
 from .core import paths
+from .core.arguments import Parser
 from .core.errors import UserError, run_command
 from .tuning.recipes import DEFAULT, FOLDER, Comparison, budgeted, comparable, parent_run, write_leaderboard
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options. Raises UserError for a budget or a seed that cannot be."""
-    parser = argparse.ArgumentParser(prog="python -m src.compare_recipes", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m src.compare_recipes", description=(__doc__ or "").splitlines()[0])
     what = f"recipes, or {DEFAULT} for what params.yaml has itself; without any: all that have no length of their own"
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=what)
     parser.add_argument("--kimg", type=float, default=240.0, help="thousand real images for each (240)")
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     device = pick_device(params.train.device)
     set_up(device, deterministic=params.train.deterministic)
-    data = prepared.load(paths.PREPARED)
+    data = prepared.load(paths.PREPARED, params.data)
 
     real_images = RealImages(load_classifier(paths.CLASSIFIER, device), data, paths.FEATURES)
     leaderboard = Leaderboard(

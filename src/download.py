@@ -1,15 +1,15 @@
 """Stage download: the raw files of ``data.dataset``, verified, into data/raw."""
 
-import argparse
 from collections.abc import Sequence
 
 from .core import paths
+from .core.arguments import Parser
 from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Fetch the dataset that params.yaml names."""
-    argparse.ArgumentParser(prog="python -m src.download", description=__doc__).parse_args(arguments)
+    Parser(prog="python -m src.download", description=__doc__).parse_args(arguments)
 
     from .config.params import load_params
     from .data.sources import fetch

@@ -1,15 +1,15 @@
 """Stage evaluate: the scorecard of the trained generator on the test split, beside a ceiling and a floor."""
 
-import argparse
 from collections.abc import Sequence
 
 from .core import paths
+from .core.arguments import Parser
 from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Score, and write metrics, tables and the images that the pictures show."""
-    argparse.ArgumentParser(prog="python -m src.evaluate", description=__doc__).parse_args(arguments)
+    Parser(prog="python -m src.evaluate", description=__doc__).parse_args(arguments)
 
     from .config.params import load_params
     from .core.device import pick_device
@@ -21,7 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .reports import scorecard_text
 
     params = load_params()
-    data, device = prepared.load(paths.PREPARED), pick_device(params.train.device)
+    data, device = prepared.load(paths.PREPARED, params.data), pick_device(params.train.device)
+    prepared.check_made_from(paths.CLASSIFIER / "report.json", data, "train_classifier")
+    prepared.check_made_from(paths.GAN / "card.json", data, "train")
     classifier, generator = load_classifier(paths.CLASSIFIER, device), load_generator(paths.GAN, device)
     fit = fit_by(params.classifier, len(data.class_names), device)
     images = RealImages(classifier, data, paths.FEATURES)

@@ -4,10 +4,10 @@ HASH is a git commit, or the hash of data, classifier, generator, requirements, 
 commit, or one of DVC's own; its first digits are enough (6 or more).
 """
 
-import argparse
 import re
 from collections.abc import Sequence
 
+from .core.arguments import Parser
 from .core.errors import UserError, run_command
 from .core.tables import aligned
 
@@ -15,7 +15,7 @@ from .core.tables import aligned
 def main(arguments: Sequence[str] | None = None) -> None:
     """List the versions that came from a hash."""
     lines = (__doc__ or "").splitlines()
-    parser = argparse.ArgumentParser(prog="python -m src.lineage", description=lines[0], epilog=" ".join(lines[2:]))
+    parser = Parser(prog="python -m src.lineage", description=lines[0], epilog=" ".join(lines[2:]))
     parser.add_argument("hash", metavar="HASH", help="at least 6 hexadecimal digits")
     digits = parser.parse_args(arguments).hash.lower()
     if not re.fullmatch(r"[0-9a-f]{6,64}(\.dir)?", digits):

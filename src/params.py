@@ -1,16 +1,16 @@
 """Print every parameter with its type, bounds, default and help: ``python -m src.params``."""
 
-import argparse
 import json
 from collections.abc import Sequence
 
 from .config.params import describe
+from .core.arguments import Parser
 from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print every parameter with its type, bounds, default and help."""
-    argparse.ArgumentParser(prog="python -m src.params", description=main.__doc__).parse_args(arguments)
+    Parser(prog="python -m src.params", description=main.__doc__).parse_args(arguments)
     from rich.console import Console
     from rich.table import Table
 

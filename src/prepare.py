@@ -1,15 +1,15 @@
 """Stage prepare: data/raw into data/prepared: the three splits as one file, and a data card."""
 
-import argparse
 from collections.abc import Sequence
 
 from .core import paths
+from .core.arguments import Parser
 from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Split the raw images and describe them."""
-    argparse.ArgumentParser(prog="python -m src.prepare", description=__doc__).parse_args(arguments)
+    Parser(prog="python -m src.prepare", description=__doc__).parse_args(arguments)
 
     from .config.params import load_params
     from .data.readers import read_raw

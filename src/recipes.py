@@ -1,18 +1,18 @@
 """List the recipes, print what makes DVC train one, or write one into params.yaml: ``python -m src.recipes [NAME]``."""
 
-import argparse
 from collections.abc import Sequence
 
 from .config.edit import as_yaml, write_params
 from .config.params import load_params
 from .config.recipes import dvc_arguments, load_recipe, recipe_names
 from .core import paths
+from .core.arguments import Parser
 from .core.errors import UserError, run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """List the recipes, print what makes DVC train one, or write one into params.yaml."""
-    parser = argparse.ArgumentParser(prog="python -m src.recipes", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m src.recipes", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name", nargs="?", help="print the arguments for `dvc exp run` that train it")
     parser.add_argument("--apply", action="store_true", help="write its values into params.yaml instead")
     options = parser.parse_args(arguments)

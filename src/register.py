@@ -3,23 +3,24 @@
 It runs with each ``dvc repro``, also where DVC has restored or pulled the outputs, and ends in seconds when all is registered.
 """
 
-import argparse
 from collections.abc import Sequence
 
 from .core import paths
+from .core.arguments import Parser
 from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Register the generator as candidate, let the gate decide, and print what was decided."""
     description = (__doc__ or "").partition("\n")[0]
-    argparse.ArgumentParser(prog="python -m src.register", description=description).parse_args(arguments)
+    Parser(prog="python -m src.register", description=description).parse_args(arguments)
 
     from .config.params import load_params
     from .data import prepared
     from .registry.registration import register_outputs
 
-    print(register_outputs(load_params(), prepared.load(paths.PREPARED)))
+    params = load_params()
+    print(register_outputs(params, prepared.load(paths.PREPARED, params.data)))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .core.arguments import Parser
 from .core.errors import UserError, run_command
 from .sampling.request import (
     MAX_IMAGES,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options, as far as they can be judged without the model. Raises UserError for what does not go together."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m src.sample",
         description=(__doc__ or "").replace("``", ""),
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -3,17 +3,17 @@
 ``curl -H 'Content-Type: application/json' -d '{"inputs": [["ankle boot", 0]]}' http://127.0.0.1:5001/invocations``
 """
 
-import argparse
 from collections.abc import Sequence
 from functools import partial
 
 from .core import interrupts
+from .core.arguments import Parser
 from .core.errors import UserError, run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until Ctrl-C or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="python -m src.serve", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m src.serve", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", help="NAME@ALIAS or NAME/VERSION; NAME alone means its champion")
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (default 127.0.0.1: this machine only)")
     parser.add_argument("--port", type=int, default=5001, help="default 5001")

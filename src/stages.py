@@ -1,16 +1,16 @@
 """Print what decides each stage's bits, or bring dvc.yaml and packages.yaml in line: ``python -m src.stages [--write]``."""
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 from .config.stages import PARAMETERS, code, packages, write
+from .core.arguments import Parser
 from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print what decides each stage's bits, or write it into dvc.yaml and packages.yaml."""
-    parser = argparse.ArgumentParser(prog="python -m src.stages", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m src.stages", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--write", action="store_true", help="bring dvc.yaml and packages.yaml in line with the code")
     options = parser.parse_args(arguments)
     if options.write:

@@ -3,13 +3,13 @@
 ``python -m src.train [--no-resume]``; with several GPUs ``torchrun --nproc-per-node GPUS -m src.train``
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .core import paths
+from .core.arguments import Parser
 from .core.errors import run_command
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ def train(params: "Params", data: "PreparedData", world: "World", *, resume: boo
     with live_run(params, data, folder) as live:
         samples = SampleStore(folder.samples)
         result = fit(params, material, Recorders([samples, *live.recorders]), folder.checkpoints)
-        files = save_result(result, samples, data.class_names, paths.GAN)
+        files = save_result(result, samples, data, paths.GAN)
         live.finish(result, files)
     folder.remove()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train. Of several processes only the first writes; the others do their part of each batch."""
-    parser = argparse.ArgumentParser(prog="python -m src.train", description="Train the GAN of params.yaml.")
+    parser = Parser(prog="python -m src.train", description="Train the GAN of params.yaml.")
     parser.add_argument("--no-resume", action="store_true", help="start afresh, whatever checkpoint there is")
     options = parser.parse_args(arguments)
 
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     params = load_params()
     device = pick_device(params.train.device)
     set_up(device, deterministic=params.train.deterministic)
-    data, world = prepared.load(paths.PREPARED), World.join(device)
+    data, world = prepared.load(paths.PREPARED, params.data), World.join(device)
     try:
         if world.is_first:
             train(params, data, world, resume=not options.no_resume)

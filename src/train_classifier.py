@@ -1,15 +1,15 @@
 """Stage train_classifier: train the auxiliary classifier that scores the generated images."""
 
-import argparse
 from collections.abc import Sequence
 
 from .core import paths
+from .core.arguments import Parser
 from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the prepared images, train, and write the network with its own metrics on the validation split."""
-    argparse.ArgumentParser(prog="python -m src.train_classifier", description=__doc__).parse_args(arguments)
+    Parser(prog="python -m src.train_classifier", description=__doc__).parse_args(arguments)
 
     import pandas as pd
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .networks.weights import content_hash, save_network
 
     params = load_params()
-    data = prepared.load(paths.PREPARED)
+    data = prepared.load(paths.PREPARED, params.data)
     classes, device = len(data.class_names), pick_device(params.train.device)
     classifier = fit_classifier(params.classifier, data.train, classes, device)
     save_network(classifier, paths.CLASSIFIER, "classifier")

@@ -129,4 +129,7 @@ def test_a_file_that_is_missing_ends_with_2(folders: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit) as end:
         run_command(lambda: compare.main(["a", "b"]))
     assert end.value.code == 2
-    assert capsys.readouterr() == ("", "error: b/bootstrap.csv is missing; `dvc repro evaluate` creates it\n")
+    assert capsys.readouterr() == (
+        "",
+        "error: b/bootstrap.csv is missing; create it with `dvc repro evaluate` or `python -m src.evaluate`\n",
+    )

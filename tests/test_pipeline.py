@@ -202,7 +202,7 @@ def test_tracking_and_pictures_change_no_bit_of_a_training(project: Project, tmp
         material = training_data(params, data)
         samples = SampleStore(tmp_path / "samples")
         result = fit(params, material, samples)
-        save_result(result, samples, data.class_names, tmp_path / "gan")
+        save_result(result, samples, data, tmp_path / "gan")
     made = {file.name: file.read_bytes() for file in (tmp_path / "gan").iterdir()}
     gan = project.folder / "models/gan"
     assert set(made) == {file.name for file in gan.iterdir()} - {"history.png", "samples"}

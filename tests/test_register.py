@@ -226,4 +226,4 @@ def test_a_scorecard_of_another_generator_or_other_data_is_refused(two_versions:
     card.write_bytes(bytes(range(256)))
     result = copy.module("register", check=False)
     assert result.returncode == 2
-    assert result.stderr.startswith("error: models/evaluation/scorecard.json is corrupt (UnicodeDecodeError(")
+    assert result.stderr.startswith("error: models/evaluation/scorecard.json is corrupt: it is not UTF-8 text")

@@ -94,9 +94,9 @@ def test_a_broken_or_missing_file_is_a_sentence(copy: Project, file: str, stage:
     path.write_bytes(bytes(range(256)))
     result = copy.module("report", check=False)
     assert result.returncode == 2
-    assert result.stderr.startswith(f"error: {file} is corrupt (")
-    assert result.stderr.endswith(f"; make it again with `dvc repro --force {stage}`\n")
+    assert result.stderr.startswith(f"error: {file} is corrupt: ")
+    assert result.stderr.endswith(f"; recreate it with `dvc repro --force --single-item {stage}`\n")
     path.unlink()
     result = copy.module("report", check=False)
     assert result.returncode == 2
-    assert result.stderr.startswith(f"error: {file} is missing; make it with `dvc repro {stage}`")
+    assert result.stderr.startswith(f"error: {file} is missing; create it with `dvc repro {stage}`")

@@ -11,6 +11,7 @@ from src import stages as command
 from src.config import stages
 from src.config.params import Params, Section, load_params
 from src.core.errors import UserError
+from src.data.prepared import SPLIT_PARAMS
 from tests.conftest import ROOT, SAMPLE, Project, copy_of
 
 DOCUMENT: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -120,6 +121,8 @@ def test_each_stage_reads_only_the_parameters_that_it_lists(
         "model.spectral_norm",
     }
     checked |= {"train.label_smoothing", "train.augment_target", "train.augment", "tune.space"}
+    # Compared with the data card, to refuse data that were prepared with others.
+    checked |= {"data.dataset", *(f"data.{name}" for name in SPLIT_PARAMS)}
     neutral = {"train": {*stages.NOT_IN_TRAIN}}
     for stage in stages.PARAMETERS:
         accessed.clear()

@@ -22,6 +22,7 @@ PIPELINE, PACKAGES, REQUIREMENTS = Path("dvc.yaml"), Path("packages.yaml"), Path
 
 CARRIERS = (
     "src.config",
+    "src.core.arguments",
     "src.core.errors",
     "src.core.interrupts",
     "src.core.paths",

@@ -1,4 +1,4 @@
-"""The one error that is meant for the person at the keyboard, and how a command shows it."""
+"""The error that is meant for users, and how a command reports it."""
 
 import os
 import signal
@@ -10,14 +10,14 @@ from . import interrupts
 
 
 class UserError(Exception):
-    """Something a person can put right: one sentence that names what is wrong, where, and what is allowed."""
+    """An error that the user can correct: one sentence that names what is wrong, where, and what is allowed."""
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a stage's or command's ``main`` and turn what a person can cause into an exit status, without a traceback.
+    """Run a stage's or command's ``main`` and turn user errors into an exit status, without a traceback.
 
     Exit status 2 for a :class:`UserError` (its sentence on standard error), 130 for Ctrl-C, 143 for SIGTERM, 0 when the
-    reader of a pipe has gone away (``... | head``).
+    reader of a pipe has closed it (``... | head``).
     """
     interrupts.install()
     try:
@@ -36,7 +36,7 @@ def run_command(main: Callable[[], None]) -> None:
 
 
 def _run_to_its_end(main: Callable[[], None]) -> None:
-    """Afterwards no signal that came before is raised any more; one that was swallowed on the way is raised here."""
+    """Run ``main``; a signal that was swallowed on the way is raised here, and none afterwards."""
     try:
         main()
         sys.stdout.flush()
@@ -46,12 +46,12 @@ def _run_to_its_end(main: Callable[[], None]) -> None:
 
 
 def require_file(path: Path, made_by: str) -> Path:
-    """Return ``path`` if it is a file; otherwise raise a UserError that names the command which makes it."""
+    """Return ``path`` if it is a file; otherwise raise a UserError that names the command that creates it."""
     if not path.is_file():
-        raise UserError(f"{path} is missing; make it with `dvc repro {made_by}` or `python -m src.{made_by}`")
+        raise UserError(f"{path} is missing; create it with `dvc repro {made_by}` or `python -m src.{made_by}`")
     return path
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text, or its kind where it has none."""
+    """The first line of an error's text, or its type if it has none."""
     return (str(error).splitlines() or [type(error).__name__])[0]

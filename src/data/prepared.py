@@ -3,15 +3,19 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..config.params import Data
 from ..core.errors import UserError, require_file
+from ..core.files import corrupt, read_json
 
 DATASET_FILE = "dataset.safetensors"
 CARD_FILE = "card.json"
 SPLITS = ("train", "validation", "test")
+SPLIT_PARAMS = ("validation_fraction", "test_fraction", "split_seed")
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Split:
 
 @dataclass(frozen=True)
 class PreparedData:
-    """The three splits of a dataset; the tensors are memory mapped, so read only what you need."""
+    """The three splits of a dataset; the tensors are memory-mapped."""
 
     train: Split
     validation: Split
@@ -48,11 +52,11 @@ class PreparedData:
         return self.train.images.shape[2]
 
 
-def load(folder: Path) -> PreparedData:
+def load(folder: Path, params: Data | None = None) -> PreparedData:
     """Memory-map the prepared dataset in ``folder``.
 
-    Raises UserError when it is missing (with the command that makes it), truncated, or not of this format. The content
-    hash is taken from the file, not computed again.
+    Raises UserError if it is missing (with the command that creates it), truncated, not in this format, or, with
+    ``params``, prepared with other parameters. The content hash is read from the file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -70,17 +74,33 @@ def load(folder: Path) -> PreparedData:
             content_hash=about["content_hash"],
         )
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise _corrupt(path, str(error)) from None
+        raise corrupt(path, "prepare", error) from None
     shape = data.train.images.shape[1:]
     for split in splits.values():
         if split.images.dtype != torch.uint8 or split.images.ndim != 4 or split.images.shape[1:] != shape:
-            raise _corrupt(path, "images must be uint8 (N, C, H, W), of one size")
+            raise corrupt(path, "prepare", "images must be uint8 (N, C, H, W), of one size")
         if split.labels.dtype != torch.int64 or split.labels.shape != split.images.shape[:1] or not len(split):
-            raise _corrupt(path, "labels must be int64 (N,), one for each image")
+            raise corrupt(path, "prepare", "labels must be int64 (N,), one for each image")
+    if params is not None:
+        _check_params(read_json(folder / CARD_FILE, "prepare", "name", "image_shape", *SPLIT_PARAMS), params, folder)
     return data
 
 
-def _corrupt(path: Path, reason: str) -> UserError:
-    return UserError(
-        f"{path}: corrupt ({reason}); make it again with `dvc repro -f prepare` or `python -m src.prepare`"
-    )
+def _check_params(card: dict[str, Any], params: Data, folder: Path) -> None:
+    """Raise UserError if the data card says that the data were prepared with other parameters."""
+    given = {"dataset": card["name"], **{name: card[name] for name in SPLIT_PARAMS}}
+    if params.dataset == "folder" == given["dataset"]:
+        given |= dict(zip(("channels", "image_size"), card["image_shape"], strict=False))
+    for name, value in given.items():
+        wanted = getattr(params, name)
+        if value != wanted and value is not None:
+            raise UserError(
+                f"{folder} was prepared with data.{name} {value}, but params.yaml has {wanted}; run `dvc repro prepare`"
+            )
+
+
+def check_made_from(path: Path, data: PreparedData, stage: str) -> None:
+    """Raise UserError if the JSON file of a stage, which names the hash of its data, was made from other data."""
+    found = read_json(path, stage)
+    if found.get("data_hash", data.content_hash) != data.content_hash:
+        raise UserError(f"{path.parent} was made from other data than is now in data/prepared; run `dvc repro {stage}`")

@@ -1,18 +1,18 @@
 """Check the whole project, and repair what can be repaired: ``python -m src.doctor [--fix]``."""
 
-import argparse
 import io
 import os
 import sys
 from collections.abc import Sequence
 
+from ..core.arguments import Parser
 from ..core.errors import run_command
 from .runner import Doctor, examine_project, examine_store
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print a line for each check, and a summary; exit status 1 where a problem is left."""
-    parser = argparse.ArgumentParser(prog="python -m src.doctor", description="Check the whole project.")
+    parser = Parser(prog="python -m src.doctor", description="Check the whole project.")
     parser.add_argument("--fix", action="store_true", help="repair what can be repaired; nothing is deleted")
     options = parser.parse_args(arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):

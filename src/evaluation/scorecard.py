@@ -1,6 +1,5 @@
 """The scorecard: the one typed document that the evaluation writes and everything else reads."""
 
-import json
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
@@ -8,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ..core.errors import UserError
-from ..core.files import replacing, write_json
+from ..core.errors import require_file
+from ..core.files import corrupt, read_json, replacing, write_json
 from .bootstrap import Estimate, estimate
 from .catalogue import CATALOGUE, about, clearly_better
 from .metric import BY_CLASS, Rows
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FILE, RESAMPLES, HEADLINE = "scorecard.json", "bootstrap.csv", "metrics.json"
-AGAIN = "run `dvc repro --force --single-item evaluate` to recreate it"
 SOURCES = ("generated", "real", "floor")
 Estimates = dict[str, Estimate]
 
@@ -52,19 +50,18 @@ class Scorecard(BaseModel):
     @classmethod
     def read(cls, path: Path, shown: str | None = None) -> Self:
         """Read a JSON file. Raises UserError, which calls it ``shown``, if it is missing or corrupt."""
-        if not path.is_file():
-            raise UserError(f"{path} is missing; `dvc repro evaluate` creates it")
+        shown = shown or str(path)
+        content = read_json(path, "evaluate", shown=shown)
         try:
-            card = cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            card = cls.model_validate(content)
             card._check()
         except ValidationError as error:
             wrong = error.errors()[0]
             what = f"{'.'.join(map(str, wrong['loc'])) or 'all of it'}: {wrong['msg']}"
-        except (OSError, ValueError) as error:
-            what = str(error)
-        else:
-            return card
-        raise UserError(f"{shown or path} is corrupt: {what}; {AGAIN}")
+            raise corrupt(shown, "evaluate", what) from None
+        except ValueError as error:
+            raise corrupt(shown, "evaluate", error) from None
+        return card
 
     def _check(self) -> None:
         """Raise ValueError for unknown numbers, and for values that are not finite."""
@@ -150,12 +147,10 @@ def read_resamples(path: Path, card: Scorecard, shown: str | None = None) -> "Ma
     """The rows of each number, float64 (R,). Raises UserError if the file is missing, corrupt or of another scorecard."""
     import torch
 
-    if not path.is_file():
-        raise UserError(f"{path} is missing; `dvc repro evaluate` creates it")
     try:
-        table = _read_table(path, card)
+        table = _read_table(require_file(path, "evaluate"), card)
     except (OSError, ValueError) as error:
-        raise UserError(f"{shown or path} is corrupt: {' '.join(str(error).split())}; {AGAIN}") from None
+        raise corrupt(shown or path, "evaluate", error) from None
     return {str(column): torch.tensor(table[column].to_numpy(), dtype=torch.float64) for column in table.columns}
 
 

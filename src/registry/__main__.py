@@ -7,20 +7,21 @@ rebuild MODEL``; MODEL is NAME@ALIAS, NAME/VERSION, or NAME for its champion.
 import argparse
 from collections.abc import Sequence
 
+from ..core.arguments import Parser
 from ..core.errors import run_command
 from ..core.tables import aligned
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Answer from the registry, or change it."""
-    parser = argparse.ArgumentParser(prog="python -m src.registry", description=(__doc__ or "").splitlines()[0])
+    parser = Parser(prog="python -m src.registry", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
-    model = argparse.ArgumentParser(add_help=False)
+    model = Parser(add_help=False)
     model.add_argument("model", metavar="MODEL", help="NAME@ALIAS or NAME/VERSION; NAME alone means its champion")
-    asking = argparse.ArgumentParser(add_help=False)
+    asking = Parser(add_help=False)
     asking.add_argument("--yes", action="store_true", help="do it without asking")
 
-    def add(name: str, help_: str, parents: Sequence[argparse.ArgumentParser] = ()) -> argparse.ArgumentParser:
+    def add(name: str, help_: str, parents: Sequence[Parser] = ()) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=help_, description=help_, parents=list(parents))
 
     add("list", "every version of every model, with its scores")

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..core import paths
-from ..core.errors import UserError, require_file
+from ..core.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,12 +43,11 @@ class Result:
 
 def read_scorecard(digest: str, data: "PreparedData") -> dict[str, Any]:
     """The scorecard of evaluate. Raises UserError if it is corrupt, or about another generator or other data."""
-    path = require_file(paths.EVALUATION / "scorecard.json", "evaluate")
-    try:
-        card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        generator, scored_on = str(card["generator_hash"]), str(card["data_hash"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is corrupt ({error!r}); make it again with `dvc repro --force evaluate`") from None
+    path = paths.EVALUATION / "scorecard.json"
+    from ..evaluation.scorecard import Scorecard
+
+    card: dict[str, Any] = Scorecard.read(path).model_dump()
+    generator, scored_on = card["generator_hash"], card["data_hash"]
     if generator != digest:
         raise UserError(f"{path} scores another generator than {paths.GAN}; run `dvc repro evaluate`")
     if scored_on != data.content_hash:

@@ -194,9 +194,31 @@ def _download(uri: str, folder: str, name: str) -> Path:
     from mlflow.exceptions import MlflowException
 
     try:
-        return Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
+        files = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
     except (MlflowException, OSError) as error:
-        raise UserError(f"the files of {name} cannot be read: {' '.join(str(error).split())}") from None
+        raise UserError(f"the files of {name} cannot be read: {_moved(name) or ' '.join(str(error).split())}") from None
+    if not (files / "extra_files").is_dir() and (
+        hint := _moved(name)
+    ):  # MLflow takes a missing folder for an empty one
+        raise UserError(f"the files of {name} cannot be read: {hint}")
+    return files
+
+
+def _moved(name: str) -> str | None:
+    """What helps if the files of a version are at a local path that does not exist; None if they are not."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        version = find_version(client := store.connect(), name)
+        place = client.get_model_version_download_uri(version.name, str(version.version))
+        if place.startswith("models:/"):
+            place = str(client.get_logged_model(place.removeprefix("models:/")).artifact_location)
+    except (MlflowException, UserError):
+        return None
+    path = Path(place.removeprefix("file://"))
+    if (":" in place and not place.startswith("file://")) or path.exists():
+        return None
+    return f"{path} is missing; if the project was moved, `python -m src.doctor --fix` updates the paths in its store"
 
 
 def files_hash(folder: Path) -> str:

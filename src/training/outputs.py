@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ..core.files import replacing, write_json
+from ..data.prepared import PreparedData
 from ..networks.weights import save_network
 from .history import History
 from .loop import FitResult
@@ -44,11 +45,11 @@ def without_clock(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name not in CLOCK}
 
 
-def save_result(result: FitResult, samples: SampleStore, class_names: tuple[str, ...], folder: Path) -> list[Path]:
+def save_result(result: FitResult, samples: SampleStore, data: PreparedData, folder: Path) -> list[Path]:
     """Write both networks, their history, validation scores and sample images; returns the files."""
     save_network(result.generator, folder, "generator")
     save_network(result.discriminator, folder, "discriminator")
-    write_json({"class_names": class_names}, folder / "card.json")
+    write_json({"class_names": data.class_names, "data_hash": data.content_hash}, folder / "card.json")
     losses, scores = ([without_clock(row) for row in rows] for rows in (result.history.losses, result.history.scores))
     for name, rows in (("history.csv", losses), ("scores.csv", scores)):
         with replacing(folder / name) as part:

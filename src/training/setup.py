@@ -3,7 +3,7 @@
 from ..config.params import Params
 from ..core import paths
 from ..core.device import pick_device
-from ..data.prepared import PreparedData
+from ..data.prepared import PreparedData, check_made_from
 from ..evaluation.judge import ValidationJudge
 from ..evaluation.real_images import RealImages
 from ..networks.description import load_classifier
@@ -21,6 +21,7 @@ def validation_judge(params: Params, data: PreparedData) -> ValidationJudge:
 
 
 def training_data(params: Params, data: PreparedData) -> TrainingData:
-    """The training images, and their judge."""
+    """The training images, and their judge. Raises UserError if the judge was trained on other images."""
+    check_made_from(paths.CLASSIFIER / "report.json", data, "train_classifier")
     judge = validation_judge(params, data)
     return TrainingData(data.train.images, data.train.labels, len(data.class_names), judge, judge.diversity)

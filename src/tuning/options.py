@@ -5,6 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ..core.arguments import Parser
 from ..core.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,13 +16,13 @@ DEFAULT_TRIALS = 20
 
 def parse_options(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line. UserError for a number that makes no sense."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m src.tune",
         description="Search for better parameters with Optuna.",
         epilog="(*) without --trials: only that, for the trials the study has",
     )
     add = parser.add_argument
-    common = argparse.ArgumentParser(add_help=False)
+    common = Parser(add_help=False)
     for target, default in ((parser, None), (common, argparse.SUPPRESS)):
         target.add_argument("--study", default=default, help="name of the study (default: tune.study)")
         target.add_argument(

@@ -61,7 +61,7 @@ def dry_run(params: "Params", workers: int, trials: int) -> None:
     threads = share_threads(workers)
     torch.set_num_threads(threads)
     set_up(pick_device(params.train.device), deterministic=params.train.deterministic)
-    cost = probe(trial_params(params, {}), training_data(params, prepared.load(paths.PREPARED)))
+    cost = probe(trial_params(params, {}), training_data(params, prepared.load(paths.PREPARED, params.data)))
     seconds = cost.trial_seconds(params)
     print(f"a trial: {1000 * tune.kimg:,.0f} images, {cost.images_per_second:,.0f} images/s, about {seconds:.0f} s")
     by = f"{workers} workers with {threads} threads each" if workers > 1 else "1 worker"
@@ -96,7 +96,7 @@ def worker(speak: "Speak", call: "Call") -> None:
     params = call.params.replace(base_values(search))  # the command may run in a project that has changed since
     device = pick_device(params.train.device)
     set_up(device, deterministic=params.train.deterministic)
-    data = prepared.load(paths.PREPARED)
+    data = prepared.load(paths.PREPARED, params.data)
     material = training_data(params, data)
     draw: Callable[[optuna.Trial], dict[str, Any]] = lambda trial: space.draw(trial, params)  # noqa: E731
     if call.search != call.study:
@@ -134,7 +134,7 @@ def tune(params: "Params", storage: "BaseStorage", options: argparse.Namespace) 
 
     deadline = time.monotonic() + (options.timeout or math.inf)
     set_up(pick_device(params.train.device), deterministic=params.train.deterministic)
-    data = prepared.load(paths.PREPARED)
+    data = prepared.load(paths.PREPARED, params.data)
     tags = source_tags(params, data)
     if options.workers > 1:
         training_data(params, data)  # what the classifier sees in real images is kept, and the workers find it

@@ -60,7 +60,7 @@ def test_a_reader_that_went_away_is_no_error(lines: int, reader: str, shown: str
 def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
     path = tmp_path / "card.json"
     with pytest.raises(
-        UserError, match=rf"^{path} is missing; make it with `dvc repro prepare` or `python -m src\.prepare`$"
+        UserError, match=rf"^{path} is missing; create it with `dvc repro prepare` or `python -m src\.prepare`$"
     ):
         require_file(path, "prepare")
     path.write_text("{}")

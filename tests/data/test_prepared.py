@@ -98,7 +98,7 @@ def test_a_split_too_small_for_the_classes_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_dataset_names_the_command_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is missing; make it with `dvc repro prepare` or `python -m src\.prepare`"):
+    with pytest.raises(UserError, match=r"is missing; create it with `dvc repro prepare` or `python -m src\.prepare`"):
         load(tmp_path)
 
 
@@ -108,7 +108,9 @@ def test_a_corrupt_dataset_is_refused(tmp_path: Path) -> None:
     content = path.read_bytes()
     for damaged in (b"", b"nonsense", content[:-1], content[:50], b"\xff" * 8 + content[8:]):
         path.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"dataset\.safetensors: corrupt .*python -m src\.prepare"):
+        with pytest.raises(
+            UserError, match=r"dataset\.safetensors is corrupt: .*`dvc repro --force --single-item prepare`"
+        ):
             load(tmp_path)
     path.write_bytes(content)
     tensors = load_file(path)

@@ -169,14 +169,14 @@ def test_a_corrupt_artifact_names_its_run(place: Path) -> None:
 def test_missing_files(tmp_path: Path, name: str) -> None:
     folder = save(evaluation(), tmp_path)
     (folder / name).unlink()
-    with pytest.raises(UserError, match=f"{name} is missing; `dvc repro evaluate` creates it"):
+    with pytest.raises(UserError, match=f"{name} is missing; create it with `dvc repro evaluate`"):
         read_scorecard(folder, "it")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"samples": None}, "corrupt: samples: Input should be a valid integer; run `dvc repro --force"),
+        ({"samples": None}, "corrupt: samples: Input should be a valid integer; recreate it with `dvc repro --force"),
         ({"generated": {"precision": 0.5}}, r"corrupt: generated\.precision: Input should be"),
         ({"generated": {"beauty": {"value": 1, "low": 1, "high": 1}}}, r"generated\.beauty is not a number that this"),
         ({"real": {"recall": {"value": 1, "low": float("nan"), "high": 1}}}, r"real\.recall is not finite"),

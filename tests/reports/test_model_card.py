@@ -261,5 +261,5 @@ def exec_code(code: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
 def test_a_missing_file_is_named(in_project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(in_project.folder / "models", tmp_path / "models")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"data/prepared/card.json is missing; make it with `dvc repro prepare`"):
+    with pytest.raises(UserError, match=r"data/prepared/card.json is missing; create it with `dvc repro prepare`"):
         read_facts("gan-digits", "1", "r" * 32, Params(), {}, "", ())
