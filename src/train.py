@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def train(params: "Params", data: "PreparedData", world: "World", *, resume: bool) -> None:
     """Train in an MLflow run, and write networks, numbers and sample images."""
     from .tracking.live import live_run, open_folder
+    from .tracking.sync import forget
     from .training.loop import fit
     from .training.outputs import SampleStore, save_result
     from .training.recorder import Recorders
@@ -34,6 +35,7 @@ def train(params: "Params", data: "PreparedData", world: "World", *, resume: boo
         files = save_result(result, samples, data, paths.GAN)
         live.finish(result, files)
     folder.remove()
+    forget(live.run.run_id)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

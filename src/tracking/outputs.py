@@ -13,7 +13,7 @@ from ..core import paths
 from ..core.errors import UserError, require_file
 from . import store
 from .origin import Origin, file_md5, run_name
-from .runs import Run, TrainingRun, new_run
+from .runs import Run, TrainingRun, training_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -44,14 +44,14 @@ def find_run(client: "MlflowClient", digest: str, experiment: str) -> str | None
 
 
 def recreate_run(data: "PreparedData", params: "Params", digest: str, tags: Mapping[str, str]) -> str:
-    """A new run with what the outputs tell of the training: parameters, losses, scores, networks and pictures.
+    """A new run with what the outputs hold: parameters, losses, scores, networks and sample images.
 
-    It comes from the present commit and parameters. Nothing is claimed of the machine that trained, nor of the time it took.
+    Its commit and parameters are the present ones. The machine that trained and the time it took are unknown.
     """
     print(f"no run in the store {store.where()} has trained this generator; one is re-created from {paths.GAN}")
     known = {GENERATOR_TAG: digest, "seed": str(params.train.seed), "recreated": "from the outputs", **tags}
     origin = Origin.here(run_name(params), params.flat(), known, trained_here=False)
-    with new_run(data.name, origin) as run:
+    with training_run(data.name, origin, monitored=False) as run:
         record_dataset(run, data)
         _record_history(run, paths.GAN)
         _record_samples(run, paths.GAN)
@@ -61,7 +61,7 @@ def recreate_run(data: "PreparedData", params: "Params", digest: str, tags: Mapp
     return run.run_id
 
 
-def record_dataset(run: Run | TrainingRun, data: "PreparedData") -> None:
+def record_dataset(run: TrainingRun, data: "PreparedData") -> None:
     """Record the training images as a run's input, by DVC's hash of the file."""
     file = paths.PREPARED / "dataset.safetensors"
     run.dataset(data.name, file_md5(file), str(file.resolve()), data.train.images)
@@ -91,7 +91,7 @@ def record_evaluation(run: Run, card: Mapping[str, Any], files: Iterable[Path], 
     run.tags({"mlflow.note.content": text, EVALUATION_TAG: digest})
 
 
-def _record_history(run: Run, gan: Path) -> None:
+def _record_history(run: TrainingRun, gan: Path) -> None:
     path = gan / HISTORY
     try:
         history = json.loads(require_file(path, "train").read_text(encoding="utf-8"))
@@ -106,7 +106,7 @@ def _record_history(run: Run, gan: Path) -> None:
         raise UserError(f"{path} is corrupt ({error!r}); make it again with `dvc repro --force train`") from None
 
 
-def _record_samples(run: Run, gan: Path) -> None:
+def _record_samples(run: TrainingRun, gan: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
