@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -140,7 +140,11 @@ class Outbox:
         """Whether a metric, or the key of an image, has no row yet at this step or a later one."""
         return step > self._last.get(name, -1)
 
-    def metrics(self, values: Mapping[str, float], step: int | None) -> None:
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+        self.append(tags={name: value[:LONGEST_TEXT] for name, value in values.items()})
+
+    def metrics(self, values: Mapping[str, float], step: int | None = 0) -> None:
         """Log those that are new at the step; None: the step after the last one of these names."""
         if step is None:
             step = max((self._last.get(name, -1) for name in values), default=-1) + 1
@@ -161,7 +165,12 @@ class Outbox:
         else:
             self.append(image=name, key=f"image {key}", step=step)
 
-    def artifact(self, path: Path, target: str | None) -> None:
+    def dataset(self, name: str, digest: str, source: str, shape: Sequence[int]) -> None:
+        """Log the training images, uint8 (N, C, H, W), as the run's input, under a digest of the caller's."""
+        if self.is_new("dataset", 0):
+            self.append(dataset=name, key="dataset", step=0, digest=digest, source=source, shape=list(shape))
+
+    def artifact(self, path: Path, target: str | None = None) -> None:
         """Log a copy of a file, or of a folder's contents, to the artifact folder ``target``."""
         place = f"artifacts/{uuid.uuid4()}"
         try:

@@ -64,7 +64,7 @@ def recreate_run(data: "PreparedData", params: "Params", digest: str, tags: Mapp
 def record_dataset(run: TrainingRun, data: "PreparedData") -> None:
     """Record the training images as a run's input, by DVC's hash of the file."""
     file = paths.PREPARED / "dataset.safetensors"
-    run.dataset(data.name, file_md5(file), str(file.resolve()), data.train.images)
+    run.dataset(data.name, file_md5(file), str(file.resolve()), data.train.images.shape)
 
 
 def report_files() -> list[Path]:

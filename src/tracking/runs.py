@@ -19,8 +19,6 @@ from .system_metrics import SystemMonitor, enabled
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from PIL.Image import Image
-    from torch import Tensor
 
     from .origin import Origin
 
@@ -36,7 +34,7 @@ class _Ending:
     """How a run ends: as finished, unless one of these is called."""
 
     how: tuple[str, Mapping[str, str]] = "FINISHED", {}
-    ended = False
+    decided = False
 
     def fail(self, reason: str) -> None:
         """End the run as failed, with the reason as a tag."""
@@ -55,7 +53,7 @@ class _Ending:
 
     def _end(self, status: str, tags: Mapping[str, str]) -> None:
         # It is logged when the run is closed, after everything else: the last grid of a pruned trial, for example.
-        self.how, self.ended = (status, tags), True
+        self.how, self.decided = (status, tags), True
 
 
 class Run(_Ending):
@@ -90,7 +88,7 @@ class Run(_Ending):
         """Log a text artifact."""
         self.client.log_text(self.run_id, text, name)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Tell MLflow how the run ended. Raises UserError when it does not answer; the next command tells it then."""
         self.outbox.end(*self.how)
         try:
@@ -104,53 +102,24 @@ class Run(_Ending):
             self.outbox.close()
 
 
-class TrainingRun(_Ending):
-    """The run of a training, which never waits for MLflow: all of this returns at once, whether the store answers or not.
-
-    Metrics and images are logged once a step: a training that resumes from a checkpoint may log again what it has logged.
-    """
+class TrainingRun(Outbox, _Ending):
+    """The run of a training, which never waits for MLflow: its rows are sent by a thread, whether the store answers or not."""
 
     def __init__(self, run_id: str, client: "MlflowClient | None", *, monitored: bool) -> None:
-        self.run_id, self.outbox = run_id, Outbox(run_id)
-        self.outbox.open()
-        self._sender = Sender(self.outbox, client)
+        super().__init__(run_id)
+        self.open()
+        self._sender = Sender(self, client)
         self._monitor = SystemMonitor(self._log_system) if monitored else None
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Log metrics at a step."""
-        self.outbox.metrics(values, step)
-
-    def tags(self, values: Mapping[str, str]) -> None:
-        """Set tags."""
-        self.outbox.append(tags={name: value[:LONGEST_TEXT] for name, value in values.items()})
-
-    def image(self, image: "Image", key: str, step: int) -> None:
-        """Log an image under a key, at a step."""
-        self.outbox.image(image, key, step)
-
-    def artifact(self, path: Path, folder: str | None = None) -> None:
-        """Log a file or a folder's contents, as they are now."""
-        self.outbox.artifact(path, folder)
-
-    def dataset(self, name: str, digest: str, source: str, images: "Tensor") -> None:
-        """Log the training images, uint8 (N, C, H, W), as the run's input, under a digest of the caller's."""
-        if self.outbox.is_new("dataset", 0):
-            shape = list(images.shape)
-            self.outbox.append(dataset=name, key="dataset", step=0, digest=digest, source=source, shape=shape)
-
-    def rollback(self, step: int, reason: str) -> None:
-        """The training has returned to ``step`` on purpose: later steps are logged again."""
-        self.outbox.rollback(step, reason)
-
     def _log_system(self, values: Mapping[str, float]) -> None:
-        if not self.outbox.ended:
-            self.outbox.metrics(values, None)
+        if not self.ended:
+            self.metrics(values, None)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         """Log how the run ended, and wait for MLflow as long as it answers."""
         if self._monitor is not None:
             self._monitor.close()
-        self.outbox.end(*self.how)
+        self.end(*self.how)
         self._sender.close()
 
 
@@ -185,7 +154,7 @@ def reopened_run(run_id: str) -> Iterator[Run]:
     sync_all(client)  # the end of its training may be unsent, and comes before
     run = Run(client, run_id)
     with _closing(run):
-        _resume(run)
+        _resume(run.outbox)
         sync(client, run.outbox)
         yield run
 
@@ -225,17 +194,17 @@ def _closing(run: Run | TrainingRun) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if not run.ended:
+        if not run.decided:
             run.interrupted(error)
         raise
     finally:
-        run.close()
+        run.finish()
 
 
-def _resume(run: Run | TrainingRun) -> None:
-    run.outbox.append(untag=["stopped", "failure"])
-    run.outbox.append(tags={STARTED_IN: started_in()})
-    run.outbox.append(status="RUNNING")
+def _resume(outbox: Outbox) -> None:
+    outbox.append(untag=["stopped", "failure"])
+    outbox.append(tags={STARTED_IN: started_in()})
+    outbox.append(status="RUNNING")
 
 
 def _find(run_id: str) -> "tuple[MlflowClient | None, str | None]":

@@ -27,7 +27,7 @@ with (
     training_run("digits", Origin.here("third", {}, {})) as training,
     reopened_run(sys.argv[1]) as reopened,
 ):
-    while training.outbox.waiting:
+    while training.waiting:
         time.sleep(0.01)
     print(plain.run_id, training.run_id, reopened.run_id, flush=True)
     input()

@@ -48,7 +48,7 @@ def test_a_training_is_logged_by_step() -> None:
             recorder.losses(Progress(step, 20, step * 32, 1.0), {"loss_generator": step / 10})
         recorder.scores(Progress(20, 20, 640, 1.0), {"score": 0.25})
         recorder.samples(Progress(20, 20, 640, 1.0), IMAGES)
-        run.dataset("digits", "d41d8cd98f00b204e9800998ecf8427e", "data/x", IMAGES)
+        run.dataset("digits", "d41d8cd98f00b204e9800998ecf8427e", "data/x", IMAGES.shape)
     client = store.connect()
     read = client.get_run(run.run_id)
     assert read.info.status == "FINISHED"
@@ -104,7 +104,7 @@ def test_an_interrupted_training_resumes_in_its_run(error: BaseException, status
     assert tags.items() <= read.data.tags.items()
     assert outboxes() == [run_id]
     with training_run("digits", Origin.here("first", {}, {}), run_id=run_id) as same:
-        flush(same.outbox)
+        flush(same)
         assert store.connect().get_run(run_id).info.status == "RUNNING"
         for step in (10, 20):
             same.metrics({"loss": 2.0}, step)

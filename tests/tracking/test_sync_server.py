@@ -46,7 +46,7 @@ def test_a_server_goes_away_and_comes_back(server: Server, capfd: pytest.Capture
     with training_run("digits", Origin.here("first", {"a": 1}, {})) as run:
         recorder = MlflowRecorder(run, grid_columns=2)
         recorder.losses(Progress(0, 30, 0, 0.0), {"loss": 0.1, "odd": float("nan")})
-        flush(run.outbox)
+        flush(run)
         server.kill()
         for step in range(1, 20):
             began = time.perf_counter()
@@ -57,7 +57,7 @@ def test_a_server_goes_away_and_comes_back(server: Server, capfd: pytest.Capture
         server.start()
         for step in range(20, 30):
             recorder.losses(Progress(step, 30, step * 32, 1.0), {"loss": step / 3})
-        flush(run.outbox)
+        flush(run)
     client = store.connect()
     read = client.get_run(run.run_id)
     history = client.get_metric_history(run.run_id, "loss")
@@ -84,13 +84,13 @@ def test_a_server_stays_away_while_a_run_is_interrupted_and_resumed(
         (checkpoints / "run.json").write_text(f'{{"run_id": "{run.run_id}"}}', encoding="utf-8")
         for step in range(10):
             run.metrics({"loss": step / 3, "odd": float("nan")}, step)
-        flush(run.outbox)
+        flush(run)
         server.kill()
         for step in range(10, 15):
             run.metrics({"loss": step / 3, "odd": float("nan")}, step)
         raise KeyboardInterrupt
     assert "the next command sends them" in capfd.readouterr().err
-    (run.outbox.folder / "sent").unlink()  # as if a kill had come between each call and its note
+    (run.folder / "sent").unlink()  # as if a kill had come between each call and its note
     began = time.monotonic()
     with training_run("digits", Origin.here("first", {}, {}), run_id=run.run_id) as run:
         for step in range(12, 20):

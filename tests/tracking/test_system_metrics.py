@@ -27,7 +27,7 @@ def test_a_training_logs_them_where_mlflow_shows_them(
     monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true")
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.1")
     with training_run("digits", Origin.here("first", {}, {})) as run:
-        until(lambda: len(run.outbox.rows) >= 3)
+        until(lambda: len(run.rows) >= 3)
     client = store.connect()
     found = {name for name in client.get_run(run.run_id).data.metrics if name.startswith("system/")}
     assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= found
