@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
+from ..tracking.outbox import outbox_root
 from ..tracking.runs import STARTED_IN, started_in
 from ..tracking.sync import abandon, is_held, sync_all
 from .finding import Finding, some
@@ -54,9 +55,9 @@ def _state(run: "MlflowRun") -> State:
     if is_held(run.info.run_id):
         return "alive"
     place = run.data.tags.get(STARTED_IN)
-    if place is None:
-        return "unknown"
-    return "gone" if place == started_in() else "elsewhere"
+    if place == started_in() or (outbox_root() / run.info.run_id).is_dir():  # the project may have been moved
+        return "gone"
+    return "elsewhere" if place else "unknown"
 
 
 def _end(client: "MlflowClient") -> str:

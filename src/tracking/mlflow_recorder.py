@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from torch import Tensor
 
 from ..sampling.grids import grid_image
-from ..training.recorder import Progress, SilentRecorder
+from ..training.recorder import Progress, Recorder
 from .runs import TrainingRun
 
 
-class MlflowRecorder(SilentRecorder):
+class MlflowRecorder(Recorder):
     """Logs losses and scores as metrics, samples as images, and events as tags."""
 
     def __init__(self, run: TrainingRun, grid_columns: int) -> None:
