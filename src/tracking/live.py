@@ -59,7 +59,12 @@ class LiveRun:
 @contextmanager
 def live_run(params: Params, data: PreparedData, folder: TrainingFolder) -> Iterator[LiveRun]:
     """Open a run, or resume the one that the folder names, with a progress line."""
-    origin = Origin.here(run_name(params), params.flat(), source_tags(params, data))
+    model, length = params.model, f"{params.train.kimg:,.4g} thousand images"
+    text = (
+        f"{model.family} networks, {model.conditioning} conditioning, {params.train.loss} loss: {length} of {data.name}"
+    )
+    tags = {**source_tags(params, data), "mlflow.note.content": text}
+    origin = Origin.here(run_name(params), params.flat(), tags)
     with training_run(data.name, origin, run_id=folder.run_id) as run:
         folder.run_id = run.run_id
         outputs.record_dataset(run, data)

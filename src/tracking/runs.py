@@ -4,8 +4,9 @@ import getpass
 import json
 import platform
 import sys
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from ..core import interrupts
 from ..core.errors import UserError, first_line
 from . import store
 from .outbox import LONGEST_TEXT, Outbox, now
-from .sync import RunIsGone, Sender, adopt, run_is_gone, sync, sync_all
+from .sync import HEALTHY_CLOSE, RunIsGone, Sender, adopt, run_is_gone, sync, sync_all
 from .system_metrics import SystemMonitor, enabled
 
 if TYPE_CHECKING:
@@ -184,8 +185,6 @@ def training_run(
             _resume(run)
         elif client is not None:
             _describe(client, known, origin)
-        if client is not None:
-            sync_all(client)
         yield run
 
 
@@ -209,11 +208,19 @@ def _resume(outbox: Outbox) -> None:
 
 def _find(run_id: str) -> "tuple[MlflowClient | None, str | None]":
     """A client, if the store answers, and the run, unless the store answers that it does not have it."""
-    try:
-        client = store.connect()
-        gone = run_is_gone(client, run_id)
-    except Exception:  # a server or database out of reach has many faces; the sender reports it
+    found: list[tuple[MlflowClient, bool]] = []
+
+    def ask() -> None:
+        with suppress(Exception):  # a server or database out of reach has many faces; the sender reports it
+            client = store.connect()
+            found.append((client, run_is_gone(client, run_id)))
+
+    asking = threading.Thread(target=ask, name=f"find {run_id}", daemon=True)  # a server that hangs takes minutes
+    asking.start()
+    asking.join(HEALTHY_CLOSE)
+    if not found:
         return None, run_id
+    client, gone = found[0]
     if gone:
         print(f"run {run_id} is not in the store {store.where()}; a new run takes its place")
     return client, None if gone else run_id

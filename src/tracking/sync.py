@@ -41,7 +41,7 @@ def sync(client: "MlflowClient", outbox: Outbox) -> int:
 
 
 class Sender:
-    """Calls :func:`sync` from a thread of its own while a training runs."""
+    """Calls :func:`sync` from a thread of its own while a training runs, and :func:`sync_all` once."""
 
     def __init__(self, outbox: Outbox, client: "MlflowClient | None" = None) -> None:
         """Without a ``client`` the thread connects to the store when it has something to send."""
@@ -66,13 +66,16 @@ class Sender:
             store.tell(f"{rows_of(kept)} for MLflow are in {place}; the next command sends them")
 
     def _work(self) -> None:
-        pause, closing = 0.0, False
+        pause, closing, swept = 0.0, False, False
         while not closing:
             closing = self._closing.wait(pause)
             try:
                 if self.outbox.waiting:
                     self._client = self._client or store.connect()
                     sync(self._client, self.outbox)
+                    if not swept:
+                        sync_all(self._client)
+                        swept = True
             except RunIsGone:
                 self.outbox.gone = True
             except Exception as error:  # whatever it is, the training must not end from it

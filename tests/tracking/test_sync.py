@@ -236,18 +236,23 @@ def test_an_outage_is_reported_once_and_holds_nothing_up(
     assert outboxes() == []
 
 
-def test_logging_returns_at_once_while_a_call_hangs(client: MlflowClient, run_id: str) -> None:
+def test_a_call_that_hangs_holds_up_neither_training_nor_its_end(
+    client: MlflowClient, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.tracking.sync.HEALTHY_CLOSE", 0.3)
     hold, away, outbox = threading.Event(), Away(client, back=True), opened(run_id)
     away.before_answer = lambda: hold.wait(5)
     sender = Sender(outbox, away)  # type: ignore[arg-type]
     began = time.monotonic()
     log(outbox, *range(200))
     assert time.monotonic() - began < 0.5
-    hold.set()
-    flush(outbox)
     outbox.end("FINISHED", {})
     sender.close()
+    assert 0.3 < time.monotonic() - began < 2
+    hold.set()
+    flush(outbox)
     assert steps(client, run_id) == list(range(200))
+    assert client.get_run(run_id).info.status == "FINISHED"
 
 
 def test_a_store_that_stays_away_is_synced_by_the_next_command(
