@@ -52,7 +52,7 @@ def check_address() -> Iterator[Finding]:
 def _advice(scheme: str) -> str:
     if scheme == "sqlite":
         return "end the process that holds it, see its permissions, or move it away to start a new store"
-    return "start the server, or unset MLFLOW_TRACKING_URI; what trainings tell meanwhile waits in mlruns/outbox"
+    return "start the server, or unset MLFLOW_TRACKING_URI; what is logged meanwhile stays in mlruns/outbox"
 
 
 def _file_revision() -> str | None:
