@@ -76,8 +76,8 @@ class Outbox:
             self.sent = min(int((self.folder / "sent").read_text(encoding="utf-8")), len(self.rows))
 
     def open(self) -> None:
-        """Note which store the rows are for."""
-        if self._lock is not None:
+        """Note which store the rows are for, unless that is known."""
+        if self._lock is not None and self.address is None:
             with suppress(OSError):
                 (self.folder / "store").write_text(store.portable_address(), encoding="utf-8")
 

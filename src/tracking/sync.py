@@ -230,7 +230,8 @@ def adopt(lost: str, run_id: str) -> None:
         if folder.is_dir():
             outbox = Outbox(folder.name)
             with suppress(OSError):
-                (folder / "sent").unlink(missing_ok=True)
+                for name in ("sent", "store"):
+                    (folder / name).unlink(missing_ok=True)
                 folder.rename(outbox_root() / run_id)
             outbox.release()
             return
