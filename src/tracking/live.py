@@ -33,7 +33,7 @@ def open_folder(params: Params, data: PreparedData, world: World, *, resume: boo
         folder.clear()
     if not folder.checkpoints:
         for other, lines in folder.others().items():
-            print(f"the unfinished training in {other} is another one and stays as it is: {'; '.join(lines)}")
+            print(f"the interrupted run in {other} is a different one and is kept: {'; '.join(lines)}")
     return folder
 
 
@@ -72,5 +72,5 @@ def live_run(params: Params, data: PreparedData, folder: TrainingFolder) -> Iter
             try:
                 yield LiveRun(run, line)
             except Stopped as stopped:
-                print(f"{stopped}: its last checkpoint is in {folder.path}; the same command goes on from there")
+                print(f"{stopped}: its last checkpoint is in {folder.path}; the same command resumes from it")
                 raise

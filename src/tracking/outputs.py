@@ -1,4 +1,4 @@
-"""The run that the outputs in ``models/`` belong to: looked up by the hash of the generator, or re-created from them.
+"""The run that the outputs in ``models/`` belong to: found by the hash of the generator, or re-created from them.
 
 The outputs do not name their run: DVC may have restored them from its cache, or pulled them from a remote.
 """
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ..data.prepared import PreparedData
 
 GENERATOR_TAG = "generator.hash"
-"""of a run whose training has ended: the hash of its generator"""
+"""tag of a finished training: the hash of its generator"""
 EVALUATION_TAG = "evaluation.sha256"
-"""of a run: the hash of the scorecard and pictures that were recorded last"""
+"""tag of a run: the hash of the scorecard and pictures that were logged last"""
 HISTORY, SAMPLES, SAMPLE_IMAGES = "history.json", "samples", "samples.safetensors"
 PREFIXES = {"generated": "test.", "real": "test.real.", "floor": "test.floor."}
 NETWORKS = ("generator.json", "generator.safetensors", "discriminator.json", "discriminator.safetensors", "card.json")
@@ -62,7 +62,7 @@ def recreate_run(data: "PreparedData", params: "Params", digest: str, tags: Mapp
 
 
 def record_dataset(run: TrainingRun, data: "PreparedData") -> None:
-    """Record the training images as a run's input, by DVC's hash of the file."""
+    """Log the training images as a run's input, with DVC's hash of the file."""
     file = paths.PREPARED / "dataset.safetensors"
     run.dataset(data.name, file_md5(file), str(file.resolve()), data.train.images.shape)
 
@@ -81,7 +81,7 @@ def files_hash(files: Iterable[Path]) -> str:
 
 
 def record_evaluation(run: Run, card: Mapping[str, Any], files: Iterable[Path], digest: str) -> None:
-    """Record the scorecard and the pictures; ``digest`` is the hash of the ``files``."""
+    """Log the scorecard and the pictures; ``digest`` is the hash of the ``files``."""
     for source, prefix in PREFIXES.items():
         run.metrics({prefix + name: one["value"] for name, one in card[source].items()})
     for file in files:
