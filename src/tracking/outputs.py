@@ -4,13 +4,13 @@ The outputs do not name their run: DVC may have restored them from its cache, or
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import paths
-from ..core.errors import UserError, require_file
+from ..core.errors import require_file
+from ..core.files import corrupt, read_json, read_tensors
 from . import store
 from .origin import Origin, file_md5, run_name
 from .runs import Run, TrainingRun, training_run
@@ -48,13 +48,19 @@ def recreate_run(data: "PreparedData", params: "Params", digest: str, tags: Mapp
 
     Its commit and parameters are the present ones. The machine that trained and the time it took are unknown.
     """
+    from ..sampling.grids import grid_image
+    from ..training.loop import GRID_COLUMNS
+
+    history = read_json(paths.GAN / HISTORY, "train", "losses", "scores")
+    samples = read_tensors(paths.GAN / SAMPLE_IMAGES, "train")
     print(f"no run in the store {store.where()} has trained this generator; one is re-created from {paths.GAN}")
     known = {GENERATOR_TAG: digest, "seed": str(params.train.seed), "recreated": "from the outputs", **tags}
     origin = Origin.here(run_name(params), params.flat(), known, trained_here=False)
     with training_run(data.name, origin, monitored=False) as run:
         record_dataset(run, data)
-        _record_history(run, paths.GAN)
-        _record_samples(run, paths.GAN)
+        _record_history(run, history)
+        for name, images in sorted(samples.items()):
+            run.image(grid_image(images, GRID_COLUMNS), SAMPLES, int(name.removeprefix("step_")))
         for name in (*NETWORKS, *NUMBERS):
             if (paths.GAN / name).is_file():
                 run.artifact(paths.GAN / name)
@@ -91,10 +97,9 @@ def record_evaluation(run: Run, card: Mapping[str, Any], files: Iterable[Path], 
     run.tags({"mlflow.note.content": text, EVALUATION_TAG: digest})
 
 
-def _record_history(run: TrainingRun, gan: Path) -> None:
-    path = gan / HISTORY
+def _record_history(run: TrainingRun, history: Mapping[str, Any]) -> None:
+    """Log losses and validation scores. Raises UserError for a history of another form."""
     try:
-        history = json.loads(require_file(path, "train").read_text(encoding="utf-8"))
         for row in history["losses"]:
             run.metrics({name: value for name, value in row.items() if name != "step"}, row["step"])
         for row in history["scores"]:
@@ -102,21 +107,5 @@ def _record_history(run: TrainingRun, gan: Path) -> None:
             run.metrics({f"validation.{name}": value for name, value in numbers.items()}, row["step"])
         best = min(history["scores"], key=lambda row: row["score"])
         run.metrics({"best.score": best["score"], "best.step": best["step"]})
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is corrupt ({error!r}); make it again with `dvc repro --force train`") from None
-
-
-def _record_samples(run: TrainingRun, gan: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from ..sampling.grids import grid_image
-    from ..training.loop import GRID_COLUMNS
-
-    path = gan / SAMPLE_IMAGES
-    try:
-        found = load_file(require_file(path, "train"))
-    except SafetensorError as error:
-        raise UserError(f"{path} is corrupt ({error}); make it again with `dvc repro --force train`") from None
-    for name, images in sorted(found.items()):
-        run.image(grid_image(images, GRID_COLUMNS), SAMPLES, int(name.removeprefix("step_")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise corrupt(paths.GAN / HISTORY, "train", error) from None
