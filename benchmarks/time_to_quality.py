@@ -22,7 +22,7 @@ from src.data import prepared
 from src.evaluation.judge import ValidationJudge
 from src.networks.interface import Generator
 from src.training.loop import TrainingData, fit
-from src.training.recorder import Progress, SilentRecorder
+from src.training.recorder import Progress, Recorder
 from src.training.setup import validation_judge
 
 LOOPS = ("project", "textbook")
@@ -30,7 +30,7 @@ MEASURE = "frechet_classifier_distance"
 
 
 @dataclass
-class Race(SilentRecorder):
+class Race(Recorder):
     """One training on its way to the threshold: its clock, its judge, and its recorder in the project's loop."""
 
     judge: ValidationJudge

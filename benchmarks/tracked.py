@@ -15,7 +15,7 @@ from src.tracking.mlflow_recorder import MlflowRecorder
 from src.tracking.origin import Origin
 from src.tracking.runs import training_run
 from src.training.loop import GRID_COLUMNS, TrainingData, fit
-from src.training.recorder import Recorder, SilentRecorder
+from src.training.recorder import Recorder
 
 SCORES = {"score": 0.0, **{f"metric_{number}": 0.0 for number in range(15)}}
 """About as many numbers as the real judge returns."""
@@ -71,7 +71,7 @@ def seconds_of_training(params: Params, data: TrainingData, *, tracked: bool) ->
     device = pick_device(params.train.device)
     synchronize(device)
     began = time.perf_counter()
-    with tracked_run(params) if tracked else nullcontext(SilentRecorder()) as recorder:
+    with tracked_run(params) if tracked else nullcontext(Recorder()) as recorder:
         fit(params, data, recorder)
     synchronize(device)
     return time.perf_counter() - began

@@ -25,7 +25,7 @@ from src.core.device import pick_device, set_up, use_bfloat16
 from src.core.errors import run_command
 from src.training.flops import training_flops
 from src.training.loop import TrainingData, fit
-from src.training.recorder import Progress, SilentRecorder
+from src.training.recorder import Progress, Recorder
 
 PARTS = ("speed", "tracking", "memory")
 TEXTBOOK_BATCH = 64
@@ -101,7 +101,7 @@ class Row:
         return cells if self.busy is None else {**cells, "GPU busy %": f"{self.busy:.1f}"}
 
 
-class IntervalClock(SilentRecorder):
+class IntervalClock(Recorder):
     """Notes images and seconds of each logging interval."""
 
     def __init__(self) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def train(params: "Params", data: "PreparedData", world: "World", *, resume: bool) -> None:
     """Train in an MLflow run, and write networks, numbers and sample images."""
     from .tracking.live import live_run, open_folder
+    from .tracking.sync import forget
     from .training.loop import fit
     from .training.outputs import SampleStore, save_result
     from .training.recorder import Recorders
@@ -34,6 +35,7 @@ def train(params: "Params", data: "PreparedData", world: "World", *, resume: boo
         files = save_result(result, samples, data, paths.GAN)
         live.finish(result, files)
     folder.remove()
+    forget(live.run.run_id)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .training.checkpoint import Checkpoints
     from .training.health import TrainingDiverged
     from .training.loop import fit
-    from .training.recorder import SilentRecorder
+    from .training.recorder import Recorder
     from .training.setup import training_data
     from .training.step.distributed import World
 
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if world.is_first:
             train(params, data, world, resume=not options.no_resume)
         else:
-            fit(params, training_data(params, data), SilentRecorder(), Checkpoints(Path()))
+            fit(params, training_data(params, data), Recorder(), Checkpoints(Path()))
     except TrainingDiverged as error:
         hint = "try lower learning rates, a larger train.r1_weight, or train.precision float32"
         print(f"error: {error}; {hint}", file=sys.stderr)

@@ -23,8 +23,7 @@ from src.config.edit import write_params
 from src.core import interrupts
 from src.core.errors import run_command
 from src.doctor.moved import COLUMNS
-from src.tracking import outbox
-from src.tracking.outbox import Pace
+from src.tracking import sync
 from src.tracking.store import connect
 from tests.tuning.postgres import Unavailable, postgres_server
 
@@ -89,7 +88,7 @@ class Project:
         clean = {name: value for name, value in os.environ.items() if not name.startswith(unset)}
         # Tiny networks are faster on one thread, and do not wait for a busy second core.
         fixed = {"PATH": path, "MLFLOW_DISABLE_TELEMETRY": "true", "DVC_NO_ANALYTICS": "true", "OMP_NUM_THREADS": "1"}
-        return {**clean, **fixed}
+        return {**clean, **fixed, "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "false"}
 
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a command there as a person would."""
@@ -182,8 +181,9 @@ def copy_project(folder: Path) -> Project:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
+def _quiet_machine() -> None:
     torch.set_num_threads(1)
+    os.environ["MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING"] = "false"  # tests that are about them set it
 
 
 @contextmanager
@@ -284,5 +284,6 @@ def place(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is waited for longer than a test likes."""
-    monkeypatch.setattr(outbox, "PACE", Pace(0.0, 0.05, 0.2, 10.0, 0.3))
+    for name, seconds in {"INTERVAL": 0.05, "LONGEST_PAUSE": 0.2, "HEALTHY_CLOSE": 10.0, "AWAY_CLOSE": 0.3}.items():
+        monkeypatch.setattr(sync, name, seconds)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

@@ -32,7 +32,7 @@ def test_nothing_came_from_it(in_project: Project) -> None:
         lineage.main(["0123456789ab"])
 
 
-@pytest.mark.parametrize("text", ["12345", "main", "g" * 8, ""])
+@pytest.mark.parametrize("text", ["12345", "main", "g" * 8])
 def test_not_a_hash(text: str) -> None:
     with pytest.raises(UserError, match="is not a hash: write 6 to 64 hexadecimal digits"):
         lineage.main([text])

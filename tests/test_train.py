@@ -142,7 +142,7 @@ def test_signals_end_it_and_afresh_is_afresh(copy: Project) -> None:
 
     write_params({"train.lr_generator": 0.004, "train.kimg": 3}, copy.folder / "params.yaml")
     other = copy.run(*TRAIN).stdout
-    assert "is another one and stays as it is: train.kimg 60.0 there, 3.0 here; train.lr_generator 0.002 there" in other
+    assert "is a different one and is kept: train.kimg 60.0 there, 3.0 here; train.lr_generator 0.002 there" in other
     assert "going on" not in other
     write_params({"train.lr_generator": 0.002, "train.kimg": 60}, copy.folder / "params.yaml")
     assert checkpoints(copy)

@@ -32,7 +32,7 @@ from src.networks.weights import save_network
 from src.tracking.store import connect
 from src.training import setup
 from src.training.loop import TrainingData, fit
-from src.training.recorder import SilentRecorder
+from src.training.recorder import Recorder
 from src.training.setup import training_data
 from src.tuning import leader, record
 from src.tuning.retries import first_number
@@ -133,7 +133,7 @@ def test_trials_are_added_to_one_study_and_one_parent_run(project: Path, capsys:
     params, data = load_params(), prepared.load(paths.PREPARED)
     length = {"train.kimg": 1.28, "train.score_every_kimg": 0.64}
     for trial in (first, second):
-        alone = fit(params.replace({**trial.params, **length}), training_data(params, data), SilentRecorder())
+        alone = fit(params.replace({**trial.params, **length}), training_data(params, data), Recorder())
         assert alone.best["score"] == trial.value
 
     parent, children = stored_runs()
@@ -359,7 +359,7 @@ def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, 
         assert any(tag.startswith("resumed.") for tag in runs[one.user_attrs["mlflow_run_id"]].data.tags)
     params, data = load_params(), prepared.load(paths.PREPARED)
     for one in (one for one in retried if one.state == TrialState.COMPLETE):  # the same as if nobody had killed it
-        alone = fit(trial_params(params, decoded(one.params)), training_data(params, data), SilentRecorder())
+        alone = fit(trial_params(params, decoded(one.params)), training_data(params, data), Recorder())
         assert one.value == alone.best["score"]
     assert list(Path("models/checkpoints/trials/default").iterdir()) == []
     assert list(Path("mlruns/workers").iterdir()) == []
@@ -486,7 +486,7 @@ def test_a_confirmation_trains_the_best_again_with_other_seeds(
     assert f"{sum(values) / 2:.4g}" in output
     params, data = load_params(), prepared.load(paths.PREPARED)
     length = {"train.kimg": 1.28, "train.score_every_kimg": 0.64, "train.seed": 2, "train.log_every_kimg": 0.128}
-    alone = fit(params.replace(length), training_data(params, data), SilentRecorder())
+    alone = fit(params.replace(length), training_data(params, data), Recorder())
     (again,) = (one.value for one in made.trials if one.params == {"trial": 0, "train.seed": 2})
     assert again == alone.best["score"]
     tune.main(["--apply"])

@@ -9,7 +9,9 @@ PREPARED = Path("data/prepared")
 CLASSIFIER = Path("models/classifier")
 GAN = Path("models/gan")
 CHECKPOINTS = Path("models/checkpoints")
-"""What unfinished trainings need to go on; no output of DVC, which would delete it before each run."""
+"""What interrupted runs resume from; no output of DVC, which would delete it before each run."""
+RUN_FILE = "run.json"
+"""in a folder of checkpoints: the MLflow run they belong to"""
 FEATURES = Path("models/features")
 """What the classifier sees in the real images, kept to be looked up; no output of DVC, since all stages share it."""
 EVALUATION = Path("models/evaluation")

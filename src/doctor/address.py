@@ -3,13 +3,11 @@
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from importlib import metadata
 from pathlib import Path
-from urllib.parse import quote
 
 from ..core.errors import UserError, first_line
-from ..tracking import folders, store
+from ..tracking import store
 from .finding import Finding
 
 SECONDS = 3
@@ -19,23 +17,17 @@ DATABASES = ("postgresql", "mysql", "mssql", "sqlite")
 RIGHT = "unset MLFLOW_TRACKING_URI for mlruns/mlflow.db, or set it to a server (http://HOST:PORT) or a database (sqlite:///FILE)"
 
 
-def sqlite_file() -> Path | None:
-    """The database file, where the store is one."""
-    uri = store.tracking_uri()
-    return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
-
-
 def store_exists() -> bool:
     """Whether there is a store to look into: a database file that nobody has made yet is none."""
-    file = sqlite_file()
+    file = store.sqlite_file()
     return file is None or (file.is_file() and file.stat().st_size > 0)
 
 
 def check_address() -> Iterator[Finding]:
     """One line on the store; it makes nothing, and takes seconds at most."""
-    uri, shown, version = store.tracking_uri(), folders.store_name(), metadata.version("mlflow")
+    uri, shown, version = store.tracking_uri(), store.portable_address(), metadata.version("mlflow")
     scheme = uri.partition(":")[0].partition("+")[0] if ":" in uri else ""
-    if scheme not in (*SERVERS, *DATABASES) or (scheme == "sqlite" and sqlite_file() is None):
+    if scheme not in (*SERVERS, *DATABASES) or (scheme == "sqlite" and store.sqlite_file() is None):
         kind = (
             "the address of a file store, which MLflow refuses since 3.13" if scheme in ("", "file") else "not allowed"
         )
@@ -52,7 +44,7 @@ def check_address() -> Iterator[Finding]:
                 return
         store.connect()
     except (UserError, OSError, ImportError) as error:
-        yield Finding("problem", f"{shown} cannot be used: {folders.few_words(error)}", _advice(scheme))
+        yield Finding("problem", f"{shown} cannot be used: {store.reason(error)}", _advice(scheme))
     else:
         yield Finding("ok", f"{shown} answers, MLflow {version}")
 
@@ -60,7 +52,7 @@ def check_address() -> Iterator[Finding]:
 def _advice(scheme: str) -> str:
     if scheme == "sqlite":
         return "end the process that holds it, see its permissions, or move it away to start a new store"
-    return "start the server, or unset MLFLOW_TRACKING_URI; what trainings tell meanwhile waits in mlruns/outbox"
+    return "start the server, or unset MLFLOW_TRACKING_URI; what is logged meanwhile stays in mlruns/outbox"
 
 
 def _file_revision() -> str | None:
@@ -68,18 +60,14 @@ def _file_revision() -> str | None:
 
     Raises OSError for one that is locked, is no database, or may not be written.
     """
-    file = sqlite_file()
+    file = store.sqlite_file()
     assert file is not None
     if not os.access(file, os.W_OK) or not os.access(file.parent, os.W_OK):
         raise OSError("it may not be written")
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=SECONDS)) as connection:
-            if not connection.execute("select 1 from sqlite_master where name = 'alembic_version'").fetchone():
-                return None
-            row = connection.execute("select version_num from alembic_version").fetchone()
+        return store.read_tables(file)[1]
     except sqlite3.Error as error:
         raise OSError(str(error)) from None
-    return str(row[0]) if row else None
 
 
 def _server_revision(uri: str) -> str | None:
@@ -100,11 +88,11 @@ def _server_revision(uri: str) -> str | None:
 
 def _misfit(revision: str | None, version: str) -> Finding | None:
     """What is wrong where a database's tables are not those of the installed MLflow."""
+    import mlflow
     from alembic.script import ScriptDirectory
-    from mlflow.store.db.utils import _get_alembic_config
 
-    script = ScriptDirectory.from_config(_get_alembic_config(""))  # type: ignore[no-untyped-call]
-    shown = folders.store_name()
+    script = ScriptDirectory(str(Path(mlflow.__file__).parent / "store" / "db_migrations"))
+    shown = store.portable_address()
     if revision is None:
         return Finding("problem", f"{shown} has no tables of MLflow", RIGHT)
     if revision == script.get_current_head():

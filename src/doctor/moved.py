@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from ..core.errors import UserError
-from ..tracking import folders, store
-from .address import sqlite_file
+from ..tracking import store
 from .finding import Finding
 
 COLUMNS = (
@@ -47,7 +46,7 @@ def check_moved() -> Iterator[Finding]:
 
     Only a database file is looked into: a server has its files where it says.
     """
-    file = sqlite_file()
+    file = store.sqlite_file()
     if file is None:
         return
     with closing(_open(file)) as connection:
@@ -55,13 +54,13 @@ def check_moved() -> Iterator[Finding]:
     moved, stayed = _sort(places)
     if moved:
         old = ", ".join(sorted({str(place.root) for place in moved}))
-        text = f"{len(moved)} paths in {folders.shown(file)} lead to {old}, and the files are in {_mlruns()}"
+        text = f"{len(moved)} paths in {store.shown(file)} lead to {old}, and the files are in {_mlruns()}"
         advice = "puts the present place in front of them, after a copy of the database"
         yield Finding("problem", text, advice, partial(_rewrite, file))
     if stayed:
         old = ", ".join(sorted({str(place.root) for place in stayed}))
         advice = f"to have them here: `cp -rn {old}/artifacts mlruns/`, then --fix"
-        yield Finding("warning", f"the files of {len(stayed)} paths in {folders.shown(file)} are in {old}", advice)
+        yield Finding("warning", f"the files of {len(stayed)} paths in {store.shown(file)} are in {old}", advice)
     if not places:
         yield Finding("ok", "the artifacts are where the store looks for them")
 
@@ -125,8 +124,8 @@ def _rewrite(file: Path) -> str:
                 _update(connection, place)
             connection.execute("commit")
     except sqlite3.Error as error:
-        raise UserError(f"{folders.shown(file)} cannot be changed now: {error}; it is as it was") from None
-    return f"{len(moved)} paths lead to {_mlruns()} now; {folders.shown(copy)} is the database as it was"
+        raise UserError(f"{store.shown(file)} cannot be changed now: {error}; it is as it was") from None
+    return f"{len(moved)} paths lead to {_mlruns()} now; {store.shown(copy)} is the database as it was"
 
 
 def _update(connection: sqlite3.Connection, place: Place) -> None:

@@ -1,65 +1,51 @@
-"""News of trainings that MLflow does not have yet."""
+"""Rows of runs that MLflow does not have yet."""
 
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import UserError
-from ..tracking import folders
-from ..tracking.entries import Entries, parse
-from ..tracking.recovery import deliver_leftovers
+from ..tracking import store
+from ..tracking.outbox import LOST, Outbox, outbox_root, rows_of
+from ..tracking.sync import sync_all
 from .finding import Finding, some
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-def check_waiting(client: "MlflowClient | None") -> Iterator[Finding]:
-    """What waits in ``mlruns/outbox``; the repair delivers what is for the present store. None: it is out of reach."""
+def check_pending(client: "MlflowClient | None") -> Iterator[Finding]:
+    """Unsent rows in ``mlruns/outbox``; the repair sends those for the present store. None: it does not answer."""
     own, other, lost = dict[str, int](), dict[str, str](), list[str]()
-    for folder in sorted(folders.outbox_root().glob("*/")):
-        name = folders.shown(folder)
-        if folder.suffix == folders.LOST:
-            lost.append(name)
-        elif count := _waiting(folder):
-            address = _address(folder)
-            if address == folders.store_name():
-                own[name] = count
-            else:
-                other[name] = address
+    for folder in sorted(outbox_root().glob("*/")):
+        if folder.suffix == LOST:
+            lost.append(store.shown(folder))
+            continue
+        try:
+            outbox = Outbox(folder.name, 0.0)
+        except UserError:  # its process sends them
+            continue
+        if outbox.waiting and outbox.address == store.portable_address():
+            own[store.shown(folder)] = outbox.waiting
+        elif outbox.waiting:
+            other[store.shown(folder)] = str(outbox.address)
+        outbox.release()
     if own:
-        text = f"{folders.entries(sum(own.values()))} for MLflow wait in {some(list(own))}"
-        repair = partial(_deliver, client) if client else None
-        yield Finding("warning", text, "delivers them" if client else "they wait until MLflow answers", repair)
+        text = f"{rows_of(sum(own.values()))} for MLflow are unsent, in {some(list(own))}"
+        repair = partial(_send, client) if client else None
+        yield Finding("warning", text, "sends them" if client else "they are sent when MLflow answers", repair)
     if other:
         addresses = ", ".join(sorted(set(other.values())))
-        advice = f"with MLFLOW_TRACKING_URI={addresses}, `python -m src.doctor --fix` delivers them"
+        advice = f"with MLFLOW_TRACKING_URI={addresses}, `python -m src.doctor --fix` sends them"
         yield Finding("warning", f"{some(list(other))}: for another store, {addresses}", advice)
     if lost:
-        advice = "look into entries.jsonl there, and remove the folder when it is of no use any more"
-        yield Finding("warning", f"{some(lost)}: news that the store has no run for, or has refused", advice)
+        advice = "look into rows.jsonl there, and delete the folder when it is no longer needed"
+        yield Finding("warning", f"{some(lost)}: rows of a run that is not in the store", advice)
     if not (own or other or lost):
-        yield Finding("ok", "MLflow has been told everything")
+        yield Finding("ok", "MLflow has everything that was logged")
 
 
-def _waiting(folder: Path) -> int:
-    """Entries of a process that is gone; a living one delivers its own."""
-    try:
-        with folders.held(folder, 0.0):
-            entries = Entries(folder)
-            entries.read()
-            return entries.count - entries.sent
-    except UserError:
-        return 0
-
-
-def _address(folder: Path) -> str:
-    names = [parse(line).get("uri") for line in Entries(folder).read() if '"kind": "store"' in line]
-    return str(names[-1]) if names else folders.store_name()
-
-
-def _deliver(client: "MlflowClient") -> str:
+def _send(client: "MlflowClient") -> str:
     told: list[str] = []
-    deliver_leftovers(client, told.append)
+    sync_all(client, told.append)
     return "; ".join(told)

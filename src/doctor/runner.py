@@ -111,7 +111,7 @@ def examine_store(doctor: Doctor) -> None:
     doctor.examine("mlruns", check_stray)
     client = store.connect() if usable and store_exists() else None
     in_place = client is not None and doctor.examine("artifacts", moved.check_moved)
-    doctor.examine("outbox", partial(pending.check_waiting, client))
+    doctor.examine("outbox", partial(pending.check_pending, client))
     if client is not None:
         doctor.examine("runs", partial(orphans.check_runs, client))
         if in_place:

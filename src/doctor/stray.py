@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ..tracking import folders, store
+from ..tracking import store
 from .finding import Finding, some
 
 MARK = "meta.yaml"
@@ -22,7 +22,7 @@ def check_stray() -> Iterator[Finding]:
     if not found:
         yield Finding("ok", "no stray folders of a file store in mlruns")
         return
-    names = some([folders.shown(path) for path in found])
+    names = some([store.shown(path) for path in found])
     text = f"{names} would turn MLflow's default (`mlflow ui` and the like) to a file store, which it refuses"
     yield Finding("problem", text, f"moves them to mlruns/{ASIDE}; nothing is deleted", partial(_move_aside, found))
 
@@ -37,5 +37,5 @@ def _move_aside(found: list[Path]) -> str:
             number += 1
             target = aside / f"{folder.name}.{number}"
         folder.rename(target)
-        moved.append(f"{folders.shown(folder)} to {folders.shown(target)}")
+        moved.append(f"{store.shown(folder)} to {store.shown(target)}")
     return f"moved {', '.join(moved)}"

@@ -9,7 +9,7 @@ from ..core.errors import UserError
 from ..evaluation.gate import Gate, Ruling
 from ..evaluation.real_images import RealImages
 from ..reports import gate_text
-from ..tracking.delivery import LONGEST_TEXT
+from ..tracking.outbox import LONGEST_TEXT
 from ..tracking.runs import Run
 from . import aliases, versions
 from .versions import CHAMPION, called

@@ -133,7 +133,7 @@ def version_tags(client: "MlflowClient", run_id: str, result: Result, score: flo
 def document(run: "Run", params: "Params", version: "ModelVersion", card: Mapping[str, Any]) -> None:
     """Write the model card of a version into its run, and its description, which links the card."""
     from ..reports import model_card
-    from ..tracking.delivery import LONGEST_TEXT
+    from ..tracking.outbox import LONGEST_TEXT
     from ..tracking.runs import recorded_params
     from . import versions
 
@@ -210,12 +210,12 @@ def register_outputs(params: "Params", data: "PreparedData") -> str:
     """
     from ..networks.saved import saved_hash
     from ..tracking import outputs, store
-    from ..tracking.recovery import deliver_leftovers
+    from ..tracking.sync import sync_all
 
     digest = saved_hash(paths.GAN, "generator")
     result = Result(params, data, read_scorecard(digest, data), digest)
     client = store.connect()
-    deliver_leftovers(client)  # the end of the training may be among them
+    sync_all(client)  # the end of the training may be among them
     run_id = outputs.find_run(client, digest, data.name)
     evaluated = outputs.files_hash(outputs.report_files())
     verdict = registered_already(client, result, run_id, evaluated)

@@ -1,4 +1,4 @@
-"""A training as it is seen from outside: its folder of checkpoints, its MLflow run, and its line on the screen."""
+"""What surrounds the train stage: the folder of checkpoints, the MLflow run, and the progress line."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,13 +19,13 @@ from ..training.step.distributed import World
 from . import outputs
 from .mlflow_recorder import MlflowRecorder
 from .origin import Origin, run_name
-from .recovery import abandon
 from .runs import TrainingRun, training_run
 from .store import project_root
+from .sync import abandon
 
 
 def open_folder(params: Params, data: PreparedData, world: World, *, resume: bool) -> TrainingFolder:
-    """The folder of this training, emptied unless ``resume``; says what other unfinished trainings there are."""
+    """The folder of this run's checkpoints, emptied unless ``resume``; names the interrupted runs that are not this one."""
     folder = TrainingFolder(project_root() / paths.CHECKPOINTS, identity(params, source_tags(params, data), world))
     if not resume:
         if folder.run_id:
@@ -33,21 +33,21 @@ def open_folder(params: Params, data: PreparedData, world: World, *, resume: boo
         folder.clear()
     if not folder.checkpoints:
         for other, lines in folder.others().items():
-            print(f"the unfinished training in {other} is another one and stays as it is: {'; '.join(lines)}")
+            print(f"the interrupted run in {other} is a different one and is kept: {'; '.join(lines)}")
     return folder
 
 
 class LiveRun:
-    """The recorders that show a training while it runs, and what is said of it at its end."""
+    """The recorders of a run, and what is logged at its end."""
 
     def __init__(self, run: TrainingRun, line: ProgressLine) -> None:
         self.run = run
         self.recorders: Sequence[Recorder] = (ConsoleRecorder(line), MlflowRecorder(run, GRID_COLUMNS))
 
     def finish(self, result: FitResult, files: Sequence[Path]) -> None:
-        """Record the result, its files, and the generator's hash, by which the stage register finds the run."""
+        """Log the result, its files, and the generator's hash, by which the stage register finds the run."""
         best = {"best.score": result.best["score"], "best.step": result.best["step"]}
-        self.run.metrics({**best, "images_per_second.mean": result.images_per_second}, 0, "best")
+        self.run.metrics({**best, "images_per_second.mean": result.images_per_second})
         for file in files:
             self.run.artifact(file)
         stopped = result.stopped or "reached train.kimg"
@@ -58,8 +58,13 @@ class LiveRun:
 
 @contextmanager
 def live_run(params: Params, data: PreparedData, folder: TrainingFolder) -> Iterator[LiveRun]:
-    """Open the run of a training, or the one that its folder names, and a progress line; the run ends with the training."""
-    origin = Origin.here(run_name(params), params.flat(), source_tags(params, data))
+    """Open a run, or resume the one that the folder names, with a progress line."""
+    model, length = params.model, f"{params.train.kimg:,.4g} thousand images"
+    text = (
+        f"{model.family} networks, {model.conditioning} conditioning, {params.train.loss} loss: {length} of {data.name}"
+    )
+    tags = {**source_tags(params, data), "mlflow.note.content": text}
+    origin = Origin.here(run_name(params), params.flat(), tags)
     with training_run(data.name, origin, run_id=folder.run_id) as run:
         folder.run_id = run.run_id
         outputs.record_dataset(run, data)
@@ -67,5 +72,5 @@ def live_run(params: Params, data: PreparedData, folder: TrainingFolder) -> Iter
             try:
                 yield LiveRun(run, line)
             except Stopped as stopped:
-                print(f"{stopped}: its last checkpoint is in {folder.path}; the same command goes on from there")
+                print(f"{stopped}: its last checkpoint is in {folder.path}; the same command resumes from it")
                 raise

@@ -1,4 +1,4 @@
-"""A training's news, written into its MLflow run."""
+"""What training reports, logged to its MLflow run."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -6,34 +6,33 @@ from datetime import UTC, datetime
 from torch import Tensor
 
 from ..sampling.grids import grid_image
-from ..training.recorder import Progress, SilentRecorder
+from ..training.recorder import Progress, Recorder
 from .runs import TrainingRun
 
 
-class MlflowRecorder(SilentRecorder):
-    """Writes a training's news into a run."""
+class MlflowRecorder(Recorder):
+    """Logs losses and scores as metrics, samples as images, and events as tags."""
 
     def __init__(self, run: TrainingRun, grid_columns: int) -> None:
         self.run, self.grid_columns = run, grid_columns
 
     def losses(self, progress: Progress, values: Mapping[str, float]) -> None:
         """Metrics at the step."""
-        self.run.metrics({**values, "kimg": progress.images / 1000}, progress.step, "losses")
+        self.run.metrics({**values, "kimg": progress.images / 1000}, progress.step)
 
     def scores(self, progress: Progress, values: Mapping[str, float]) -> None:
         """The same, under ``validation.``."""
-        named = {f"validation.{name}": value for name, value in values.items()}
-        self.run.metrics(named, progress.step, "validation")
+        self.run.metrics({f"validation.{name}": value for name, value in values.items()}, progress.step)
 
     def samples(self, progress: Progress, images: Tensor) -> None:
         """The grid as an image of the step."""
         self.run.image(grid_image(images, self.grid_columns), "samples", progress.step)
 
     def event(self, progress: Progress, kind: str, message: str) -> None:
-        """A tag; after a rollback the steps that are done again are news again."""
+        """A tag; after a rollback later steps are logged again."""
         self.run.tags({f"event.{progress.step:07d}.{kind}": message})
         if kind == "rollback":
-            self.run.rewind(progress.step, message)
+            self.run.rollback(progress.step, message)
 
     def resumed(self, progress: Progress) -> None:
         """A tag with the time."""

@@ -33,7 +33,7 @@ LINEAGE = (
     "seed",
 )
 RESTORED_FROM = "restored.from.run"
-"""tag of a run that takes the place of one which the store lost: the id of that one"""
+"""tag of a run that replaces one which the store no longer has: the id of that one"""
 SHOWN = (
     "--binary",
     "--full-index",
@@ -48,11 +48,10 @@ TOO_LARGE = "not kept, too large or too many: "
 
 
 def code_tags(family: str | None = None, *, complete: bool = False) -> dict[str, str]:
-    """What made a run: the commit, whether the code that decides results differs from it, DVC's experiment, requirements.
+    """The code of a run: the commit, whether the code that decides results differs from it, DVC experiment, requirements.
 
-    ``git.dirty`` and ``code.sha256`` are about the code of :func:`src.config.stages.training_code`, with that of a
-    ``family`` of the user's own; ``complete``: about all that the stage register runs. Parameters are no code: they are
-    recorded as such.
+    ``git.dirty`` and ``code.sha256`` cover :func:`src.config.stages.training_code` and the code of a user-defined
+    ``family``; ``complete``: all that the stage register runs. Parameters are not code; they are recorded as params.
     """
     commit = git("rev-parse", "HEAD").decode().strip()
     places = _family_places(family)
@@ -70,7 +69,7 @@ def code_tags(family: str | None = None, *, complete: bool = False) -> dict[str,
 
 
 def machine_tags() -> dict[str, str]:
-    """What a run was made on: processor, threads, and the versions of Python and of packages."""
+    """The machine of a run: processor, threads, and the versions of Python and of packages."""
     import torch
 
     tags = {"cpu": cpu_kind(), "threads": str(torch.get_num_threads()), "version.python": platform.python_version()}
@@ -86,7 +85,7 @@ def _family_places(family: str | None) -> list[Path]:
 
 
 def _is_dirty(files: Iterable[str]) -> str:
-    """``true`` where a file that decides results differs from the commit, or is not in it; else ``false``."""
+    """``true`` if a file that decides results differs from the commit or is not in it, otherwise ``false``."""
     decisive = [*files, stages.PACKAGES.as_posix()]
     return str(bool(git("status", "--porcelain", "--untracked-files=all", "--", *decisive))).lower()
 
@@ -97,13 +96,13 @@ def experiment_name() -> str | None:
 
 
 def run_name(params: "Params") -> str:
-    """The name of a training's run: that of its DVC experiment, or what it trains."""
+    """The name of a run: that of its DVC experiment, or family, conditioning and loss."""
     return experiment_name() or f"{params.model.family}-{params.model.conditioning}-{params.train.loss}"
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a training comes from."""
+    """Where a run comes from."""
 
     name: str
     """of the run"""
@@ -116,10 +115,10 @@ class Origin:
     def here(
         cls, name: str, params: Mapping[str, Any], tags: Mapping[str, str], *, trained_here: bool = True
     ) -> "Origin":
-        """That of a training that begins here and now; ``tags`` are what is known besides code and machine.
+        """The origin of a run that starts now; ``tags`` are what is known besides code and machine.
 
-        With ``trained_here=False`` it is that of outputs which were trained elsewhere, or by a run that the store has lost:
-        nothing is claimed of the machine.
+        ``trained_here=False``: of outputs that were trained elsewhere, or by a run that the store no longer has. The
+        machine is then unknown.
         """
         diff = working_tree_diff()
         patch = {"git.diff.sha256": hashlib.sha256(diff).hexdigest()} if diff else {}
@@ -127,26 +126,26 @@ class Origin:
         return cls(name, dict(params), {**code_tags(params.get("model.family")), **patch, **machine, **tags}, diff)
 
     def instead_of(self, run_id: str) -> "Origin":
-        """The same for a run that takes the place of one which the store lost, and says so."""
+        """The same for a run that replaces ``run_id``, which the store no longer has."""
         return replace(self, tags={**self.tags, RESTORED_FROM: run_id})
 
 
 def committed_since(tags: Mapping[str, str], family: str | None) -> str | None:
-    """The present commit, where it has the very code that a run with these ``tags`` was trained by, uncommitted then.
+    """The present commit, if it has exactly the code of a run with these ``tags``, which was not committed at the time.
 
-    That is what becomes of an experiment whose code is committed after it has run.
+    That is the case for an experiment whose code is committed after it has run.
     """
     now = code_tags(family)
     return now["git.commit"] if now["git.dirty"] == "false" and now["code.sha256"] == tags.get("code.sha256") else None
 
 
 def kept(tags: Mapping[str, str]) -> dict[str, str]:
-    """Those of a run's tags that tell where it comes from, for the version that is registered from it."""
+    """The tags of a run that describe its origin, for the version that is registered from it."""
     return {name: value for name, value in tags.items() if name.startswith(LINEAGE) and name != "dvc.stage"}
 
 
 def cpu_kind() -> str:
-    """The processor's name and the instructions that PyTorch uses of it: sums are rounded in another order on another kind."""
+    """The processor's name and the instruction set that PyTorch uses, on which the rounding of sums depends."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -157,9 +156,9 @@ def cpu_kind() -> str:
 
 
 def working_tree_diff() -> bytes:
-    """What differs from the commit, as a patch for ``git apply``; new files that git does not ignore are in it.
+    """The difference from the commit as a patch for ``git apply``, with new files that git does not ignore.
 
-    Empty for a clean tree or without git. New files that are too large to keep, or too many, are named at its top.
+    Empty for a clean tree or without git. New files that are too large or too many to keep are named at the top.
     """
     parts = [git("diff", *SHOWN, "HEAD", "--", ".", *NOT_SOURCE)]
     for raw in filter(
@@ -197,7 +196,7 @@ def file_md5(path: Path) -> str:
 
 
 def git(*arguments: str, folder: Path | None = None) -> bytes:
-    """What git prints; nothing where there is no git, no repository, or the command fails."""
+    """The output of git; empty without git or a repository, or if the command fails."""
     try:
         result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False)
     except OSError:

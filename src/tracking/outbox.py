@@ -1,255 +1,242 @@
-"""What a training tells its MLflow run: written to a local file at once, and delivered by a thread of its own.
+"""The rows that a run logs, kept in ``mlruns/outbox/RUN_ID`` until MLflow has them."""
 
-The training never waits for MLflow. While the store is out of reach the news stays in ``mlruns/outbox/RUN_ID``, and is
-delivered when the store answers again, by this process or by the next one that opens a run.
-"""
-
-import base64
 import json
 import shutil
 import threading
+import time
 import uuid
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from io import BytesIO
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from . import delivery, folders, store
-from .entries import Entries, Entry, now, parse
+from filelock import FileLock, Timeout
+
+from ..core import paths
+from ..core.errors import UserError
+from ..core.files import replacing
+from . import store
 
 if TYPE_CHECKING:
-    from filelock import FileLock
-    from mlflow import MlflowClient
     from PIL.Image import Image
 
-
-@dataclass(frozen=True)
-class Pace:
-    """How long is waited for what, in seconds."""
-
-    gather: float = 2.0
-    """from the first piece of news to the call that takes all that has come by then"""
-    first_pause: float = 1.0
-    """before the second attempt at a store that did not answer, and twice as long before each further one"""
-    longest_pause: float = 30.0
-    healthy_close: float = 30.0
-    """for the next delivery to succeed, at the end of the training"""
-    away_close: float = 5.0
-    """the same, if the last one failed"""
+Row: TypeAlias = dict[str, Any]
+"""What is logged, by its kind: ``metrics`` and ``tags``, which are sent together, or one of ``ALONE``."""
+ALONE = {"image", "artifact", "dataset", "untag", "status"}
+BATCH = 1000
+"""MLflow accepts at most 1000 metrics and 100 tags in a call, and 1000 of both."""
+LONGEST_TEXT = 5000
+"""MLflow accepts 8000 characters in a tag."""
+LOST = ".lost"
+PATIENCE = 30.0
+"""seconds to wait for another process that is just sending the rows"""
+SYSTEM = "system/"
 
 
-PACE = Pace()
+def outbox_root() -> Path:
+    """The folder with the rows of all runs."""
+    return store.project_root() / "mlruns" / "outbox"
+
+
+def rows_of(count: int) -> str:
+    """The number with its noun."""
+    return f"{count} {'row' if count == 1 else 'rows'}"
 
 
 class Outbox:
-    """The news of one run. One process at a time holds it; its thread delivers, beginning with what was left over.
+    """The rows of a run: ``rows.jsonl``, to which they are only appended, and ``sent``, the number of them that MLflow has.
 
-    News with a topic is said once a step: a training that was killed and goes on from a checkpoint says some of it a second
-    time, and that is ignored.
+    Metrics and images are taken once a step, so that a resumed run logs nothing twice. One process at a time holds ``lock``,
+    which the kernel releases when it dies. A row survives the process, but not the machine: nothing waits for the disk.
     """
 
-    def __init__(self, run_id: str, client: "MlflowClient | None" = None) -> None:
-        """Take the folder, new or as an earlier process left it. Raises UserError when another process does not let go of it.
-
-        Without a ``client`` the thread connects to the store when it has something to deliver.
-        """
-        self.run_id, self.folder = run_id, folders.outbox_root() / run_id
-        self._client, self._pace = client, PACE
+    def __init__(self, run_id: str, patience: float = PATIENCE, *, shared: bool = False) -> None:
+        """Raises UserError when another process holds it; ``shared``: the rows then stay in memory."""
+        self.run_id, self.folder = run_id, outbox_root() / run_id
+        self.rows, self.sent, self.gone = list[Row](), 0, False
+        self._unwritten, self._last, self._appending = "", dict[str, int](), threading.Lock()
         self._lock: FileLock | None = None
-        with suppress(OSError):  # a full disk: the news waits in memory, and nobody else can take it
-            self._lock = folders.take(self.folder)
-        self._entries = Entries(self.folder)
-        lines = self._entries.read()
-        self._said: set[tuple[str, int]] = set()
-        self._rewinds: set[tuple[str, int]] = set()
-        for line in lines:
-            self._remember(parse(line))
-        self._latest = -1  # the greatest step that this process has said
-        self._queue, self._unwritten = deque(lines[self._entries.sent :]), list[str]()
-        self._changed = threading.Condition()
-        self._closing = self._hurry = self._away = self._full = self._gone = self._final = False
-        if not lines:
-            self.say("store", uri=folders.store_name())
-            self._queue.clear()  # it is for those who find the folder, not for MLflow
-            self._entries.mark_sent(1)
-        self._thread = threading.Thread(target=self._work, name=f"outbox {run_id}", daemon=True)
-        self._thread.start()
-
-    def say(self, kind: str, **content: Any) -> None:
-        """Take news of any kind."""
-        entry = {"kind": kind, **content}
-        line = json.dumps(entry)
-        with self._changed:
-            self._unwritten.append(line)
-            self._write()
-            self._queue.append(line)
-            self._changed.notify_all()
-        self._remember(entry)
-
-    def knows(self, topic: str, step: int) -> bool:
-        """Whether this was said already, by this process or an earlier one."""
-        return (topic, step) in self._said
-
-    def say_once(self, kind: str, topic: str, step: int, **content: Any) -> None:
-        """Take news of a topic, unless it was said already of that step."""
-        if not self.knows(topic, step):
-            self.say(kind, topic=topic, step=step, time=now(), **content)
-            self._latest = max(self._latest, step)
-
-    def say_image(self, image: "Image", key: str, step: int) -> None:
-        """Keep a picture for MLflow's image ``key`` at the step, unless there is one already."""
-        topic = f"image {key}"
-        if self.knows(topic, step):
-            return
-        name = f"{key.replace('/', '~')}+step+{step}+timestamp+{now()}+{uuid.uuid4()}"  # as MLflow names them
-        buffer = BytesIO()
-        image.save(buffer, "PNG")
-        path = self.folder / "images" / f"{name}.png"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(buffer.getvalue())
-            place = {"file": str(path.relative_to(self.folder))}
-        except OSError:
-            place = {"png": base64.b64encode(buffer.getvalue()).decode()}
-        self.say_once("image", topic, step, name=name, **place)
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.folder / "lock", thread_local=False)
+            lock.acquire(timeout=patience)
+            self._lock = lock
+        except Timeout:
+            if not shared:
+                raise UserError(f"another process writes run {run_id}; {store.shown(self.folder)} is locked") from None
+            return
+        except OSError as error:
+            store.tell(f"{store.shown(self.folder)} cannot be written ({error.strerror}): rows stay in memory")
+            return
+        with suppress(OSError):
+            for line in (self.folder / "rows.jsonl").read_bytes().splitlines():
+                with suppress(ValueError):  # a row that was cut short, on a full disk
+                    self._take(json.loads(line))
+        with suppress(OSError, ValueError):  # otherwise all of it is sent again, which changes nothing
+            self.sent = min(int((self.folder / "sent").read_text(encoding="utf-8")), len(self.rows))
 
-    def say_artifact(self, path: Path, target: str | None) -> None:
-        """Keep a copy of a file or of a folder's contents, for the folder ``target`` among the run's artifacts."""
-        copy = Path("artifacts", str(uuid.uuid4()))
+    def open(self) -> None:
+        """Note which store the rows are for, unless that is known."""
+        if self._lock is not None and self.address is None:
+            with suppress(OSError):
+                (self.folder / "store").write_text(store.portable_address(), encoding="utf-8")
+
+    @property
+    def address(self) -> str | None:
+        """The store that the rows are for."""
+        with suppress(OSError):
+            return (self.folder / "store").read_text(encoding="utf-8")
+        return None
+
+    @property
+    def waiting(self) -> int:
+        """The number of rows that MLflow does not have."""
+        return len(self.rows) - self.sent
+
+    @property
+    def unwritten(self) -> int:
+        """The number of rows that are in memory alone."""
+        return self._unwritten.count("\n")
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last status is that of a run that has ended."""
+        return next((row["status"] for row in reversed(self.rows) if "status" in row), "RUNNING") != "RUNNING"
+
+    def may_resume(self) -> bool:
+        """Whether there are checkpoints from which the run resumes."""
+        for path in (store.project_root() / paths.CHECKPOINTS).rglob(paths.RUN_FILE):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                if json.loads(path.read_text(encoding="utf-8"))["run_id"] == self.run_id:
+                    return True
+        return False
+
+    def append(self, **row: Any) -> None:
+        """Append a row. One that cannot be written stays in memory, and is written with the next one that can."""
+        with self._appending:
+            self._take(row)
+            # The line's end comes first, so that the rest of a row that was cut short spoils no other.
+            before, self._unwritten = self._unwritten, f"{self._unwritten}\n{json.dumps(row)}"
+            if self._lock is None:
+                return
+            try:
+                with (self.folder / "rows.jsonl").open("a", encoding="utf-8") as file:
+                    file.write(self._unwritten)
+                self._unwritten = ""
+            except OSError as error:
+                if not before:
+                    place = store.shown(self.folder)
+                    store.tell(f"{place} cannot be written ({error.strerror}): rows for MLflow stay in memory")
+
+    def _take(self, row: Row) -> None:
+        self.rows.append(row)
+        if "rollback" in row:
+            back = row["rollback"]
+            self._last = {n: s if n.startswith(SYSTEM) else min(s, back) for n, s in self._last.items()}
+        for name in row.get("metrics", [row["key"]] if "key" in row else []):
+            self._last[name] = row["step"]
+
+    def is_new(self, name: str, step: int) -> bool:
+        """Whether a metric, or the key of an image, has no row yet at this step or a later one."""
+        return step > self._last.get(name, -1)
+
+    def tags(self, values: Mapping[str, str]) -> None:
+        """Set tags."""
+        self.append(tags={name: value[:LONGEST_TEXT] for name, value in values.items()})
+
+    def metrics(self, values: Mapping[str, float], step: int | None = 0) -> None:
+        """Log those that are new at the step; None: the step after the last one of these names."""
+        if step is None:
+            step = max((self._last.get(name, -1) for name in values), default=-1) + 1
+        new = {name: float(value) for name, value in values.items() if self.is_new(name, step)}
+        if new:
+            self.append(time=now(), step=step, metrics=new)
+
+    def image(self, image: "Image", key: str, step: int) -> None:
+        """Log an image under a key, named as MLflow names them. Only with its row does the file count."""
+        if not self.is_new(f"image {key}", step):
+            return
+        name = f"{key.replace('/', '~')}+step+{step}+timestamp+{now()}+{uuid.uuid4()}"
+        try:
+            (self.folder / "images").mkdir(parents=True, exist_ok=True)
+            image.save(self.folder / "images" / f"{name}.png")
+        except OSError as error:
+            store.tell(f"the image {key} of step {step} is not logged: {error.strerror or error}")
+        else:
+            self.append(image=name, key=f"image {key}", step=step)
+
+    def dataset(self, name: str, digest: str, source: str, shape: Sequence[int]) -> None:
+        """Log the training images, uint8 (N, C, H, W), as the run's input, under a digest of the caller's."""
+        if self.is_new("dataset", 0):
+            self.append(dataset=name, key="dataset", step=0, digest=digest, source=source, shape=list(shape))
+
+    def artifact(self, path: Path, target: str | None = None) -> None:
+        """Log a copy of a file, or of a folder's contents, to the artifact folder ``target``."""
+        place = f"artifacts/{uuid.uuid4()}"
         try:
             if path.is_dir():
-                shutil.copytree(path, self.folder / copy)
+                shutil.copytree(path, self.folder / place)
             else:
-                (self.folder / copy).mkdir(parents=True)
-                shutil.copy2(path, self.folder / copy)
-            place = {"copy": str(copy)}
-        except OSError:  # shutil.Error is one, too; the thing itself may still be there when MLflow asks for it
-            shutil.rmtree(self.folder / copy, ignore_errors=True)
-            place = {"original": str(path.resolve())}
-        self.say("artifacts", target=target, **place)
+                (self.folder / place).mkdir(parents=True)
+                shutil.copy2(path, self.folder / place)
+        except OSError:  # a full disk; the file itself may still be there when it is sent
+            place = str(path.resolve())
+        self.append(artifact=place, target=target)
 
-    def rewind(self, step: int, reason: str) -> None:
-        """What comes after ``step`` will be said anew: the training has gone back on purpose.
+    def rollback(self, step: int, cause: str) -> None:
+        """The training has returned to ``step``: later steps are logged again. The same rollback counts once."""
+        if not any(row.get("rollback") == step and row["cause"] == cause for row in self.rows):
+            self.append(rollback=step, cause=cause)
 
-        A process that continues the training may tell it again before anything else, to be sure; that changes nothing.
-        """
-        if (reason, step) not in self._rewinds or self._latest > step:
-            self.say("rewind", reason=reason, step=step)
+    def end(self, status: str, tags: Mapping[str, str]) -> None:
+        """The last rows."""
+        self.append(tags=dict(tags))
+        self.append(status=status, time=now())
 
-    def end(self, status: str, tags: Mapping[str, str], *, final: bool) -> None:
-        """The last news. If it is final the folder is removed after it; otherwise it is kept for who continues the run."""
-        if tags:
-            self.say("tags", values=dict(tags))
-        self.say("status", status=status, time=now(), final=final)
-        self._final = final
+    def next_batch(self) -> list[Row]:
+        """The first unsent rows, as many as go in one call."""
+        batch, size = list[Row](), 0
+        for row in self.rows[self.sent : self.sent + BATCH]:
+            size += len(row.get("metrics", ())) + 10 * len(row.get("tags", ()))
+            if batch and (size > BATCH or row.keys() & ALONE):
+                break
+            batch.append(row)
+            if row.keys() & ALONE:
+                break
+        return batch
 
-    def flush(self, timeout: float) -> bool:
-        """Wait until everything is delivered; whether it is."""
-        with self._changed:
-            self._hurry = True
-            self._changed.notify_all()
-            done = self._changed.wait_for(lambda: not self._queue, timeout)
-            self._hurry = False
-        return done
+    def mark_sent(self, count: int) -> None:
+        """Note that MLflow has ``count`` more rows. Where that cannot be written they are sent again."""
+        self.sent += count
+        if self._lock is not None:
+            with suppress(UserError), replacing(self.folder / "sent") as part:
+                part.write_text(f"{self.sent}\n", encoding="utf-8")
+
+    def release(self) -> None:
+        """Release the lock, and leave everything as it is; a folder without rows is that of a run that was just closed."""
+        if self._lock is not None:
+            if not self.rows and self.address is None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self._lock.release()
 
     def close(self) -> None:
-        """Wait for deliveries as long as they succeed; what is left stays on disk for the next run."""
-        with self._changed:
-            self._write()
-            self._closing = True
-            self._changed.notify_all()
-        waiting = len(self._queue) + 1
-        while self._thread.is_alive() and len(self._queue) < waiting:
-            waiting = len(self._queue)
-            self._thread.join(self._pace.away_close if self._away else self._pace.healthy_close)
-        with self._changed:
-            waiting = 0 if self._gone else len(self._queue)
-            lost = min(waiting, len(self._unwritten))
-        place = folders.shown(self.folder)
-        if lost:
-            folders.tell(f"{folders.entries(lost)} for MLflow are lost: neither it nor {place} could take them")
-        if waiting > lost:
-            folders.tell(f"{folders.entries(waiting - lost)} for MLflow wait in {place}; the next run writes them")
+        """Release the lock. The folder is deleted once the run has ended, all is sent, and nothing can resume it any more.
 
-    def _write(self) -> None:
-        """Append what is not in the file yet. On a full disk it stays in memory until there is room."""
-        if not self._unwritten:
-            return
-        try:
-            self._entries.append(self._unwritten)
-        except OSError as error:
-            if not self._full:
-                place = folders.shown(self.folder)
-                folders.tell(f"{place} cannot be written ({error.strerror}): the news for MLflow waits in memory")
-            self._full = True
-        else:
-            self._unwritten.clear()
-            self._full = False
+        The rows of a run that is gone from the store are put aside, unless they only say how it ended.
+        """
+        aside = self.folder.with_name(self.run_id + LOST)
+        if self._lock is not None and self.gone:
+            if not any(row.keys() & {"metrics", "image", "artifact"} for row in self.rows[self.sent :]):
+                shutil.rmtree(self.folder, ignore_errors=True)
+            elif not aside.exists():
+                self.folder.rename(aside)
+                place = f"{rows_of(self.waiting)} for it stay in {store.shown(aside)}"
+                store.tell(f"run {self.run_id} is no longer in the MLflow store; {place}")
+        elif self._lock is not None and self.ended and not self.waiting and not self.may_resume():
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.release()
 
-    def _remember(self, entry: Entry) -> None:
-        if entry["kind"] == "rewind":
-            self._said = {(topic, step) for topic, step in self._said if step <= entry["step"]}
-            self._rewinds.add((entry["reason"], entry["step"]))
-        elif "topic" in entry:
-            self._said.add((entry["topic"], entry["step"]))
 
-    def _work(self) -> None:
-        """The thread: deliver until the outbox is closed, and is empty or cannot be emptied."""
-        pause, told_at = self._pace.first_pause, 0
-        while self._wait_for_news():
-            last = self._closing
-            try:
-                self._deliver()
-            except delivery.RunIsGone:
-                self._gone = True
-            except Exception as error:  # whatever it is, the training is not to end from it
-                if not self._away:
-                    self._away, told_at = True, self._entries.sent
-                    why, place = folders.few_words(error), folders.shown(self.folder)
-                    folders.tell(f"MLflow does not answer ({why}): the training goes on, and its news waits in {place}")
-                if last:
-                    break
-                with self._changed:
-                    self._changed.wait_for(lambda: self._closing, pause)
-                pause = min(2 * pause, self._pace.longest_pause)
-            else:
-                pause = self._pace.first_pause
-                if self._away and not self._queue:
-                    self._away = False
-                    folders.tell(f"MLflow answers again: {folders.entries(self._entries.sent - told_at)} written")
-        self._leave()
-
-    def _wait_for_news(self) -> bool:
-        """Whether there is something to deliver; False at the end. Of news that has just come, more may follow."""
-        with self._changed:
-            if not self._queue or self._gone:
-                self._changed.wait_for(lambda: self._closing or (self._queue and not self._gone))
-                self._changed.wait_for(lambda: self._closing or self._hurry, self._pace.gather)
-            return bool(self._queue) and not self._gone
-
-    def _deliver(self) -> None:
-        if self._client is None:
-            self._client = store.connect()
-        with self._changed:
-            lines = list(islice(self._queue, delivery.ENTITIES))
-        batch = delivery.deliver_next(self._client, self.run_id, self.folder, lines)
-        with self._changed:
-            for _ in batch:
-                self._queue.popleft()
-            self._entries.mark_sent(self._entries.sent + len(batch))
-            self._changed.notify_all()
-        delivery.clear_delivered(self.folder, batch)
-
-    def _leave(self) -> None:
-        with self._changed, suppress(OSError):
-            self._entries.close()
-            if self._gone:
-                folders.lose(self.folder, self._queue)
-            elif self._final and not self._queue:
-                folders.remove(self.folder)
-        if self._lock is not None:
-            self._lock.release()
+def now() -> int:
+    """The time in MLflow's unit, milliseconds."""
+    return int(time.time() * 1000)

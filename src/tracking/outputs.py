@@ -1,19 +1,19 @@
-"""The run that the outputs in ``models/`` belong to: looked up by the hash of the generator, or re-created from them.
+"""The run that the outputs in ``models/`` belong to: found by the hash of the generator, or re-created from them.
 
 The outputs do not name their run: DVC may have restored them from its cache, or pulled them from a remote.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import paths
-from ..core.errors import UserError, require_file
+from ..core.errors import require_file
+from ..core.files import corrupt, read_json, read_tensors
 from . import store
 from .origin import Origin, file_md5, run_name
-from .runs import Run, TrainingRun, new_run
+from .runs import Run, TrainingRun, training_run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from ..data.prepared import PreparedData
 
 GENERATOR_TAG = "generator.hash"
-"""of a run whose training has ended: the hash of its generator"""
+"""tag of a finished training: the hash of its generator"""
 EVALUATION_TAG = "evaluation.sha256"
-"""of a run: the hash of the scorecard and pictures that were recorded last"""
+"""tag of a run: the hash of the scorecard and pictures that were logged last"""
 HISTORY, SAMPLES, SAMPLE_IMAGES = "history.json", "samples", "samples.safetensors"
 PREFIXES = {"generated": "test.", "real": "test.real.", "floor": "test.floor."}
 NETWORKS = ("generator.json", "generator.safetensors", "discriminator.json", "discriminator.safetensors", "card.json")
@@ -44,27 +44,33 @@ def find_run(client: "MlflowClient", digest: str, experiment: str) -> str | None
 
 
 def recreate_run(data: "PreparedData", params: "Params", digest: str, tags: Mapping[str, str]) -> str:
-    """A new run with what the outputs tell of the training: parameters, losses, scores, networks and pictures.
+    """A new run with what the outputs hold: parameters, losses, scores, networks and sample images.
 
-    It comes from the present commit and parameters. Nothing is claimed of the machine that trained, nor of the time it took.
+    Its commit and parameters are the present ones. The machine that trained and the time it took are unknown.
     """
+    from ..sampling.grids import grid_image
+    from ..training.loop import GRID_COLUMNS
+
+    history = read_json(paths.GAN / HISTORY, "train", "losses", "scores")
+    samples = read_tensors(paths.GAN / SAMPLE_IMAGES, "train")
     print(f"no run in the store {store.where()} has trained this generator; one is re-created from {paths.GAN}")
     known = {GENERATOR_TAG: digest, "seed": str(params.train.seed), "recreated": "from the outputs", **tags}
     origin = Origin.here(run_name(params), params.flat(), known, trained_here=False)
-    with new_run(data.name, origin) as run:
+    with training_run(data.name, origin, monitored=False) as run:
         record_dataset(run, data)
-        _record_history(run, paths.GAN)
-        _record_samples(run, paths.GAN)
+        _record_history(run, history)
+        for name, images in sorted(samples.items()):
+            run.image(grid_image(images, GRID_COLUMNS), SAMPLES, int(name.removeprefix("step_")))
         for name in (*NETWORKS, *NUMBERS):
             if (paths.GAN / name).is_file():
                 run.artifact(paths.GAN / name)
     return run.run_id
 
 
-def record_dataset(run: Run | TrainingRun, data: "PreparedData") -> None:
-    """Record the training images as a run's input, by DVC's hash of the file."""
+def record_dataset(run: TrainingRun, data: "PreparedData") -> None:
+    """Log the training images as a run's input, with DVC's hash of the file."""
     file = paths.PREPARED / "dataset.safetensors"
-    run.dataset(data.name, file_md5(file), str(file.resolve()), data.train.images)
+    run.dataset(data.name, file_md5(file), str(file.resolve()), data.train.images.shape)
 
 
 def report_files() -> list[Path]:
@@ -81,7 +87,7 @@ def files_hash(files: Iterable[Path]) -> str:
 
 
 def record_evaluation(run: Run, card: Mapping[str, Any], files: Iterable[Path], digest: str) -> None:
-    """Record the scorecard and the pictures; ``digest`` is the hash of the ``files``."""
+    """Log the scorecard and the pictures; ``digest`` is the hash of the ``files``."""
     for source, prefix in PREFIXES.items():
         run.metrics({prefix + name: one["value"] for name, one in card[source].items()})
     for file in files:
@@ -91,10 +97,9 @@ def record_evaluation(run: Run, card: Mapping[str, Any], files: Iterable[Path], 
     run.tags({"mlflow.note.content": text, EVALUATION_TAG: digest})
 
 
-def _record_history(run: Run, gan: Path) -> None:
-    path = gan / HISTORY
+def _record_history(run: TrainingRun, history: Mapping[str, Any]) -> None:
+    """Log losses and validation scores. Raises UserError for a history of another form."""
     try:
-        history = json.loads(require_file(path, "train").read_text(encoding="utf-8"))
         for row in history["losses"]:
             run.metrics({name: value for name, value in row.items() if name != "step"}, row["step"])
         for row in history["scores"]:
@@ -102,21 +107,5 @@ def _record_history(run: Run, gan: Path) -> None:
             run.metrics({f"validation.{name}": value for name, value in numbers.items()}, row["step"])
         best = min(history["scores"], key=lambda row: row["score"])
         run.metrics({"best.score": best["score"], "best.step": best["step"]})
-    except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is corrupt ({error!r}); make it again with `dvc repro --force train`") from None
-
-
-def _record_samples(run: Run, gan: Path) -> None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from ..sampling.grids import grid_image
-    from ..training.loop import GRID_COLUMNS
-
-    path = gan / SAMPLE_IMAGES
-    try:
-        found = load_file(require_file(path, "train"))
-    except SafetensorError as error:
-        raise UserError(f"{path} is corrupt ({error}); make it again with `dvc repro --force train`") from None
-    for name, images in sorted(found.items()):
-        run.image(grid_image(images, GRID_COLUMNS), SAMPLES, int(name.removeprefix("step_")))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise corrupt(paths.GAN / HISTORY, "train", error) from None

@@ -1,15 +1,17 @@
-"""Where the project's MLflow data lives, and how it is reached."""
+"""Where the project's MLflow data is stored, and the one way to open it."""
 
 import gc
 import logging
 import os
 import re
+import sqlite3
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -18,38 +20,87 @@ from ..core.errors import UserError, first_line
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+SQLITE = "sqlite:///"
+UNASKED = "http://127.0.0.1:9"
+"""an address that takes no time to open, in place of a store that is not asked"""
+SECONDS = 3
+"""how long a locked database file is waited for before it is read"""
+LARGEST_CHECKED = 2**25
+"""A larger database file is not checked page by page each time it is opened."""
+REASONS = (
+    r"\[Errno -?\d+\] ([^'\")(]+)",
+    r"(database is locked)",
+    r"(timed out)",
+    r"(Remote end closed connection)",
+    r"Caused by \w+\(['\"]([^'\"]+)",
+)
+"""The telling part of the long messages of network and database libraries, the best first."""
+ABOUT = (
+    "One run for each training. Lower `validation.score` is better: the Frechet joint distance between generated and real "
+    "validation images; `test.*` are the scores of the stage evaluate. The run's page has sample images by step, losses "
+    "under Model metrics, and CPU, memory and GPU under System metrics."
+)
+
 
 def project_root() -> Path:
-    """The project's folder. Under ``dvc exp run --temp`` the work happens in a copy, and DVC_ROOT names the project."""
+    """The project's folder. Under ``dvc exp run --temp`` the stage runs in a copy, and DVC_ROOT names the project."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
 def tracking_uri() -> str:
-    """MLFLOW_TRACKING_URI where it is set, so that a server works too; otherwise ``mlruns/mlflow.db`` in the project."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{project_root() / 'mlruns' / 'mlflow.db'}"
+    """MLFLOW_TRACKING_URI where it is set, a server for example; otherwise ``mlruns/mlflow.db`` in the project."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{project_root() / 'mlruns' / 'mlflow.db'}"
 
 
 def where() -> str:
-    """The store's address for people: without a password."""
+    """The store's address without a password."""
     return re.sub(r"//[^/@]*@", "//", tracking_uri())
 
 
-NOT_ASKED = "http://127.0.0.1:9"
-"""an address that takes no time to open, in place of a store that is not asked"""
+def portable_address() -> str:
+    """The store's address without a password, and independent of the project's folder."""
+    return where().replace(str(project_root()), ".")
+
+
+def sqlite_file() -> Path | None:
+    """The database file; None for a server."""
+    uri = tracking_uri()
+    return Path(uri.removeprefix(SQLITE)).resolve() if uri.startswith(SQLITE) else None
+
+
+def shown(path: Path) -> str:
+    """A path relative to the project."""
+    return os.path.relpath(path, project_root())
+
+
+def tell(sentence: str) -> None:
+    """Print to standard error, if there is one."""
+    with suppress(OSError, ValueError):
+        print(sentence, file=sys.stderr)
+
+
+def reason(error: BaseException) -> str:
+    """The cause in the long message of a network or database library."""
+    for pattern in REASONS:
+        if known := re.search(pattern, str(error)):
+            return known.group(1).strip()[:120]
+    return str(error).partition("\n")[0].strip()[:120] or type(error).__name__
 
 
 def connect(*, registry_alone: bool = False) -> "MlflowClient":
     """A client of the project's store; the store is created if need be.
 
     With ``registry_alone`` it answers questions about registered models only: the store of the runs, which takes as long to
-    open as the rest together, is left closed. Raises UserError when a server or database cannot be reached.
+    open as the rest together, is left closed. Raises UserError for a server or database that cannot be reached, and for a file
+    that is corrupt or belongs to another program; such a file is left as it is.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    with _uncollected():
+    with _creation_lock(), _uncollected():
+        check_file()
         return _connected(registry_alone=registry_alone)
 
 
@@ -59,26 +110,58 @@ def _connected(*, registry_alone: bool) -> "MlflowClient":
 
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    # A database that is locked is an exception, which somebody handles; no traceback for each attempt.
+    # A locked database raises an exception, which is handled; no traceback for each attempt.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"mlflow\..*")
     uri = tracking_uri()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     try:
-        with _creation_lock(uri):
-            client = mlflow.MlflowClient(NOT_ASKED if registry_alone else uri, uri)
-            ask = client.search_registered_models if registry_alone else client.search_experiments
-            ask(max_results=1)
+        client = mlflow.MlflowClient(UNASKED if registry_alone else uri, uri)
+        ask = client.search_registered_models if registry_alone else client.search_experiments
+        ask(max_results=1)
     except (MlflowException, OSError) as error:
-        reason = first_line(error).replace(uri, where())
-        raise UserError(f"the MLflow store {where()} cannot be reached: {reason}") from None
+        cause = first_line(error).replace(uri, where())
+        raise UserError(f"the MLflow store {where()} cannot be reached: {cause}") from None
     return client
+
+
+def check_file() -> None:
+    """Raise UserError for a database file that is corrupt or of another program; MLflow would add its tables to the latter."""
+    file = sqlite_file()
+    if file is None or not file.exists():
+        return
+    remedy = "restore it from a copy, or move it away to start with an empty store; nothing was changed"
+    if not file.is_file():
+        raise UserError(f"the MLflow store {shown(file)} is no file; {remedy}")
+    try:
+        tables, _ = read_tables(file, thorough=file.stat().st_size <= LARGEST_CHECKED)
+    except sqlite3.OperationalError:
+        return  # it is locked, or may not be read: MLflow waits for it, and reports it
+    except sqlite3.DatabaseError as error:
+        raise UserError(f"the MLflow store {shown(file)} is corrupt ({error}); {remedy}") from None
+    if tables and not tables & {"experiments", "registered_models"}:
+        raise UserError(f"{shown(file)} is the database of another program, without MLflow's tables; {remedy}")
+
+
+def read_tables(file: Path, *, thorough: bool = False) -> tuple[set[str], str | None]:
+    """The names of the tables in a database file, and their Alembic revision. Reads only; raises sqlite3.Error.
+
+    ``thorough``: a page that is corrupt is a DatabaseError, too.
+    """
+    with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=SECONDS)) as connection:
+        tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
+        if thorough and (found := connection.execute("pragma quick_check(1)").fetchone()[0]) != "ok":
+            raise sqlite3.DatabaseError(" ".join(found.split())[:80])
+        row = None
+        if "alembic_version" in tables:
+            row = connection.execute("select version_num from alembic_version").fetchone()
+    return tables, str(row[0]) if row else None
 
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without the garbage collector: MLflow and SQLAlchemy make objects that stay, and a fifth of their start went into it."""
+    """Pause the garbage collector: MLflow and SQLAlchemy create objects that stay, which takes a fifth of their start."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -88,13 +171,16 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _creation_lock(uri: str) -> AbstractContextManager[Any]:
-    """Of several processes that start on a fresh SQLite file, all but one would fail to create its tables."""
-    if not uri.startswith("sqlite:///"):
+def _creation_lock() -> AbstractContextManager[Any]:
+    """Of several processes that create the tables of a fresh SQLite file at once, all but one would fail."""
+    file = sqlite_file()
+    if file is None:
         return nullcontext()
-    database = Path(uri.removeprefix("sqlite:///"))
-    database.parent.mkdir(parents=True, exist_ok=True)
-    return FileLock(database.with_suffix(".lock"))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"the MLflow store {where()} cannot be reached: {error}") from None
+    return FileLock(file.with_suffix(".lock"))
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
@@ -106,8 +192,9 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         return str(experiment.experiment_id)
     local = tracking_uri().startswith("sqlite:")
     location = (project_root() / "mlruns" / "artifacts" / name).as_uri() if local else None
+    tags = {"mlflow.experimentKind": "custom_model_development", "mlflow.note.content": ABOUT}
     try:
-        return client.create_experiment(name, location, {"mlflow.experimentKind": "custom_model_development"})
+        return client.create_experiment(name, location, tags)
     except MlflowException as error:
         experiment = client.get_experiment_by_name(name)  # another process may have been a moment faster
         if experiment is None or experiment.lifecycle_stage != "active":
@@ -117,10 +204,10 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
 
 @contextmanager
 def outage_is_told(what: str) -> Iterator[None]:
-    """Go on where MLflow does not answer, and say on standard error that it does not know ``what``."""
+    """Continue where MLflow does not answer, and print to standard error that it does not have ``what``."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except (MlflowException, OSError) as error:
-        print(f"MLflow does not answer, and does not have {what} yet: {first_line(error)}", file=sys.stderr)
+        tell(f"MLflow does not answer, and does not have {what} yet: {first_line(error)}")

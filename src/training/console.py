@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from ..core.progress import ProgressLine
-from .recorder import Progress, SilentRecorder
+from .recorder import Progress, Recorder
 
 
-class ConsoleRecorder(SilentRecorder):
+class ConsoleRecorder(Recorder):
     """Shows a GAN's training on a ProgressLine that counts thousands of images."""
 
     def __init__(self, line: ProgressLine) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ..core import paths
 from ..core.errors import UserError
 from ..core.files import write_json
 from .checkpoint import Checkpoints
 
 IDENTITY = "identity.json"
-RUN = "run.json"
 LOCK = ".lock"
 
 
@@ -43,11 +43,11 @@ class TrainingFolder:
     @property
     def run_id(self) -> str | None:
         """The training's MLflow run, as soon as it has one."""
-        return _read(self.path / RUN).get("run_id")
+        return _read(self.path / paths.RUN_FILE).get("run_id")
 
     @run_id.setter
     def run_id(self, run_id: str) -> None:
-        write_json({"run_id": run_id}, self.path / RUN)
+        write_json({"run_id": run_id}, self.path / paths.RUN_FILE)
 
     @property
     def checkpoints(self) -> Checkpoints:

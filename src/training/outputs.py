@@ -11,7 +11,7 @@ from ..data.prepared import PreparedData
 from ..networks.weights import save_network
 from .history import History
 from .loop import FitResult
-from .recorder import Progress, SilentRecorder
+from .recorder import Progress, Recorder
 
 HISTORY, SAMPLES = "history.json", "samples.safetensors"
 CLOCK = ("seconds", "images_per_second")
@@ -19,7 +19,7 @@ CLOCK = ("seconds", "images_per_second")
 HEADLINE = ("score", "precision", "recall", "coverage", "step")
 
 
-class SampleStore(SilentRecorder):
+class SampleStore(Recorder):
     """Keeps the sample images of each validation score in a folder, from which an interrupted run takes them up again."""
 
     def __init__(self, folder: Path) -> None:

@@ -1,15 +1,14 @@
-"""What the training tells the world, and what the world may answer."""
+"""What training reports, and what may stop it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the training stands after ``step`` of ``steps``."""
+    """The state of the training after ``step`` of ``steps``."""
 
     step: int
     steps: int
@@ -19,8 +18,8 @@ class Progress:
     """training time so far, scoring and pictures included"""
 
 
-class Recorder(Protocol):
-    """Receives the training's news in order. Values are plain floats by name."""
+class Recorder:
+    """Receives what training reports, in order. Values are plain floats by name. This one ignores everything."""
 
     def losses(self, progress: Progress, values: Mapping[str, float]) -> None:
         """Losses, accuracies, learning rates and images/s, averaged since the last call."""
@@ -32,40 +31,18 @@ class Recorder(Protocol):
         """uint8 (N, C, H, W): the same latents and labels each time."""
 
     def event(self, progress: Progress, kind: str, message: str) -> None:
-        """An alarm, or ``rollback``: the training has gone back to ``progress`` and does the steps after it again."""
+        """An alarm, or ``rollback``: training has returned to ``progress`` and repeats the steps after it."""
 
     def resumed(self, progress: Progress) -> None:
-        """The training goes on from a checkpoint; news of steps after it may come a second time."""
+        """Training resumes from a checkpoint; steps after it may be reported a second time."""
 
     def stop_reason(self) -> str | None:
         """Asked after each score but the last; a sentence ends the training there."""
-
-
-class SilentRecorder:
-    """A recorder that ignores everything: a base for those that care about a part."""
-
-    def losses(self, progress: Progress, values: Mapping[str, float]) -> None:
-        """Ignore."""
-
-    def scores(self, progress: Progress, values: Mapping[str, float]) -> None:
-        """Ignore."""
-
-    def samples(self, progress: Progress, images: Tensor) -> None:
-        """Ignore."""
-
-    def event(self, progress: Progress, kind: str, message: str) -> None:
-        """Ignore."""
-
-    def resumed(self, progress: Progress) -> None:
-        """Ignore."""
-
-    def stop_reason(self) -> str | None:
-        """Never stop."""
         return None
 
 
-class Recorders:
-    """Several recorders as one; the first reason to stop counts."""
+class Recorders(Recorder):
+    """Several recorders as one."""
 
     def __init__(self, recorders: Sequence[Recorder]) -> None:
         self.recorders = recorders

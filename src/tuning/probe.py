@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from ..config.params import Params
 from ..networks.interface import Generator
 from ..training.loop import TrainingData, fit
-from ..training.recorder import Progress, SilentRecorder
+from ..training.recorder import Progress, Recorder
 
 PROBE_SECONDS = 2.0
 
@@ -32,7 +32,7 @@ class _Enough(Exception):
     """The probe has seen what it needs."""
 
 
-class _Stopwatch(SilentRecorder):
+class _Stopwatch(Recorder):
     """Measures the steps after the first logging interval, which warms up."""
 
     def __init__(self) -> None:
@@ -65,5 +65,5 @@ def probe(params: Params, data: TrainingData) -> Cost:
     with suppress(_Enough):
         fit(endless, data, watch)
     twice = params.replace({**short, "train.kimg": 2 * some_steps, "train.score_every_kimg": some_steps})
-    fit(twice, replace(data, judge=timed), SilentRecorder())
+    fit(twice, replace(data, judge=timed), Recorder())
     return Cost(watch.images_per_second, min(seconds))

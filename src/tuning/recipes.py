@@ -91,7 +91,7 @@ class Comparison:
             trained = self._train(name, params, place, run)
             result = {"recipe": name, "identity": place.identity, "run_id": run.run_id, **self._found(params, trained)}
             tested = {f"test.{number}": one["value"] for number, one in result["numbers"].items()}
-            run.metrics({"best.score": result["score"], **tested}, 0, "best")
+            run.metrics({"best.score": result["score"], **tested})
             self._save(trained, self.folder / name, f"{name}: {params.train.kimg:,.4g} thousand images")
             write_json(result, path)
             run.artifact(self.folder / name)

@@ -13,9 +13,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..config.params import Params
 from ..tracking.origin import Origin
-from ..tracking.recovery import abandon
 from ..tracking.runs import Run, child_runs, new_run, reopened_run, run_exists
 from ..tracking.store import connect
+from ..tracking.sync import abandon
 from .plots import save_plots
 from .report import description, ended, is_feasible, trials_table
 from .retries import first_number

@@ -19,9 +19,9 @@ from ..core.errors import UserError, first_line
 from ..core.interrupts import Stopped
 from ..tracking.mlflow_recorder import MlflowRecorder
 from ..tracking.origin import Origin
-from ..tracking.recovery import abandon
 from ..tracking.runs import TrainingRun, run_exists, training_run
 from ..tracking.store import connect, project_root
+from ..tracking.sync import abandon
 from ..training.folder import TrainingFolder, sweep
 from ..training.health import TrainingDiverged
 from ..training.loop import GRID_COLUMNS, FitResult, TrainingData, fit
@@ -178,7 +178,7 @@ class TrialRun:
             finally:
                 recorder.keep_grid()
             measured = {**result.best, **dict(zip(COSTS, _costs(result, device), strict=True))}
-            run.metrics({f"best.{name}": value for name, value in measured.items()}, 0, "best")
+            run.metrics({f"best.{name}": value for name, value in measured.items()})
             set_constraints(trial, setting.params, measured)
             if result.stopped == PRUNED:  # it may have been said before the process died
                 raise _prune(run, PRUNED)

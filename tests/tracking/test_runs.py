@@ -13,8 +13,11 @@ from src.tracking import runs, store
 from src.tracking.mlflow_recorder import MlflowRecorder
 from src.tracking.origin import Origin
 from src.tracking.runs import new_run, reopened_run, training_run
+from src.tracking.sync import forget
 from src.training.recorder import Progress
-from tests.tracking.conftest import outboxes
+from tests.tracking.conftest import flush, outboxes
+
+IMAGES = torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
 
 
 @pytest.fixture(autouse=True)
@@ -23,9 +26,12 @@ def _here(place: Path, quick: None) -> None:
 
 
 def interrupted(error: BaseException) -> str:
-    """The id of a training's run that an exception ended after step 10."""
+    """The id of a run that an exception ended after step 10, and that may be resumed."""
     with suppress(type(error)), training_run("digits", Origin.here("first", {}, {})) as run:
-        run.metrics({"loss": 1.0}, 10, "losses")
+        folder = Path("models/checkpoints/key")
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(f'{{"run_id": "{run.run_id}"}}', encoding="utf-8")
+        run.metrics({"loss": 1.0}, 10)
         raise error
     return run.run_id
 
@@ -34,39 +40,53 @@ def history(run_id: str, name: str = "loss") -> list[int]:
     return [one.step for one in store.connect().get_metric_history(run_id, name)]
 
 
-def test_a_training_is_recorded_by_step() -> None:
+def test_a_training_is_logged_by_step() -> None:
     params = {"train.kimg": 1.5, "model.family": "mlp"}
     with training_run("digits", Origin.here("first", params, {"seed": "3"}), parent="above") as run:
         recorder = MlflowRecorder(run, grid_columns=2)
         for step in (10, 20):
             recorder.losses(Progress(step, 20, step * 32, 1.0), {"loss_generator": step / 10})
         recorder.scores(Progress(20, 20, 640, 1.0), {"score": 0.25})
-        recorder.samples(Progress(20, 20, 640, 1.0), torch.zeros(4, 1, 8, 8, dtype=torch.uint8))
-        run.dataset("digits", "d41d8cd98f00b204e9800998ecf8427e", "data/x", torch.zeros(4, 1, 8, 8, dtype=torch.uint8))
+        recorder.samples(Progress(20, 20, 640, 1.0), IMAGES)
+        run.dataset("digits", "d41d8cd98f00b204e9800998ecf8427e", "data/x", IMAGES.shape)
     client = store.connect()
     read = client.get_run(run.run_id)
     assert read.info.status == "FINISHED"
     assert read.data.params == {"train.kimg": "1.5", "model.family": "mlp"}
     assert (read.data.tags["seed"], read.data.tags["mlflow.parentRunId"]) == ("3", "above")
     assert read.data.tags["git.dirty"]
-    assert [(one.step, one.value) for one in client.get_metric_history(run.run_id, "loss_generator")] == [
-        (10, 1),
-        (20, 2),
-    ]
-    assert read.data.metrics["validation.score"] == 0.25
-    assert read.data.metrics["kimg"] == 0.64
+    points = [(one.step, one.value) for one in client.get_metric_history(run.run_id, "loss_generator")]
+    assert points == [(10, 1), (20, 2)]
+    assert (read.data.metrics["validation.score"], read.data.metrics["kimg"]) == (0.25, 0.64)
     assert [file.path for file in client.list_artifacts(run.run_id, "images") if file.path.endswith(".png")]
     assert read.inputs is not None
-    assert read.inputs.dataset_inputs[0].dataset.digest == "d41d8cd98f00b204e9800998ecf8427e"
+    dataset = read.inputs.dataset_inputs[0].dataset
+    assert (dataset.digest, dataset.source) == ("d41d8cd98f00b204e9800998ecf8427e", '{"uri": "data/x"}')
+    assert "uint8" in str(dataset.schema)
+    assert not [name for name in read.data.metrics if name.startswith("system/")]  # the tests switch them off
+    assert outboxes() == []
 
 
 @pytest.mark.parametrize(("error", "status"), [(ValueError("bad"), "FAILED"), (KeyboardInterrupt(), "KILLED")])
-def test_an_interrupted_run_says_how_it_ended(error: BaseException, status: str) -> None:
+def test_a_run_that_an_exception_ends(error: BaseException, status: str) -> None:
     with pytest.raises(type(error)), new_run("digits", Origin.here("first", {}, {})) as run:
         raise error
     read = store.connect().get_run(run.run_id)
     assert read.info.status == status
     assert read.data.tags.get("failure") == ("ValueError: bad" if status == "FAILED" else None)
+    with reopened_run(run.run_id):
+        read = store.connect().get_run(run.run_id)
+        assert (read.info.status, {"failure", "stopped"} & read.data.tags.keys()) == ("RUNNING", set())
+    assert store.connect().get_run(run.run_id).info.status == "FINISHED"
+    assert outboxes() == []
+
+
+def test_two_processes_may_reopen_a_run() -> None:
+    with new_run("digits", Origin.here("study", {}, {})) as run:
+        pass
+    with reopened_run(run.run_id), reopened_run(run.run_id) as second:
+        second.metrics({"loss": 1.0}, 3)
+    assert (history(run.run_id), outboxes()) == ([3], [])
 
 
 @pytest.mark.parametrize(
@@ -77,26 +97,28 @@ def test_an_interrupted_run_says_how_it_ended(error: BaseException, status: str)
         (ValueError("bad"), "FAILED", {"failure": "ValueError: bad"}),
     ],
 )
-def test_an_interrupted_training_goes_on_in_its_run(error: BaseException, status: str, tags: dict[str, str]) -> None:
+def test_an_interrupted_training_resumes_in_its_run(error: BaseException, status: str, tags: dict[str, str]) -> None:
     run_id = interrupted(error)
     read = store.connect().get_run(run_id)
     assert read.info.status == status
     assert tags.items() <= read.data.tags.items()
     assert outboxes() == [run_id]
     with training_run("digits", Origin.here("first", {}, {}), run_id=run_id) as same:
-        assert same.flush(30)
+        flush(same)
         assert store.connect().get_run(run_id).info.status == "RUNNING"
         for step in (10, 20):
-            same.metrics({"loss": 2.0}, step, "losses")
+            same.metrics({"loss": 2.0}, step)
     read = store.connect().get_run(run_id)
     assert (same.run_id, read.info.status) == (run_id, "FINISHED")
     assert not tags.keys() & read.data.tags.keys()
     assert history(run_id) == [10, 20]
+    Path("models/checkpoints/key/run.json").unlink()
+    forget(run_id)
     assert outboxes() == []
 
 
 @pytest.mark.parametrize(("end", "status", "tag"), [("fail", "FAILED", "failure"), ("kill", "KILLED", "stopped")])
-def test_a_training_that_ends_itself_is_not_continued(end: str, status: str, tag: str) -> None:
+def test_a_training_that_ends_itself(end: str, status: str, tag: str) -> None:
     with suppress(SystemExit), training_run("digits", Origin.here("first", {}, {})) as run:
         getattr(run, end)("x" * 9000)
         raise SystemExit(3)
@@ -105,21 +127,7 @@ def test_a_training_that_ends_itself_is_not_continued(end: str, status: str, tag
     assert outboxes() == []
 
 
-def test_a_training_that_cannot_be_resumed_leaves_nothing() -> None:
-    with pytest.raises(KeyboardInterrupt), training_run("digits", Origin.here("first", {}, {}), resumable=False):
-        raise KeyboardInterrupt
-    assert outboxes() == []
-
-
-def test_metrics_without_a_topic_are_told_apart_by_their_names() -> None:
-    with training_run("digits", Origin.here("first", {}, {})) as run:
-        run.metrics({"best.score": 1.0})
-        run.metrics({"best.step": 20.0})
-        run.metrics({"best.score": 1.0})
-    assert (history(run.run_id, "best.score"), history(run.run_id, "best.step")) == ([0], [0])
-
-
-def test_a_training_goes_on_while_the_store_is_away(
+def test_a_run_resumes_while_the_store_is_away(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     run_id = interrupted(KeyboardInterrupt())
@@ -127,13 +135,14 @@ def test_a_training_goes_on_while_the_store_is_away(
         patch.setattr(store, "connect", _away)
         with training_run("digits", Origin.here("first", {}, {}), run_id=run_id) as same:
             for step in (10, 20):
-                same.metrics({"loss": 1.0}, step, "losses")
+                same.metrics({"loss": 1.0}, step)
         with pytest.raises(UserError, match="cannot be reached"), training_run("digits", Origin.here("second", {}, {})):
             pass
     assert capfd.readouterr().err.splitlines() == [
-        f"MLflow does not answer (Connection refused): the training goes on, and its news waits in mlruns/outbox/{run_id}",
-        f"5 entries for MLflow wait in mlruns/outbox/{run_id}; the next run writes them",
+        f"MLflow does not answer (Connection refused): training continues, rows are in mlruns/outbox/{run_id}",
+        f"6 rows for MLflow are in mlruns/outbox/{run_id}; the next command sends them",
     ]
+    Path("models/checkpoints/key/run.json").unlink()
     with reopened_run(run_id):
         pass
     read = store.connect().get_run(run_id)
@@ -148,12 +157,12 @@ def _away() -> None:
     )
 
 
-def test_a_training_whose_run_was_deleted_goes_on_in_a_new_one(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_whose_run_was_deleted_resumes_in_a_new_one(capsys: pytest.CaptureFixture[str]) -> None:
     run_id = interrupted(KeyboardInterrupt())
     store.connect().delete_run(run_id)
     with training_run("digits", Origin.here("first", {"train.kimg": 2}, {"seed": "3"}), run_id=run_id) as other:
         for step in (10, 20):
-            other.metrics({"loss": 1.0}, step, "losses")
+            other.metrics({"loss": 1.0}, step)
     read = store.connect().get_run(other.run_id)
     assert other.run_id != run_id
     assert read.data.tags["restored.from.run"] == run_id
@@ -164,7 +173,7 @@ def test_a_training_whose_run_was_deleted_goes_on_in_a_new_one(capsys: pytest.Ca
 
 
 def test_no_module_of_tracking_imports_mlflow_at_once() -> None:
-    modules = f"{runs.__name__}, src.tracking.mlflow_recorder, src.tracking.recovery"
+    modules = f"{runs.__name__}, src.tracking.mlflow_recorder, src.tracking.sync"
     code = f"import sys, {modules}; sys.exit('mlflow' in sys.modules)"
     root = Path(__file__).parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

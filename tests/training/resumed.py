@@ -27,7 +27,7 @@ from src.networks.weights import content_hash
 from src.sampling.draw import generate
 from src.training.checkpoint import Checkpoints
 from src.training.loop import FitResult, TrainingData, fit
-from src.training.recorder import SilentRecorder
+from src.training.recorder import Recorder
 from tests.training.digits import digits, tiny
 
 PARAMS: dict[str, Any] = {
@@ -133,7 +133,7 @@ def attempt(folder: Path, result: Path, changes: dict[str, Any], death: float | 
     random.seed(time.time_ns())  # what a fresh process would have: it must not matter
     torch.manual_seed(random.getrandbits(32))
     try:
-        found = summary(fit(params(changes), training_data(), SilentRecorder(), Checkpoints(folder)))
+        found = summary(fit(params(changes), training_data(), Recorder(), Checkpoints(folder)))
         result.write_text(json.dumps(found), encoding="utf-8")
     except BaseException as error:
         print(repr(error), file=sys.stderr, flush=True)

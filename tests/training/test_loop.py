@@ -15,12 +15,12 @@ from src.networks.weights import content_hash
 from src.sampling.draw import generate
 from src.training.health import TrainingDiverged
 from src.training.loop import GRID_COLUMNS, GRID_SEED, FitResult, fit
-from src.training.recorder import Progress, SilentRecorder
+from src.training.recorder import Progress, Recorder
 from tests.training.digits import judge, tiny, training_data
 
 
 @dataclass
-class Recording:
+class Recording(Recorder):
     """Keeps all news, and answers ``stop`` from the second score on."""
 
     stop: str | None = None
@@ -62,7 +62,7 @@ class Scripted:
 
 
 def train(params: Params, scores: Sequence[float] = (5, 4, 3, 2, 1)) -> FitResult:
-    return fit(params, training_data(Scripted(scores)), SilentRecorder())
+    return fit(params, training_data(Scripted(scores)), Recorder())
 
 
 def timeless(rows: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -77,7 +77,7 @@ def test_the_seed_decides_every_bit(family: str) -> None:
     results = []
     for noise, seed in ((1, 0), (2, 0), (3, 1)):
         torch.manual_seed(noise)
-        results.append(fit(params.replace({"train.seed": seed}), training_data(judge()), SilentRecorder()))
+        results.append(fit(params.replace({"train.seed": seed}), training_data(judge()), Recorder()))
     first, again, other = results
     for network in ("generator", "discriminator"):
         hashes = [content_hash(getattr(result, network)) for result in results]
@@ -145,7 +145,7 @@ def test_rates_in_the_history_follow_the_schedule() -> None:
 def test_the_best_networks_are_kept_and_not_the_last() -> None:
     constant = {"train__lr_decay_from": 1.0, "train__score_every_kimg": 0.1}
     scripted = Scripted([3, 1.5, 2, 1.5, 9])
-    result = fit(tiny(**constant), training_data(scripted), SilentRecorder())
+    result = fit(tiny(**constant), training_data(scripted), Recorder())
     assert len(set(scripted.seen)) == 5
     assert content_hash(result.generator) == scripted.seen[1]
     assert result.best == {"score": 1.5, "other": 2, "step": 4}
@@ -240,8 +240,8 @@ def test_every_loss_trains_with_every_optimiser(loss: str, optimizer: str) -> No
 
 def test_training_brings_the_images_close_to_the_real_ones() -> None:
     params = tiny(model__hidden_sizes=[64, 128], train__kimg=20, train__score_every_kimg=20)
-    untrained = fit(params.replace({"train.kimg": 0.001}), training_data(judge()), SilentRecorder()).best
-    trained = fit(params, training_data(judge()), SilentRecorder()).best
+    untrained = fit(params.replace({"train.kimg": 0.001}), training_data(judge()), Recorder()).best
+    trained = fit(params, training_data(judge()), Recorder()).best
     assert trained["frechet_joint_distance"] < 0.15 * untrained["frechet_joint_distance"]
     assert untrained["gan_test_accuracy"] < 0.2
     assert trained["gan_test_accuracy"] > 0.75

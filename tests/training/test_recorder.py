@@ -1,11 +1,11 @@
 import torch
 
-from src.training.recorder import Progress, Recorder, Recorders, SilentRecorder
+from src.training.recorder import Progress, Recorder, Recorders
 
 NOW = Progress(3, 10, 96, 1.5)
 
 
-class Noting(SilentRecorder):
+class Noting(Recorder):
     def __init__(self, name: str, notes: list[str], reason: str | None = None) -> None:
         self.name, self.notes, self.reason = name, notes, reason
 
@@ -51,7 +51,7 @@ def test_several_recorders_hear_everything_in_order() -> None:
 
 
 def test_the_first_reason_to_stop_counts() -> None:
-    assert Recorders([SilentRecorder(), SilentRecorder()]).stop_reason() is None
+    assert Recorders([Recorder(), Recorder()]).stop_reason() is None
     assert Recorders([]).stop_reason() is None
     reasons = [Noting("a", []), Noting("b", [], "second"), Noting("c", [], "third")]
     assert Recorders(reasons).stop_reason() == "second"

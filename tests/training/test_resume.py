@@ -23,7 +23,7 @@ from src.training.checkpoint import Checkpoints
 from src.training.engine import Engine
 from src.training.health import TrainingDiverged
 from src.training.loop import fit
-from src.training.recorder import Progress, SilentRecorder
+from src.training.recorder import Progress, Recorder
 from tests.training.resumed import WRITES, params, summary, training_data
 
 ROOT = Path(__file__).parent.parent.parent
@@ -43,7 +43,7 @@ def run(folder: Path, result: Path, **options: Any) -> list[int]:
 def whole(kimg: float) -> dict[str, Any]:
     """What comes out of the training when nobody interrupts it."""
     with tempfile.TemporaryDirectory() as name:
-        found = summary(fit(params({"train.kimg": kimg}), training_data(), SilentRecorder(), Checkpoints(Path(name))))
+        found = summary(fit(params({"train.kimg": kimg}), training_data(), Recorder(), Checkpoints(Path(name))))
     result: dict[str, Any] = json.loads(json.dumps(found))
     assert len(result["losses"]) == 2 * kimg
     assert result["best"]["step"] < 20 * kimg
@@ -71,7 +71,7 @@ def test_fifty_kills_change_no_bit(tmp_path: Path) -> None:
     check_kills(tmp_path, kimg=200, kills=50, latest=0.2)
 
 
-class At(SilentRecorder):
+class At(Recorder):
     """Does something when the losses of a step are recorded, and notes what it hears."""
 
     def __init__(self, step: int = 0, action: Callable[[], None] = lambda: None) -> None:
@@ -113,7 +113,7 @@ def send(number: int) -> Callable[[], None]:
 @pytest.mark.parametrize("family", ["mlp", "dcgan"])
 def test_a_signal_saves_and_ends_and_the_next_call_goes_on(tmp_path: Path, number: int, family: str) -> None:
     ours = short(**{"model.family": family, "model.width": 4, "train.kimg": 2})
-    expected = summary(fit(ours, training_data(), SilentRecorder()))
+    expected = summary(fit(ours, training_data(), Recorder()))
     with pytest.raises(interrupts.Stopped, match=f"stopped by {interrupts.describe(number)}"):
         fit(ours, training_data(), At(20, send(number)), Checkpoints(tmp_path))
     state = Checkpoints(tmp_path).load()
@@ -126,7 +126,7 @@ def test_a_signal_saves_and_ends_and_the_next_call_goes_on(tmp_path: Path, numbe
 
 
 def test_sigusr1_saves_and_goes_on(tmp_path: Path) -> None:
-    expected = summary(fit(short(), training_data(), SilentRecorder()))
+    expected = summary(fit(short(), training_data(), Recorder()))
     steps: list[int] = []
 
     class Noting(Checkpoints):
@@ -157,7 +157,7 @@ def test_time_makes_checkpoints(tmp_path: Path) -> None:
 
 
 def test_what_has_ended_is_not_done_again(tmp_path: Path) -> None:
-    first = fit(short(), training_data(), SilentRecorder(), Checkpoints(tmp_path))
+    first = fit(short(), training_data(), Recorder(), Checkpoints(tmp_path))
     again = At()
     assert summary(fit(short(), training_data(), again, Checkpoints(tmp_path))) == summary(first)
     assert (again.resumed_at, again.steps) == (60, [])
@@ -173,7 +173,7 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(
         monkeypatch.setattr(os, "fsync", full)
         os.kill(os.getpid(), signal.SIGUSR1)
 
-    expected = summary(fit(short(), training_data(), SilentRecorder()))
+    expected = summary(fit(short(), training_data(), Recorder()))
     result = fit(short(), training_data(), At(20, fill), Checkpoints(tmp_path))
     assert summary(result) == expected
     told = capsys.readouterr().err
@@ -232,7 +232,7 @@ def test_a_signal_after_a_nan_does_not_save_it(tmp_path: Path, monkeypatch: pyte
             steps.append(state["engine"]["done"])
             super().save(state, rollback_point=rollback_point)
 
-    result = fit(ours, training_data(), SilentRecorder(), Noting(tmp_path))
+    result = fit(ours, training_data(), Recorder(), Noting(tmp_path))
     (rollback,) = [event for event in result.history.events if event["kind"] == "rollback"]
     assert rollback["step"] == 20
     assert steps[steps.index(30) + 1] == 20
@@ -242,13 +242,13 @@ def test_a_rollback_returns_to_the_same_step_whatever_the_clock_has_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Poison(monkeypatch, [34])
-    expected = summary(fit(short(**SCORED), training_data(), SilentRecorder(), Checkpoints(tmp_path / "alone")))
+    expected = summary(fit(short(**SCORED), training_data(), Recorder(), Checkpoints(tmp_path / "alone")))
     for name, step in {"before": 10, "after": 30}.items():
         with pytest.raises(interrupts.Stopped):
             fit(short(**SCORED), training_data(), At(step, send(signal.SIGTERM)), Checkpoints(tmp_path / name))
         Poison(monkeypatch, [34])
         often = short(**SCORED, **{"train.checkpoint_minutes": 0.001 / 60})
-        assert summary(fit(often, training_data(), SilentRecorder(), Checkpoints(tmp_path / name))) == expected
+        assert summary(fit(often, training_data(), Recorder(), Checkpoints(tmp_path / name))) == expected
 
 
 @pytest.mark.parametrize("allowed", [0, 2])
@@ -268,6 +268,6 @@ def test_a_killed_training_remembers_its_halved_rates(tmp_path: Path, monkeypatc
     ours = short(**{"train.lr_decay_from": 1.0})
     with pytest.raises(interrupts.Stopped):
         fit(ours, training_data(), At(20, send(signal.SIGTERM)), Checkpoints(tmp_path))
-    result = fit(ours, training_data(), SilentRecorder(), Checkpoints(tmp_path))
+    result = fit(ours, training_data(), Recorder(), Checkpoints(tmp_path))
     assert result.history.losses[-1]["lr_generator"] == pytest.approx(ours.train.lr_generator / 2)
     assert [event["step"] for event in result.history.events if event["kind"] == "rollback"] == [0]

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from src.core.interrupts import Stopped
 from src.training.checkpoint import Checkpoints
 from src.training.loop import fit
-from src.training.recorder import Progress, SilentRecorder
+from src.training.recorder import Progress, Recorder
 from src.training.step.distributed import World
 from tests.training.digits import digits
 from tests.training.resumed import params, summary, training_data
@@ -35,7 +35,7 @@ CHANGES = {
 }
 
 
-class Heard(SilentRecorder):
+class Heard(Recorder):
     def __init__(self, term: bool) -> None:
         self.term, self.losses_at, self.scores_at = term, list[int](), list[int]()
 

@@ -14,7 +14,7 @@ from src.config.params import Params
 from src.core.interrupts import Stopped
 from src.tracking.store import connect
 from src.training.loop import fit
-from src.training.recorder import SilentRecorder
+from src.training.recorder import Recorder
 from src.tuning import trial as trials
 from src.tuning.retries import retry_lost
 from src.tuning.trial import Setting, TrialRun, trial_params
@@ -45,7 +45,7 @@ def test_the_score_is_that_of_the_same_training_without_optuna(study: optuna.Stu
     trial = study.ask()
     score = run_trial(trial, setting(params, weight_judge, "parent"))
     alone = params.replace({**trial.params, "train.kimg": 0.64, "train.score_every_kimg": 0.16})
-    assert score == fit(alone, training_data(weight_judge), SilentRecorder()).best["score"]
+    assert score == fit(alone, training_data(weight_judge), Recorder()).best["score"]
 
 
 def test_a_finished_trial_is_a_child_run_with_its_values_scores_and_grid(study: optuna.Study, params: Params) -> None:
@@ -181,7 +181,7 @@ def test_a_trial_that_is_out_of_time_goes_on_from_its_checkpoint(study: optuna.S
     history = connect().get_metric_history(again.user_attrs["mlflow_run_id"], "validation.score")
     assert [entry.step for entry in history] == [5, 10, 15, 20]
     assert list(study.trials[1].intermediate_values) == [1, 2, 3, 4]
-    whole = fit(trial_params(params, again.params), training_data(weight_judge), SilentRecorder())
+    whole = fit(trial_params(params, again.params), training_data(weight_judge), Recorder())
     assert score == whole.best["score"]
 
 

@@ -12,7 +12,7 @@ from src.networks.weights import content_hash
 from src.training.checkpoint import Checkpoints
 from src.training.engine import Engine
 from src.training.loop import fit
-from src.training.recorder import SilentRecorder
+from src.training.recorder import Recorder
 from src.training.step.adversarial import Kind
 from tests.networks.tiny import FAMILIES
 from tests.training.digits import digits, tiny
@@ -50,21 +50,21 @@ def test_a_deterministic_training_resumes_to_the_bit(tmp_path: Path, compile_: s
     try:
         ours = tiny(model__family="dcgan", model__width=8, train__device="cuda", train__compile=compile_, train__kimg=3)
 
-        class Crash(SilentRecorder):
+        class Crash(Recorder):
             def losses(self, progress: Any, values: Any) -> None:
                 if progress.step == 30:
                     raise ZeroDivisionError
 
-        whole = fit(ours, training_data(), SilentRecorder())
+        whole = fit(ours, training_data(), Recorder())
         often = ours.replace({"train.checkpoint_minutes": 1e-5})
         with pytest.raises(ZeroDivisionError):
             fit(often, training_data(), Crash(), Checkpoints(tmp_path))
-        again = fit(often, training_data(), SilentRecorder(), Checkpoints(tmp_path))
+        again = fit(often, training_data(), Recorder(), Checkpoints(tmp_path))
         assert content_hash(again.generator) == content_hash(whole.generator)
     finally:
         torch.use_deterministic_algorithms(False)
 
 
 def test_bfloat16_trains(tmp_path: Path) -> None:
-    result = fit(tiny(train__device="cuda", train__precision="bfloat16"), training_data(), SilentRecorder())
+    result = fit(tiny(train__device="cuda", train__precision="bfloat16"), training_data(), Recorder())
     assert all(math.isfinite(value) for row in result.history.losses for value in row.values())
