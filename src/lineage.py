@@ -20,10 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     digits = parser.parse_args(arguments).hash.lower()
     if not re.fullmatch(r"[0-9a-f]{6,64}(\.dir)?", digits):
         raise UserError(f"{digits!r} is not a hash: write 6 to 64 hexadecimal digits")
-    from .registry.lineage import came_from
+    from .registry.listing import came_from
     from .tracking import store
 
-    rows = came_from(store.connect(registry_alone=True), digits)
+    rows = came_from(store.connect(), digits)
     if not rows:
         raise UserError(f"no model in the registry at {store.where()} came from {digits}")
     print(aligned(rows))

@@ -27,9 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .serving import server
     from .tracking import store
 
-    version = versions.find_version(store.connect(), options.model)
+    client = store.connect()
+    version = versions.find_version(client, options.model)
     server.serve(
-        versions.called(version), partial(versions.fetch, version), options.host, options.port, options.workers
+        versions.called(version), partial(versions.fetch, client, version), options.host, options.port, options.workers
     )
     interrupts.take()  # the signal that has ended the server, as it should
 

@@ -2,6 +2,7 @@ import pytest
 
 from src import lineage
 from src.core.errors import UserError
+from src.registry.facts import facts
 from src.tracking.store import connect
 from tests.conftest import Project
 
@@ -19,12 +20,12 @@ from tests.conftest import Project
 def test_models_by_what_they_came_from(
     in_project: Project, tag: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    version = connect().get_model_version("gan-digits", "1")
-    lineage.main([version.tags[tag][:9].upper()])
+    version = (client := connect()).get_model_version("gan-digits", "1")
+    lineage.main([facts(client, version)[tag][:9].upper()])
     (row,) = capsys.readouterr().out.splitlines()[1:]
     assert row.split()[:3] == ["gan-digits/1", "candidate,", "champion"]
     assert words in row
-    assert version.tags["run.id"] in row
+    assert str(version.run_id) in row
 
 
 def test_nothing_came_from_it(in_project: Project) -> None:

@@ -12,6 +12,8 @@ import pytest
 from src.config import stages
 from src.config.edit import write_params
 from src.networks.saved import saved_hash
+from src.registry.facts import facts
+from src.registry.facts import run_of as version_run
 from src.tracking.outputs import GENERATOR_TAG
 from tests.conftest import Project, copy_of
 
@@ -22,7 +24,7 @@ def run_of(project: Project) -> Any:
     (version,) = (
         one for one in client.search_model_versions("name = 'gan-digits'") if one.tags["generator.hash"] == digest
     )
-    return client.get_run(version.tags["run.id"])
+    return client.get_run(str(version_run(version)))
 
 
 def runs(project: Project) -> list[Any]:
@@ -35,22 +37,24 @@ def runs(project: Project) -> list[Any]:
 def test_a_version_knows_where_it_comes_from(project: Project) -> None:
     client = project.client()
     version, run = client.get_model_version("gan-digits", "1"), run_of(project)
+    assert len(version.tags) <= 12
+    known = facts(client, version)
     for tag in (
         *("git.commit", "git.dirty", "code.sha256", "data.hash", "device", "cpu", "threads"),
         *("requirements.sha256", "version.torch"),
     ):
-        assert version.tags[tag] == run.data.tags[tag]
-    assert version.tags["registered.git.commit"] == version.tags["git.commit"]
-    assert version.tags["gate.decision"] == "promoted"
-    assert version.tags["run.id"] == run.info.run_id
-    assert run.data.tags[GENERATOR_TAG] == version.tags["generator.hash"]
+        assert known[tag] == run.data.tags[tag]
+    assert known["registered.git.commit"] == known["git.commit"]
+    assert known["gate.decision"] == "promoted"
+    assert version.run_id == run.info.run_id
+    assert run.data.tags[GENERATOR_TAG] == known["generator.hash"]
     lock = (project.folder / "dvc.lock").read_text(encoding="utf-8")
-    assert version.tags["dvc.out.models/gan/generator.safetensors"] in lock
+    assert known["dvc.out.models/gan/generator.safetensors"] in lock
 
 
 def test_the_second_is_compared_with_the_first(two_versions: Project) -> None:
     client, run = two_versions.client(), run_of(two_versions)
-    tags = client.get_model_version("gan-digits", "2").tags
+    tags = facts(client, client.get_model_version("gan-digits", "2"))
     assert run.data.tags["registered"] == "gan-digits/2"
     assert tags["gate.champion"] == "gan-digits/1"
     assert tags["gate.decision"] in ("promoted", "kept")
@@ -67,7 +71,7 @@ def test_again_there_is_nothing_new(two_versions: Project, tmp_path: Path) -> No
     """Only a look-up: no version, no measurement, no entry in the run."""
     copy = copy_of(two_versions, tmp_path / "copy")
     before = run_of(copy).to_dictionary()
-    verdict = copy.client().get_model_version("gan-digits", "2").tags["verdict"]
+    verdict = facts(copy.client(), copy.client().get_model_version("gan-digits", "2"))["verdict"]
     asked = "import sys, src.register as r; r.main([]); print([m for m in ('sklearn', 'onnx') if m in sys.modules])"
     output = copy.run(sys.executable, "-c", asked).stdout
     assert output == f"nothing new to register: {verdict}\n[]\n"
@@ -110,11 +114,11 @@ def test_changed_code_is_refused_until_it_is_allowed(
     (copy.folder / "src" / "registry" / "promotion.py").open("a", encoding="utf-8").write("# changed\n")
     client.delete_model_version("gan-digits", "2")  # so that it is registered anew, by the changed code
     assert "it was registered by code that differs from the commit" in copy.module("register").stdout
-    tags = client.get_model_version("gan-digits", "3").tags
+    tags = facts(client, client.get_model_version("gan-digits", "3"))
     assert (tags["gate.decision"], tags["registered.git.dirty"], tags["git.dirty"]) == ("refused", "true", "false")
     write_params({"register.allow_dirty": True}, copy.folder / "params.yaml")
     copy.module("register")
-    tags = client.get_model_version("gan-digits", "3").tags
+    tags = facts(client, client.get_model_version("gan-digits", "3"))
     assert tags["gate.decision"] in ("promoted", "kept")
     assert tags["gate.allowed_dirty"] == "true"
 
@@ -130,7 +134,7 @@ def test_other_parameters_are_no_uncommitted_code(two_versions: Project, tmp_pat
     for stage in ("train", "evaluate", "report", "register"):
         output = copy.module(stage).stdout
     assert "gan-digits/3 becomes champion: there was no champion" in output
-    tags = client.get_model_version("gan-digits", "3").tags
+    tags = facts(client, client.get_model_version("gan-digits", "3"))
     assert (tags["git.dirty"], tags["registered.git.dirty"]) == ("false", "false")
     assert len(tags["git.diff.sha256"]) == 64
     assert run_of(copy).data.params["train.seed"] == "4"
@@ -156,7 +160,7 @@ def test_code_that_is_committed_after_the_training_counts(
     assert "it was trained and registered by code that differs" in copy.module("register").stdout
     copy.run("git", "commit", "-qam", "all of it")
     assert "differs from the commit" not in copy.module("register").stdout
-    tags = client.get_model_version("gan-digits", "3").tags
+    tags = facts(client, client.get_model_version("gan-digits", "3"))
     assert tags["git.commit"] == copy.run("git", "rev-parse", "HEAD").stdout.strip()
     assert (tags["git.dirty"], tags["registered.git.dirty"]) == ("false", "false")
     assert "git.diff.sha256" not in tags

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 
 from src.core.errors import UserError
 from src.registry import __main__ as registry
+from src.registry.facts import facts
 from src.registry.promotion import refusals
 from src.registry.versions import aliases_of
 from tests.conftest import Project, copy_of, work_in
@@ -55,7 +56,7 @@ def test_show_tells_all(project: Project, in_project: Project, capsys: pytest.Ca
     commit = project.run("git", "rev-parse", "HEAD").stdout.strip()
     for part in (
         "gan-digits/1 aliases candidate, champion verdict",
-        version.tags["run.id"],
+        str(version.run_id),
         version.tags["generator.hash"],
         card["data_hash"],
         card["classifier_hash"],
@@ -86,11 +87,13 @@ def test_promote_and_roll_back(two: MlflowClient, capsys: pytest.CaptureFixture[
 def test_a_version_that_was_rolled_back_is_not_promoted_by_the_gate(two: MlflowClient) -> None:
     registry.main(["promote", "gan-digits/2", "--yes"])
     registry.main(["rollback", "gan-digits", "--yes"])
-    tags = two.get_model_version("gan-digits", "2").tags
+    tags = facts(two, two.get_model_version("gan-digits", "2"))
     found = list(refusals(tags, tags["data.hash"], allow_dirty=False))
     assert found[0].startswith("it was champion, and was rolled back to gan-digits/1; ")
     registry.main(["promote", "gan-digits/2", "--yes"])
-    assert list(refusals(two.get_model_version("gan-digits", "2").tags, tags["data.hash"], allow_dirty=False)) == []
+    assert (
+        list(refusals(facts(two, two.get_model_version("gan-digits", "2")), tags["data.hash"], allow_dirty=False)) == []
+    )
 
 
 def test_delete(two: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:

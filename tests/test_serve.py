@@ -112,8 +112,8 @@ def app(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with socket.create_server(("127.0.0.1", 0)) as listening:
         with pytest.MonkeyPatch.context() as patch:
             work_in(project.folder, patch)
-            version = versions.find_version(store.connect(), "gan-digits@champion")
-            patch.setenv(serving.FOLDER, str(versions.fetch(version, str(tmp_path_factory.mktemp("served")))))
+            version = versions.find_version(client := store.connect(), "gan-digits@champion")
+            patch.setenv(serving.FOLDER, str(versions.fetch(client, version, str(tmp_path_factory.mktemp("served")))))
             server = uvicorn.Server(uvicorn.Config(serving.create_app(), log_level="warning"))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()

@@ -22,7 +22,7 @@ def check_registry(client: "MlflowClient") -> Iterator[Finding]:
         there = versions.versions_of(client, model.name)
         count += len(there)
         for version in there:
-            if problem := _problem(version):
+            if problem := _problem(client, version):
                 yield problem
             else:
                 good += 1
@@ -35,10 +35,10 @@ def check_registry(client: "MlflowClient") -> Iterator[Finding]:
         yield Finding("ok", f"{count} registered {'version is' if count == 1 else 'versions are'} whole")
 
 
-def _problem(version: "ModelVersion") -> Finding | None:
+def _problem(client: "MlflowClient", version: "ModelVersion") -> Finding | None:
     name = versions.called(version)
     try:
-        versions.check_version(version)
+        versions.check_version(client, version)
     except UserError as error:
         advice = (
             f"`python -m src.registry rebuild {name}` makes it again, `python -m src.registry delete {name}` removes it"

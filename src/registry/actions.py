@@ -52,67 +52,67 @@ def compare(client: "MlflowClient", options: argparse.Namespace) -> None:
 
 def promote(client: "MlflowClient", options: argparse.Namespace) -> None:
     """Make a version champion, whatever the gate said; it is told, and what it said is shown first."""
-    from . import aliases, versions
+    from . import aliases, facts, versions
 
     version = versions.find_version(client, options.model)
     champion = versions.aliases_of(client, version.name).get(versions.CHAMPION)
     if champion == str(version.version):
         raise UserError(f"{versions.called(version)} is the champion already")
-    versions.check_version(version)  # a broken version must not become champion
+    versions.check_version(client, version)  # a broken version must not become champion
     plan = f"{versions.called(version)} becomes champion"
     plan += f" in place of {version.name}/{champion}, which becomes previous" if champion else ""
-    gate_said = version.tags.get("gate.reasons")
-    plan += f".\nThe gate said ({version.tags.get('gate.decision')}): {gate_said}." if gate_said else "."
+    known = facts.facts(client, version)
+    gate_said = known.get("gate.reasons")
+    plan += f".\nThe gate said ({known.get('gate.decision')}): {gate_said}." if gate_said else "."
     if agreed(plan, yes=options.yes):
         with aliases.deciding():
             aliases.promote(client, version, instead_of=champion)
-        if aliases.ROLLED_BACK in version.tags:
-            client.delete_model_version_tag(version.name, version.version, aliases.ROLLED_BACK)
         _tell(client, version, "promoted by hand")
 
 
 def rollback(client: "MlflowClient", options: argparse.Namespace) -> None:
     """Make the previous champion champion again."""
-    from . import aliases, versions
+    from . import aliases, facts, versions
 
     name, kind, _ = versions.split_reference(options.model)
     if kind == "version" or "@" in options.model:
         raise UserError(f"rollback takes the NAME of a model alone, not {options.model!r}")
     champion = versions.find_version(client, name)
     version = client.get_model_version(name, aliases.previous(client, name))
-    versions.check_version(version)
+    versions.check_version(client, version)
     plan = f"{versions.called(version)} becomes champion again, and {versions.called(champion)} becomes previous."
     if agreed(plan, yes=options.yes):
         with aliases.deciding():
             aliases.promote(client, version, instead_of=str(champion.version))
         # Or the next call of the stage register would make it champion again.
-        client.set_model_version_tag(name, champion.version, aliases.ROLLED_BACK, f"to {versions.called(version)}")
+        facts.remove(client, champion, [facts.SINCE])
+        facts.record(client, champion, {facts.ROLLED_BACK: f"to {versions.called(version)}"})
         _tell(client, version, f"rolled back from {versions.called(champion)}")
 
 
 def delete(client: "MlflowClient", options: argparse.Namespace) -> None:
     """Take a version out of the registry."""
-    from . import aliases, versions
+    from . import aliases, describe, facts, versions
 
     version = versions.find_version(client, options.model)
     aliases.may_delete(client, version)
     own = versions.own_aliases(client, version.name).get(str(version.version), [])
     plan = f"{versions.called(version)} is taken out of the registry"
     plan += f", and with it the alias {', '.join(own)}" if own else ""
-    plan += f"; its run {versions.run_of(version)} keeps scores, pictures and files."
+    plan += f"; its run {facts.run_of(version)} keeps scores, pictures and files."
     if agreed(plan, yes=options.yes):
         with aliases.deciding():
             aliases.delete(client, version)
-        versions.describe(client, version.name)
+        describe.update_model(client, version.name)
         print(f"{versions.called(version)} is gone")
 
 
 def _tell(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
     """Note on the version how it became champion, and print who is champion now."""
-    from . import aliases, versions
+    from . import aliases, describe, versions
 
     aliases.since(client, version, what)
-    versions.describe(client, version.name)
+    describe.update_model(client, version.name)
     print(f"{versions.called(version)} is champion ({what})")
 
 

@@ -9,6 +9,7 @@ from filelock import FileLock
 
 from ..core.errors import UserError
 from ..tracking import store
+from . import facts
 from .versions import CHAMPION, aliases_of, called, own_aliases
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 PREVIOUS = "previous"
-SINCE = "champion.since"
-ROLLED_BACK = "rolled.back"
-"""tag of a version that was champion, and that only a person makes champion again"""
 
 
 @contextmanager
@@ -49,7 +47,8 @@ def promote(client: "MlflowClient", version: "ModelVersion", instead_of: str | N
 def since(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
     """Note on a version since when it is champion, and how it became that."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    client.set_model_version_tag(version.name, version.version, SINCE, f"{when}, {what}")
+    facts.remove(client, version, [facts.ROLLED_BACK])
+    facts.record(client, version, {facts.SINCE: f"{when}, {what}"})
 
 
 def previous(client: "MlflowClient", name: str) -> str:

@@ -1,22 +1,24 @@
 """All that is known of a registered version, to read."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..core.errors import UserError
 from ..evaluation.catalogue import CATALOGUE, short
 from ..tracking import store
-from ..tracking.runs import PATCH
+from ..tracking.runs import PATCH, run_exists
 from . import stored_scorecards, versions
-from .aliases import SINCE
+from .facts import SCORES, SINCE, facts, run_of
 from .versions import CHAMPION
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+DESCRIBED = 9
+"""versions in a model's description: MLflow's UI truncates a table after ten rows"""
 ORIGIN = {
     "git.commit": "git commit",
     "git.dirty": "differed from it",
@@ -34,13 +36,43 @@ ORIGIN = {
 }
 
 
+def update_model(client: "MlflowClient", name: str) -> None:
+    """Write the registered model's description: its newest versions with the links to their model cards."""
+    aliases = versions.own_aliases(client, name)
+    lines = ["| version | alias | gate | model card |", "|---|---|---|---|"]
+    for version in versions.versions_of(client, name)[:DESCRIBED]:
+        own, page = ", ".join(aliases.get(str(version.version), [])), card_link(client, version)
+        link = f"[read]({page})" if page else "its run is gone"
+        lines.append(f"| {version.version} | {own} | {version.tags.get('gate.decision', '')} | {link} |")
+    client.update_registered_model(name, "\n".join(lines))
+
+
+def card_link(client: "MlflowClient", version: "ModelVersion") -> str | None:
+    """Where MLflow's UI shows a version's model card, from any of its pages; None where its run is gone."""
+    run_id = run_of(version)
+    if run_id is None or not run_exists(client, run_id):
+        return None
+    experiment = client.get_run(run_id).info.experiment_id
+    return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{versions.CARD_FOLDER}/model_card.html"
+
+
+def version_page(version: "ModelVersion", card: Mapping[str, Any], verdict: str, card_page: str | None) -> str:
+    """The version's description: a sentence for lists, the main scores as a table, and the link to the model card."""
+    lines = [f"{verdict}.", "", "| score on the test split | generated | real images |", "|---|---:|---:|"]
+    for name in (score.removeprefix("test.") for score in SCORES):
+        if name in card["generated"]:
+            ours, theirs = (short(card[source][name]["value"])[0] for source in ("generated", "real"))
+            lines.append(f"| {CATALOGUE[name].title} | {ours} | {theirs} |")
+    return "\n".join([*lines, "", f"[Model card]({card_page})" if card_page else ""])
+
+
 def text(client: "MlflowClient", version: "ModelVersion") -> str:
     """Version, scores with their intervals, origin, files, and the commands that make and use it.
 
     Raises UserError where its files are missing or not those that were registered.
     """
-    stored = versions.check_version(version)
-    name, tags = versions.called(version), version.tags
+    stored = versions.check_version(client, version)
+    name, tags = versions.called(version), facts(client, version)
     aliases = versions.own_aliases(client, version.name).get(str(version.version), [])
     head = {
         "aliases": ", ".join(aliases) or "none",
@@ -59,10 +91,10 @@ def text(client: "MlflowClient", version: "ModelVersion") -> str:
             *_scores(name, tags),
             "",
             "Origin",
-            *_lines(dict(_origin(client, version))),
+            *_lines(dict(_origin(client, version, tags))),
             "",
             "Make it again",
-            *(f"  {line}" for line in _rebuild(version)),
+            *(f"  {line}" for line in _rebuild(version, tags)),
             "",
             "Use it",
             f"  python -m src.sample --model {name} --label 0 --count 16 --seed 0 --out images.png",
@@ -94,10 +126,10 @@ def _scores(name: str, tags: dict[str, str]) -> Iterator[str]:
     yield f"  {'validation score (the objective)':<{width}}  {tags.get('validation.score', ''):>8}"
 
 
-def _origin(client: "MlflowClient", version: "ModelVersion") -> Iterator[tuple[str, str]]:
+def _origin(client: "MlflowClient", version: "ModelVersion", tags: dict[str, str]) -> Iterator[tuple[str, str]]:
     from mlflow.exceptions import MlflowException
 
-    tags, run_id = version.tags, versions.run_of(version)
+    run_id = run_of(version)
     try:
         run = client.get_run(str(run_id))
         yield "MLflow run", f"{run_id} ({run.info.run_name}, {run.info.status})"
@@ -119,15 +151,15 @@ def _origin(client: "MlflowClient", version: "ModelVersion") -> Iterator[tuple[s
     yield "versions", ", ".join(f"{library} {value}" for library, value in sorted(packages.items()))
 
 
-def _rebuild(version: "ModelVersion") -> Iterator[str]:
+def _rebuild(version: "ModelVersion", tags: dict[str, str]) -> Iterator[str]:
     """The commands that make it again from its commit."""
-    tags, folder = version.tags, f"../{version.name}-{version.version}"
+    folder = f"../{version.name}-{version.version}"
     yield f"python -m src.registry rebuild {versions.called(version)}    # does all of the following, and compares"
     yield f"git worktree add --detach {folder} {tags.get('git.commit', 'COMMIT')}"
     if tags.get("git.dirty") == "true":
         yield (
             f"MLFLOW_TRACKING_URI={store.where()} mlflow artifacts download "
-            f"--run-id {versions.run_of(version)} --artifact-path {PATCH} --dst-path {folder}"
+            f"--run-id {run_of(version)} --artifact-path {PATCH} --dst-path {folder}"
         )
         yield f"git -C {folder} apply {PATCH}"
     threads = f"OMP_NUM_THREADS={tags['threads']} " if "threads" in tags else ""

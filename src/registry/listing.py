@@ -1,4 +1,4 @@
-"""The versions of the registry as a table."""
+"""The versions of the registry as a table, and those that came from a hash."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -10,25 +10,17 @@ from ..core.errors import UserError
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-COLUMNS = (
-    "validation.score",
-    "test.gan_test_accuracy",
-    "test.frechet_classifier_distance",
-    "test.recall",
-    "test.coverage",
-)
-
 
 def _rows(client: "MlflowClient", name: str) -> list[dict[str, Any]]:
     """A row a version, the newest first."""
-    from . import versions
+    from . import facts, versions
 
     own = versions.own_aliases(client, name)
     return [
         {
             "model": versions.called(version),
             "alias": ", ".join(own.get(str(version.version), [])),
-            **{column: float(version.tags.get(column, "nan")) for column in COLUMNS},
+            **{column: float(version.tags.get(column, "nan")) for column in facts.SCORES},
             "classifier": version.tags.get("classifier.hash", "")[:8],
             "gate": version.tags.get("gate.decision", ""),
             "registered": datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).strftime("%Y-%m-%d %H:%M"),
@@ -61,3 +53,52 @@ def best_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     if not best:
         raise UserError("no version has a validation score; `dvc repro` trains and registers one")
     return [best[classifier] for classifier in sorted(best)]
+
+
+KINDS = {
+    "git.commit": "trained at commit",
+    "registered.git.commit": "registered at commit",
+    "git.diff.sha256": "difference from the commit",
+    "code.sha256": "code",
+    "data.hash": "data",
+    "classifier.hash": "classifier",
+    "generator.hash": "generator",
+    "requirements.sha256": "requirements",
+    "dvc.lock.sha256": "dvc.lock",
+    "dvc.exp.baseline.rev": "DVC experiment's baseline",
+}
+
+
+OUTPUT = "dvc.out."
+
+
+def matches(tags: dict[str, str], digits: str) -> list[str]:
+    """The titles of the tags whose hash begins with these digits."""
+    found = [title for tag, title in KINDS.items() if tags.get(tag, "").startswith(digits)]
+    found += [
+        f"DVC {tag.removeprefix(OUTPUT)}"
+        for tag, value in sorted(tags.items())
+        if tag.startswith(OUTPUT) and value.startswith(digits)
+    ]
+    return found
+
+
+def came_from(client: "MlflowClient", digits: str) -> list[dict[str, Any]]:
+    """A row for each version that came from a hash with these first digits."""
+    from . import facts, versions
+
+    rows = []
+    for model in versions.models(client):
+        aliases = versions.own_aliases(client, model.name)
+        for version in versions.versions_of(client, model.name):
+            if found := matches(facts.facts(client, version), digits):
+                rows.append(
+                    {
+                        "model": versions.called(version),
+                        "alias": ", ".join(aliases.get(str(version.version), [])),
+                        "what has this hash": ", ".join(found),
+                        "validation.score": version.tags.get("validation.score", ""),
+                        "run": facts.run_of(version),
+                    }
+                )
+    return rows

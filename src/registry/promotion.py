@@ -9,9 +9,8 @@ from ..core.errors import UserError
 from ..evaluation.gate import Gate, Ruling
 from ..evaluation.real_images import RealImages
 from ..reports import gate_text
-from ..tracking.outbox import LONGEST_TEXT
 from ..tracking.runs import Run
-from . import aliases, versions
+from . import aliases, facts, versions
 from .versions import CHAMPION, called
 
 if TYPE_CHECKING:
@@ -69,7 +68,8 @@ def compare(
 ) -> Decision:
     """The gate's ruling on a candidate. Both are measured anew, so that it does not matter what scored them before."""
     measured = gate.measure(versions.load_version(client, candidate).network)
-    against = list(refusals(candidate.tags, gate.data_hash, allow_dirty=settings.allow_dirty))
+    known = facts.facts(client, candidate)
+    against = list(refusals(known, gate.data_hash, allow_dirty=settings.allow_dirty))
     theirs, notes = None, []
     if champion is not None:
         try:
@@ -77,7 +77,7 @@ def compare(
         except UserError as error:
             against.append(f"the champion cannot be measured ({error}), so nobody knows whether this one is better")
         notes = list(_notes(gate, candidate, champion))
-    allowed_dirty = settings.allow_dirty and any(candidate.tags.get(tag) != "false" for tag in DIRTY)
+    allowed_dirty = settings.allow_dirty and any(known.get(tag) != "false" for tag in DIRTY)
     if allowed_dirty:
         notes.append("It was made by code that is not that of a commit; register.allow_dirty allows it.")
     ruling = gate.rule(measured, theirs, settings.max_class_drop, against)
@@ -93,8 +93,7 @@ def record(run: Run, version: "ModelVersion", decision: Decision) -> None:
     if decision.allowed_dirty:
         tags["gate.allowed_dirty"] = "true"
     run.text(report(version, decision), f"gate/{version.name}-{version.version}.md")
-    for key, value in tags.items():
-        run.client.set_model_version_tag(version.name, version.version, key, value[:LONGEST_TEXT])
+    facts.record(run.client, version, tags)
 
 
 def report(version: "ModelVersion", decision: Decision) -> str:
@@ -110,9 +109,9 @@ def refusals(tags: Mapping[str, str], data_hash: str, *, allow_dirty: bool) -> I
     if made_from != data_hash:
         known = f"data {made_from[:12]}" if made_from else "data that nobody knows"
         yield f"it was trained on {known}, and the prepared images are {data_hash[:12]}"
-    if aliases.ROLLED_BACK in tags:
+    if facts.ROLLED_BACK in tags:
         yield (
-            f"it was champion, and was rolled back {tags[aliases.ROLLED_BACK]}; `python -m src.registry promote` makes it "
+            f"it was champion, and was rolled back {tags[facts.ROLLED_BACK]}; `python -m src.registry promote` makes it "
             "that again"
         )
     if not allow_dirty:

@@ -25,7 +25,7 @@ from ..networks.interface import Generator
 from ..networks.weights import content_hash
 from ..tracking import origin
 from ..tracking.runs import PATCH, recorded_params
-from . import stored_scorecards, versions
+from . import facts, stored_scorecards, versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -81,12 +81,12 @@ def rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, *, keep
 
 
 def _rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, folder: Path, *, keep: bool) -> Rebuilt:
-    name = versions.called(version)
+    name, known = versions.called(version), facts.facts(client, version)
     registered, scorecard = versions.load_version(client, version), stored_scorecards.find_scorecard(name)
-    commit = version.tags.get("git.commit", "none")
+    commit = known.get("git.commit", "none")
     if not origin.git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", folder=root):
         raise UserError(f"{name} was made from commit {commit}, which this repository does not have; fetch it first")
-    patch, recorded = _patch(client, version, name), _recorded(client, version)
+    patch, recorded = _patch(client, version, known), _recorded(client, version)
     if not (folder / DONE).is_file():
         _check_out(root, folder, commit, patch, recorded)
     began = time.perf_counter()
@@ -94,24 +94,22 @@ def _rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, folder
     for stage in STAGES:
         if stage not in done:
             print(f"rebuild of {name}: {stage}", flush=True)
-            _run(stage, folder, _environment(version.tags, folder))
+            _run(stage, folder, _environment(known, folder))
             with (folder / DONE).open("a", encoding="utf-8") as file:
                 file.write(f"{stage}\n")
     seconds = time.perf_counter() - began
     (folder / DONE).unlink()  # a further call begins anew, in what is kept too
-    outcome = _compared(
-        name, version.tags, registered.network, scorecard, folder, seconds, kept=folder if keep else None
-    )
+    outcome = _compared(name, known, registered.network, scorecard, folder, seconds, kept=folder if keep else None)
     if not keep:
         _remove(root, folder)
     return outcome
 
 
-def _patch(client: "MlflowClient", version: "ModelVersion", name: str) -> bytes:
+def _patch(client: "MlflowClient", version: "ModelVersion", known: Mapping[str, str]) -> bytes:
     """What the version's code had besides its commit."""
-    if version.tags.get("git.dirty") == "false" and "git.diff.sha256" not in version.tags:
+    if known.get("git.dirty") == "false" and "git.diff.sha256" not in known:
         return b""
-    run_id = versions.run_of(version)
+    run_id = facts.run_of(version)
     from mlflow.exceptions import MlflowException
 
     with TemporaryDirectory() as place:
@@ -119,7 +117,8 @@ def _patch(client: "MlflowClient", version: "ModelVersion", name: str) -> bytes:
             patch = Path(client.download_artifacts(str(run_id), PATCH, place)).read_bytes()
         except (MlflowException, OSError):
             raise UserError(
-                f"{name} was made by code that differs from its commit, and run {run_id} does not have {PATCH}, which says how"
+                f"{versions.called(version)} was made by code that differs from its commit, and run {run_id} does not have the "
+                f"difference, {PATCH}"
             ) from None
     for line in patch.decode(errors="replace").splitlines():
         if line.startswith(origin.TOO_LARGE):
@@ -132,7 +131,7 @@ def _recorded(client: "MlflowClient", version: "ModelVersion") -> dict[str, Any]
     from mlflow.exceptions import MlflowException
 
     try:
-        return recorded_params(client.get_run(str(versions.run_of(version))).data.params)
+        return recorded_params(client.get_run(str(facts.run_of(version))).data.params)
     except MlflowException:
         return {}
 

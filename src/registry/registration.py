@@ -76,48 +76,51 @@ def registration_tags() -> dict[str, str]:
 
 def gate_input(client: "MlflowClient", version: "ModelVersion", params: "Params", classifier: str) -> str:
     """The hash of all that the gate's decision on a version depends on: nothing new can be decided while it is the same."""
-    from . import aliases, promotion, versions
+    from . import facts, promotion, versions
 
     used = (
         *("evaluate.resamples", "evaluate.nearest_k", "train.score_samples"),
         *("register.max_class_drop", "register.allow_dirty"),
     )
     values = params.flat()
-    facts = {
+    known = facts.facts(client, version)
+    depends = {
         **{name: values[name] for name in used},
-        **{tag: version.tags.get(tag) for tag in ("data.hash", *promotion.DIRTY, aliases.ROLLED_BACK)},
+        **{tag: known.get(tag) for tag in ("data.hash", *promotion.DIRTY, facts.ROLLED_BACK)},
         "classifier": classifier,
         "champion": versions.aliases_of(client, version.name).get(versions.CHAMPION),
     }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
 
 
 def registered_already(client: "MlflowClient", result: Result, run_id: str | None, evaluated: str) -> str | None:
     """The verdict on a generator of which everything is registered and decided; None where something is left to do."""
     from ..tracking import outputs
     from ..tracking.runs import run_exists
-    from . import promotion, versions
+    from . import facts, promotion, versions
 
     version = versions.find_generator(client, result.name, result.digest)
-    if version is None or run_id is None or not run_exists(client, versions.run_of(version) or ""):
+    if version is None or run_id is None or not run_exists(client, facts.run_of(version) or ""):
         return None
     tags = client.get_run(run_id).data.tags
     recorded = (tags.get("registered"), tags.get(outputs.EVALUATION_TAG))
     if recorded != (versions.called(version), evaluated):
         return None
     told = {**registration_tags(), **code_of(client, run_id, result.params.model.family)}
-    if any(version.tags.get(name) != "false" == told.get(name) for name in promotion.DIRTY):
+    recorded_facts = facts.facts(client, version)
+    if any(recorded_facts.get(name) != "false" == told.get(name) for name in promotion.DIRTY):
         return None
-    if version.tags.get(GATE_INPUT) != gate_input(client, version, result.params, result.card["classifier_hash"]):
+    if recorded_facts.get(GATE_INPUT) != gate_input(client, version, result.params, result.card["classifier_hash"]):
         return None
     if versions.aliases_of(client, result.name).get(versions.CANDIDATE) != str(version.version):
         return None
-    return version.tags.get("verdict")
+    return recorded_facts.get("verdict")
 
 
 def version_tags(client: "MlflowClient", run_id: str, result: Result, score: float) -> dict[str, str]:
     """What a version says of itself: where its training comes from, and its scores."""
     from ..tracking import origin
+    from . import facts
 
     tags = {
         **code_of(client, run_id, result.params.model.family),
@@ -126,7 +129,8 @@ def version_tags(client: "MlflowClient", run_id: str, result: Result, score: flo
         "classifier.hash": result.card["classifier_hash"],
         "validation.score": f"{score:.6f}",
     }
-    tags |= {f"test.{name}": f"{one['value']:.6f}" for name, one in result.card["generated"].items()}
+    numbers = {f"test.{name}": one["value"] for name, one in result.card["generated"].items()}
+    tags |= {name: f"{numbers[name]:.6f}" for name in facts.SCORES if name in numbers}
     return tags | origin.lock_tags()
 
 
@@ -135,20 +139,21 @@ def document(run: "Run", params: "Params", version: "ModelVersion", card: Mappin
     from ..reports import model_card
     from ..tracking.outbox import LONGEST_TEXT
     from ..tracking.runs import recorded_params
-    from . import versions
+    from . import describe, facts, versions
 
     version = run.client.get_model_version(version.name, version.version)
-    verdict, recorded = version.tags["verdict"], run.client.get_run(run.run_id).data
+    known = facts.facts(run.client, version)
+    verdict, recorded = known["verdict"], run.client.get_run(run.run_id).data
     trained = {
         name: value for name, value in recorded_params(recorded.params).items() if name.startswith(("model.", "train."))
     }
     pictures = model_card.find_pictures(paths.EVALUATION, conditional=card["conditional"])
-    number, used, tags = str(version.version), params.replace(trained), {**recorded.tags, **version.tags}
-    facts = model_card.read_facts(version.name, number, run.run_id, used, tags, verdict, pictures)
+    number, used, tags = str(version.version), params.replace(trained), {**recorded.tags, **known}
+    card_facts = model_card.read_facts(version.name, number, run.run_id, used, tags, verdict, pictures)
     with TemporaryDirectory() as folder:
-        model_card.write_card(facts, pictures, Path(folder))
+        model_card.write_card(card_facts, pictures, Path(folder))
         run.artifact(Path(folder), versions.CARD_FOLDER)
-    about = f"[Model card]({versions.card_link(run.client, version)})\n\n{verdict}"
+    about = describe.version_page(version, card, verdict, describe.card_link(run.client, version))
     run.client.update_model_version(version.name, version.version, about[:LONGEST_TEXT])
 
 
@@ -159,7 +164,7 @@ def register(client: "MlflowClient", result: Result, run_id: str, evaluated: str
     from ..tracking import origin, outputs
     from ..tracking.runs import reopened_run
     from ..training.setup import real_images
-    from . import aliases, promotion, versions
+    from . import aliases, describe, facts, promotion, versions
 
     params, name = result.params, result.name
     versions.check_dataset(client, name, result.data.name)
@@ -168,22 +173,24 @@ def register(client: "MlflowClient", result: Result, run_id: str, evaluated: str
     score = ValidationJudge(images, params.train.score_samples, params.evaluate.nearest_k)(generator)["score"]
     with reopened_run(run_id) as run:
         known = client.get_run(run_id).data.tags
-        if known.get(outputs.EVALUATION_TAG) != evaluated:
-            outputs.record_evaluation(run, result.card, outputs.report_files(), evaluated)
         tags = version_tags(client, run_id, result, score)
         gate = promotion.make_gate(params, images)
         with aliases.deciding():
             version, added = versions.add_version(run, generator, name, result.data.class_names, tags)
             if not added:
                 registered_before(run, versions.called(version))
-                version = versions.refresh_origin(run, version, tags)
+                facts.refresh_origin(run, version, tags)
+                version = client.get_model_version(name, version.version)
+            if known.get(outputs.EVALUATION_TAG) != evaluated:
+                model, split = facts.model_of(version), (f"{result.data.name} test", result.data.content_hash[:32])
+                outputs.record_evaluation(run, result.card, outputs.report_files(), evaluated, model, split)
             decision = promotion.decide(client, version, gate, params.register_)
             promotion.record(run, version, decision)
             settled = gate_input(client, version, params, gate.classifier_hash)
-            client.set_model_version_tag(name, version.version, GATE_INPUT, settled)
-        if versions.run_of(version) == run_id:
+            facts.record(client, version, {GATE_INPUT: settled})
+        if facts.run_of(version) == run_id:
             document(run, params, version, result.card)
-        versions.describe(client, name)
+        describe.update_model(client, name)
         run.tags({**origin.lock_tags(), "registered": versions.called(version)})
         if paths.LOCK.is_file():
             run.artifact(paths.LOCK)

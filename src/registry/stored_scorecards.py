@@ -12,7 +12,7 @@ from ..evaluation.comparison import StoredScorecard
 from ..evaluation.scorecard import FILE as CARD
 from ..evaluation.scorecard import RESAMPLES, Scorecard, read_resamples
 from ..tracking import store
-from . import versions
+from . import facts, versions
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -109,7 +109,7 @@ def _model(client: "MlflowClient", reference: str) -> str | None:
 def _of_model(client: "MlflowClient", reference: str, resamples: bool) -> StoredScorecard:
     version = versions.find_version(client, reference)
     name = versions.called(version)
-    run_id = versions.run_of(version)
+    run_id = facts.run_of(version)
     if not run_id:
         raise UserError(f"{name} was registered without an MLflow run, so it has no scorecard; name a run instead")
     found = _of_run(client, run_id, name, resamples)

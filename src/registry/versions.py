@@ -15,6 +15,7 @@ from ..core.files import write_json
 from ..networks.saved import parameter_count, read_description, saved_hash
 from ..tracking import store
 from ..tracking.runs import Run, run_exists
+from . import facts
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
 CANDIDATE, CHAMPION = "candidate", "champion"
 GENERATOR = "generator"
 CARD, CARD_FOLDER = "card.json", "card"
-RUN_TAG, FILES_TAG = "run.id", "files.sha256"
+FILES_TAG = "files.sha256"
 DOWNLOAD_NOTE = "registered_model_meta"
-DESCRIBED = 9
-"""versions in a model's description: MLflow's UI cuts a table after ten rows"""
 
 
 @dataclass(frozen=True)
@@ -123,7 +122,7 @@ def versions_of(client: "MlflowClient", name: str) -> list["ModelVersion"]:
     return sorted(found, key=lambda version: int(version.version), reverse=True)
 
 
-def check_version(version: "ModelVersion") -> StoredFacts:
+def check_version(client: "MlflowClient", version: "ModelVersion") -> StoredFacts:
     """Check that a version's files are those that were registered. Nothing is loaded: it takes no PyTorch.
 
     Raises UserError when files are missing, are not those that were registered, or belong to a family whose file is gone.
@@ -134,7 +133,7 @@ def check_version(version: "ModelVersion") -> StoredFacts:
         extra = files / "extra_files"
         digest, parameters = saved_hash(extra, GENERATOR), parameter_count(extra, GENERATOR)
         facts = StoredFacts(_class_names(extra), parameters)
-        _check_files(version, files)
+        _check_files(client, version, files)
         check_family(read_description(extra / f"{GENERATOR}.json"), name)
     _check_generator(version, digest)
     return facts
@@ -151,7 +150,7 @@ def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGener
     with TemporaryDirectory() as folder:
         files = _download(f"models:/{name}", folder, name)
         stored = load_folder(files / "extra_files", name)  # which names what is missing
-        _check_files(version, files)
+        _check_files(client, version, files)
     _check_generator(version, content_hash(stored.network))
     return stored
 
@@ -171,18 +170,18 @@ def _check_generator(version: "ModelVersion", digest: str) -> None:
         )
 
 
-def fetch(version: "ModelVersion", folder: str) -> Path:
+def fetch(client: "MlflowClient", version: "ModelVersion", folder: str) -> Path:
     """Copy all files of a version into ``folder``. Raises UserError when they are missing, or not those registered."""
     name = called(version)
     files = _download(f"models:/{name}", folder, name)
-    _check_files(version, files)
+    _check_files(client, version, files)
     return files
 
 
-def _check_files(version: "ModelVersion", files: Path) -> None:
+def _check_files(client: "MlflowClient", version: "ModelVersion", files: Path) -> None:
     for compiled in list(files.rglob("__pycache__")):  # where somebody has imported the code from the store itself
         shutil.rmtree(compiled)
-    registered = version.tags.get(FILES_TAG)
+    registered = facts.facts(client, version).get(FILES_TAG)
     if registered and files_hash(files) != registered:
         raise UserError(
             f"{called(version)} is not what was registered: its files have another hash than its tag {FILES_TAG} says"
@@ -264,8 +263,8 @@ def add_version(
     version = find_generator(run.client, model_name, digest)
     if version is not None:
         run.client.set_registered_model_alias(model_name, CANDIDATE, version.version)
-        if not run_exists(run.client, run_of(version) or ""):
-            run.client.set_model_version_tag(model_name, version.version, RUN_TAG, run.run_id)
+        if not run_exists(run.client, facts.run_of(version) or ""):
+            facts.record(run.client, version, {facts.RUN_TAG: run.run_id})
         return version, False
     with TemporaryDirectory() as folder:
         save_network(generator, Path(folder), GENERATOR)
@@ -274,49 +273,7 @@ def add_version(
         model_uri = log_exported(run, generator, sorted(str(path) for path in Path(folder).iterdir()))
     with TemporaryDirectory() as folder:
         files = files_hash(_download(model_uri, folder, "the new version"))
-    tags = {**tags, "generator.hash": digest, FILES_TAG: files, RUN_TAG: run.run_id}
-    return _register(run, model_name, model_uri, tags), True
-
-
-def refresh_origin(run: Run, version: "ModelVersion", tags: dict[str, str]) -> "ModelVersion":
-    """Note on a version that is registered again what is known better now: a commit that holds its code, above all."""
-    from ..tracking import origin
-
-    told: dict[str, str] = {}
-    if version.tags.get("registered.git.dirty") != "false" == tags.get("registered.git.dirty"):
-        told |= {name: value for name, value in tags.items() if name.startswith("registered.")}
-    if version.tags.get("git.dirty") != "false" == tags.get("git.dirty"):
-        told |= {**origin.kept(tags), RUN_TAG: run.run_id}
-        if "git.diff.sha256" in version.tags and "git.diff.sha256" not in tags:
-            run.client.delete_model_version_tag(version.name, version.version, "git.diff.sha256")
-    for name, value in told.items():
-        run.client.set_model_version_tag(version.name, version.version, name, value)
-    return run.client.get_model_version(version.name, version.version)
-
-
-def describe(client: "MlflowClient", name: str) -> None:
-    """Write the registered model's description: its newest versions with the links to their model cards."""
-    aliases = own_aliases(client, name)
-    lines = ["| version | alias | gate | model card |", "|---|---|---|---|"]
-    for version in versions_of(client, name)[:DESCRIBED]:
-        own, page = ", ".join(aliases.get(str(version.version), [])), card_link(client, version)
-        link = f"[read]({page})" if page else "its run is gone"
-        lines.append(f"| {version.version} | {own} | {version.tags.get('gate.decision', '')} | {link} |")
-    client.update_registered_model(name, "\n".join(lines))
-
-
-def card_link(client: "MlflowClient", version: "ModelVersion") -> str | None:
-    """Where MLflow's UI shows a version's model card, from any of its pages; None where its run is gone."""
-    run_id = run_of(version)
-    if run_id is None or not run_exists(client, run_id):
-        return None
-    experiment = client.get_run(run_id).info.experiment_id
-    return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{CARD_FOLDER}/model_card.html"
-
-
-def run_of(version: "ModelVersion") -> str | None:
-    """The id of the run that a version came from; the one that took its place, where the store lost that."""
-    return version.tags.get(RUN_TAG) or version.run_id or None
+    return _register(run, model_name, model_uri, {**tags, "generator.hash": digest, FILES_TAG: files}), True
 
 
 def find_generator(client: "MlflowClient", name: str, digest: str) -> "ModelVersion | None":
@@ -336,9 +293,12 @@ def _register(run: Run, model_name: str, model_uri: str, tags: dict[str, str]) -
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
+    searched = {name: value for name, value in tags.items() if name in facts.SEARCHED}
     version = run.client.create_model_version(
-        model_name, model_uri, run.run_id, tags, model_id=model_uri.removeprefix("models:/")
+        model_name, model_uri, run.run_id, searched, model_id=model_uri.removeprefix("models:/")
     )
+    facts.record(run.client, version, tags)
+    facts.link(run.client, version)
     run.client.set_registered_model_alias(model_name, CANDIDATE, version.version)
     return version
 

@@ -26,7 +26,6 @@ GENERATOR_TAG = "generator.hash"
 EVALUATION_TAG = "evaluation.sha256"
 """tag of a run: the hash of the scorecard and pictures that were logged last"""
 HISTORY, SAMPLES, SAMPLE_IMAGES = "history.json", "samples", "samples.safetensors"
-PREFIXES = {"generated": "test.", "real": "test.real.", "floor": "test.floor."}
 NETWORKS = ("generator.json", "generator.safetensors", "discriminator.json", "discriminator.safetensors", "card.json")
 NUMBERS = ("history.csv", "scores.csv", HISTORY, "metrics.json")
 
@@ -86,10 +85,20 @@ def files_hash(files: Iterable[Path]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def record_evaluation(run: Run, card: Mapping[str, Any], files: Iterable[Path], digest: str) -> None:
-    """Log the scorecard and the pictures; ``digest`` is the hash of the ``files``."""
-    for source, prefix in PREFIXES.items():
-        run.metrics({prefix + name: one["value"] for name, one in card[source].items()})
+def record_evaluation(
+    run: Run,
+    card: Mapping[str, Any],
+    files: Iterable[Path],
+    digest: str,
+    model_id: str | None = None,
+    split: tuple[str, str] | None = None,
+) -> None:
+    """Record the scorecard and the pictures; ``digest`` is the hash of the ``files``.
+
+    The scores are metrics of the run and of the logged model ``model_id``, on the dataset ``split`` (name and digest). Those
+    of real and trivial images are in the scorecard only, or they would be two thirds of the charts.
+    """
+    run.scores({f"test.{name}": one["value"] for name, one in card["generated"].items()}, model_id, split)
     for file in files:
         folder = {paths.EVALUATION: "evaluation", paths.GAN: None}.get(file.parent, SAMPLES)
         run.artifact(file, folder)

@@ -78,6 +78,14 @@ class Run(_Ending):
 
         self.client.log_batch(self.run_id, [Metric(name, value, now(), step) for name, value in values.items()])
 
+    def scores(self, values: Mapping[str, float], model_id: str | None, split: tuple[str, str] | None) -> None:
+        """Log the metrics of a logged model on a dataset, given by name and digest."""
+        from mlflow.entities import Metric
+
+        name, digest = split if split and model_id else (None, None)
+        about = {"model_id": model_id, "dataset_name": name, "dataset_digest": digest}
+        self.client.log_batch(self.run_id, [Metric(key, value, now(), 0, **about) for key, value in values.items()])
+
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file or a folder's contents."""
         if path.is_dir():

@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from src.config.params import Data
 from src.core.errors import UserError
+from src.core.files import write_json
 from src.data.info import dataset_info
 from src.data.prepared import check_made_from, load
 from src.data.readers import RawImages

@@ -43,8 +43,8 @@ def test_missing_files(own: Project, what: str) -> None:
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     (finding,) = check_registry(store.connect())
     assert (finding.level, finding.repair) == ("problem", None)
-    assert finding.text.startswith("gan-digits/1")
-    assert len(finding.text) < 250
+    assert "gan-digits/1" in finding.text
+    assert len(finding.text) < 400
     assert finding.advice.startswith(REBUILD)
 
 

@@ -106,7 +106,7 @@ def test_compiled_code_beside_the_stored_one_changes_nothing(
     cache.mkdir(exist_ok=True)
     (cache / "served_generator.pyc").write_bytes(b"something else")
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda uri, dst_path: str(folder))
-    assert versions.fetch(version, str(tmp_path)) == folder
+    assert versions.fetch(client, version, str(tmp_path)) == folder
     assert not cache.exists()
 
 
