@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from .config.edit import as_yaml, write_params
+from .config.edit import write_params
+from .config.fields import as_yaml
 from .config.params import load_params
 from .config.recipes import dvc_arguments, load_recipe, recipe_names
 from .core import paths

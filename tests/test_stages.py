@@ -123,7 +123,7 @@ def test_each_stage_reads_only_the_parameters_that_it_lists(
     checked |= {"train.label_smoothing", "train.augment_target", "train.augment", "tune.space"}
     # Compared with the data card, to refuse data that were prepared with others.
     checked |= {"data.dataset", *(f"data.{name}" for name in SPLIT_PARAMS)}
-    neutral = {"train": {*stages.NOT_IN_TRAIN}}
+    neutral = {"train": stages.neutral_parameters()}
     for stage in stages.PARAMETERS:
         accessed.clear()
         copy.module(stage)

@@ -13,7 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from ..core import paths
 from ..core.errors import UserError
-from .edit import as_yaml
+from .fields import as_yaml
 from .params import Params, read_text
 
 

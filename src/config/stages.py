@@ -42,8 +42,6 @@ EXTRAS = Path("extras")
 
 TRAINED = "models/gan/generator.json"
 """a stage that depends on it may load a family of the user's own"""
-NOT_IN_TRAIN = ("train.checkpoint_minutes", "train.max_rollbacks")
-"""parameters of the section ``train`` that change no bit of a run that ends"""
 PARAMETERS: Mapping[str, Sequence[str]] = {
     "download": (
         *("data.channels", "data.clusters", "data.dataset", "data.folder", "data.image_size", "data.split_seed"),
@@ -54,7 +52,7 @@ PARAMETERS: Mapping[str, Sequence[str]] = {
     "evaluate": ("classifier.*", "evaluate.*", "train.device"),
     "report": (),
 }
-"""The parameters that each stage computes with; ``SECTION.*`` stands for a whole section, but for ``NOT_IN_TRAIN``."""
+"""The parameters that each stage computes with; ``SECTION.*`` stands for a section, but for fields that decide nothing."""
 TRAINING = ("download", "prepare", "train_classifier", "train", "evaluate")
 """the stages that a registered generator and its scores come from"""
 
@@ -107,14 +105,16 @@ def packages(stage: str) -> tuple[str, ...]:
 def parameters(stage: str, names: Iterable[str]) -> tuple[str, ...]:
     """Of the dotted ``names`` of all parameters, those that can change the bits of a stage's outputs, in order."""
     patterns = PARAMETERS[stage]
-    sections = tuple(pattern.removesuffix("*") for pattern in patterns if pattern.endswith(".*"))
-    return tuple(
-        sorted(
-            name
-            for name in names
-            if name in patterns or (sections and name.startswith(sections) and name not in NOT_IN_TRAIN)
-        )
-    )
+    whole = tuple(pattern.removesuffix("*") for pattern in patterns if pattern.endswith(".*"))
+    idle = neutral_parameters()
+    return tuple(sorted(name for name in names if name in patterns or (name.startswith(whole) and name not in idle)))
+
+
+def neutral_parameters() -> set[str]:
+    """The parameters whose fields say that they change no bit of a run that ends."""
+    from .params import parameters as fields
+
+    return {one.name for one in fields() if not one.decides}
 
 
 def code_hashes(stage: str, more: Iterable[Path] = ()) -> dict[str, str]:

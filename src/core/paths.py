@@ -3,6 +3,8 @@
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+PARAMETERS = Path("docs/parameters.md")
+"""the table of all parameters, written from their fields"""
 RECIPES = Path("recipes")
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
