@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     from .config.params import load_params
-    from .core.device import pick_device, set_up
+    from .core.device import resolve
     from .data import prepared
     from .training.checkpoint import Checkpoints
     from .training.health import TrainingDiverged
@@ -53,8 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .training.step.distributed import World
 
     params = load_params()
-    device = pick_device(params.train.device)
-    set_up(device, deterministic=params.train.deterministic)
+    device = resolve(params.train).device
     data, world = prepared.load(paths.PREPARED, params.data), World.join(device)
     try:
         if world.is_first:

@@ -14,7 +14,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import pandas as pd
 
     from .config.params import load_params
-    from .core.device import pick_device
+    from .core.device import resolve
     from .core.files import write_json
     from .data import prepared
     from .evaluation.classifier import fit_classifier
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     params = load_params()
     data = prepared.load(paths.PREPARED, params.data)
-    classes, device = len(data.class_names), pick_device(params.train.device)
+    classes, device = len(data.class_names), resolve(params.train).device
     classifier = fit_classifier(params.classifier, data.train, classes, device)
     save_network(classifier, paths.CLASSIFIER, "classifier")
 

@@ -18,18 +18,8 @@ from .sections import FAMILIES, Classifier, Data, Evaluate, Model, Register, Tra
 from .tune import ENTRIES, Choices, FloatRange, IntRange, SpaceEntry, Tune, alternatives, values_of
 
 __all__ = ["FAMILIES", "Choices", "Classifier", "Data", "Evaluate", "FloatRange", "IntRange", "Model", "Params"]
-__all__ += [
-    "SpaceEntry",
-    "Train",
-    "Tune",
-    "alternatives",
-    "check_space",
-    "load_params",
-    "parameters",
-    "parse_params",
-    "parse_text",
-]
-__all__ += ["Register", "Section", "read_text"]
+__all__ += ["Register", "Section", "SpaceEntry", "Train", "Tune", "alternatives", "check_space", "load_params"]
+__all__ += ["parameters", "parse_params", "parse_text", "read_text"]
 MISSING_SHOWN = 5
 """missing parameters that are named"""
 

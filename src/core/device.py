@@ -1,15 +1,21 @@
-"""Which device the work runs on, and how."""
+"""The device context: which device this process computes on, and with which settings."""
 
 import ctypes
 import os
 import resource
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from .errors import UserError
+
+if TYPE_CHECKING:
+    from ..config.params import Train
 
 M_TRIM_THRESHOLD, M_TOP_PAD = -1, -2
 """As in glibc's malloc.h."""
@@ -33,50 +39,101 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def set_up(device: torch.device, *, deterministic: bool) -> None:
-    """Prepare the process for training, before the first kernel runs.
+@dataclass(frozen=True)
+class DeviceContext:
+    """Where and how this process computes."""
 
-    On a GPU: TF32 for what is left in float32, and kernels that repeat their bits if asked. On a CPU: memory that was freed is
-    kept, since a step asks for the same again, and fresh pages cost more than the arithmetic of small layers.
+    device: torch.device
+    threads: int = field(default_factory=torch.get_num_threads)
+    """of PyTorch on the CPU"""
+    bfloat16: bool = False
+    """whether the networks' matrix products in training are autocast"""
+    compile: str = "none"
+    deterministic: bool = False
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the device is a CUDA GPU."""
+        return self.device.type == "cuda"
+
+    @property
+    def graphs(self) -> bool:
+        """Whether training steps are captured. Raises UserError for ``train.compile: graph`` without a GPU."""
+        if self.compile == "graph" and not self.on_gpu:
+            raise UserError("train.compile is graph, but CUDA graphs need a GPU; use auto or none")
+        return self.compile != "none" and self.on_gpu
+
+    @contextmanager
+    def training_step(self) -> Iterator[None]:
+        """Within it, what is left in float32 may use TF32 on a GPU; everything else, scores above all, is in full float32.
+
+        With ``deterministic`` an operation that has no deterministic kernel is an error in a step, and a warning elsewhere.
+        """
+        if not self.on_gpu:
+            yield
+            return
+        self._set(tf32=True)
+        try:
+            yield
+        finally:
+            self._set(tf32=False)
+
+    def _set(self, *, tf32: bool) -> None:
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32
+        if self.deterministic:
+            torch.use_deterministic_algorithms(True, warn_only=not tf32)
+
+    def set_up(self) -> None:
+        """Prepare the process. On a CPU this changes no bit."""
+        if not self.on_gpu:
+            _keep_freed_memory()
+            return
+        torch.cuda.set_device(self.device)
+        if self.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required by cuBLAS
+        torch.backends.cudnn.benchmark = not self.deterministic
+        self._set(tf32=False)
+
+    def __str__(self) -> str:
+        """For example ``cpu, 2 threads`` or ``cuda, NVIDIA H200``."""
+        return f"cuda, {torch.cuda.get_device_name(self.device)}" if self.on_gpu else f"cpu, {self.threads} threads"
+
+
+_current: DeviceContext | None = None
+
+
+def resolve(train: "Train | None" = None, threads: int | None = None) -> DeviceContext:
+    """The device context of this process, set up at the first call.
+
+    Args:
+        train: the section ``train`` of the parameters; None for a CPU, for commands that read no parameters.
+        threads: of PyTorch on the CPU; None for as many as it has.
+
+    Raises:
+        UserError: as :func:`pick_device` does.
     """
-    if device.type != "cuda":
-        _keep_freed_memory()
-        return
-    torch.cuda.set_device(device)
-    torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.allow_tf32 = True
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-        torch.use_deterministic_algorithms(True)
+    global _current  # noqa: PLW0603
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if train is None:
+        found = DeviceContext(torch.device("cpu"))
     else:
-        torch.backends.cudnn.benchmark = True
+        device = pick_device(train.device)
+        bfloat16 = train.precision == "bfloat16" or (train.precision == "auto" and device.type == "cuda")
+        found = DeviceContext(device, torch.get_num_threads(), bfloat16, train.compile, train.deterministic)
+    if found != _current:
+        found.set_up()
+        _current = found
+    return found
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc's malloc not to give pages back; elsewhere, nothing."""
+    """Tell glibc's malloc, if it is in use, not to return pages: a step asks for the same again, and page faults are slow."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for option, value in ((M_TRIM_THRESHOLD, KEPT_BYTES), (M_TOP_PAD, TOP_PAD_BYTES)):
             mallopt(option, value)
-
-
-def use_bfloat16(precision: str, device: torch.device) -> bool:
-    """What ``train.precision`` means on this device."""
-    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
-
-
-def use_graphs(compile_: str, device: torch.device) -> bool:
-    """What ``train.compile`` means on this device. Raises UserError for ``graph`` without a GPU."""
-    if compile_ == "graph" and device.type != "cuda":
-        raise UserError("train.compile is graph, but CUDA graphs need a GPU; use auto or none")
-    return compile_ != "none" and device.type == "cuda"
-
-
-def describe_device(device: torch.device) -> str:
-    """The device in words, for example ``cpu, 2 threads`` or ``cuda, NVIDIA H200``."""
-    if device.type == "cuda":
-        return f"cuda, {torch.cuda.get_device_name(device)}"
-    return f"cpu, {torch.get_num_threads()} threads"
 
 
 def pin_gpu(index: int) -> None:

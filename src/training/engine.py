@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config.params import Params, Train
-from ..core.device import pick_device, use_bfloat16, use_graphs
+from ..core.device import resolve
 from ..core.errors import UserError
 from ..core.pixels import to_float
 from ..data.batches import open_batches
@@ -48,7 +48,8 @@ class Engine:
     def __init__(self, params: Params, images: Tensor, labels: Tensor, class_count: int) -> None:
         """uint8 images (N, C, H, W) and int64 labels (N,). Raises UserError for a batch that its processes cannot share."""
         train, self.params = params.train, params
-        device = self.device = pick_device(train.device)
+        self.context = resolve(train)
+        device = self.device = self.context.device
         self.world = World.join(device)
         self.steps = steps_for(train, train.kimg)
         self.done = 0
@@ -66,11 +67,12 @@ class Engine:
         )
         if self.world.size > 1:
             torch.manual_seed(train.seed + self.world.rank)  # another dropout in each process
-        bfloat16 = use_bfloat16(train.precision, device)
         self.draws = Draws(self.latent_rng, self.world)
-        self.step = AdversarialStep(generator, discriminator, train, self.steps, self.draws, bfloat16=bfloat16)
+        self.step = AdversarialStep(
+            generator, discriminator, train, self.steps, self.draws, bfloat16=self.context.bfloat16
+        )
         self._replayed: Replayed | None = None
-        if use_graphs(train.compile, device) and self.world.size == 1:
+        if self.context.graphs and self.world.size == 1:
             self._replayed = Replayed(self._work, [self.latent_rng])
         # The interval since the last look: sums over its steps, and how many there were.
         self._sums = torch.zeros(len(COUNTERS), device=device)
@@ -94,7 +96,8 @@ class Engine:
         images, labels = self.batches.next_batch(images_per_step(self.params.train))
         self.step.prepare(self.done)
         work = self._replayed or self._work
-        work(images, labels, self.step.kind(self.done))
+        with self.context.training_step():
+            work(images, labels, self.step.kind(self.done))
         self.done += 1
         self.interval_steps += 1
 

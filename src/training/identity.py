@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from ..config import stages
 from ..config.params import Params
 from ..core import paths
-from ..core.device import describe_device, pick_device
+from ..core.device import resolve
 from ..data.prepared import PreparedData
 from ..networks.description import load_classifier
 from ..networks.family import family_code
@@ -17,7 +17,7 @@ def source_tags(params: Params, data: PreparedData) -> dict[str, str]:
     """What a run is made from, as MLflow tags."""
     return {
         "seed": str(params.train.seed),
-        "device": describe_device(pick_device(params.train.device)),
+        "device": str(resolve(params.train)),
         "data.hash": data.content_hash,
         "classifier.hash": content_hash(load_classifier(paths.CLASSIFIER)),
     }
@@ -34,7 +34,7 @@ def identity(params: Params, tags: Mapping[str, str], world: World) -> dict[str,
         **{name: str(values[name]) for name in names},
         "data.hash": tags["data.hash"][:12],
         "classifier.hash": tags["classifier.hash"][:12],
-        "device": pick_device(params.train.device).type,
+        "device": resolve(params.train).device.type,
         "processes": str(world.size),
         **stages.package_versions("train"),
         **stages.code_hashes("train", family_code(params.model.family)),

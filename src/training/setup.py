@@ -2,7 +2,7 @@
 
 from ..config.params import Params
 from ..core import paths
-from ..core.device import pick_device
+from ..core.device import resolve
 from ..data.prepared import PreparedData, check_made_from
 from ..evaluation.judge import ValidationJudge
 from ..evaluation.real_images import RealImages
@@ -12,7 +12,7 @@ from .loop import TrainingData
 
 def real_images(params: Params, data: PreparedData) -> RealImages:
     """The images of each split in the feature space of the present classifier."""
-    return RealImages(load_classifier(paths.CLASSIFIER, pick_device(params.train.device)), data, paths.FEATURES)
+    return RealImages(load_classifier(paths.CLASSIFIER, resolve(params.train).device), data, paths.FEATURES)
 
 
 def validation_judge(params: Params, data: PreparedData) -> ValidationJudge:

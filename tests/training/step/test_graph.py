@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from src.core.device import set_up
+from src.core.device import resolve
 from src.networks.weights import content_hash
 from src.training.checkpoint import Checkpoints
 from src.training.engine import Engine
@@ -46,9 +46,10 @@ def test_replayed_steps_are_the_same_steps(family: str, precision: str) -> None:
 
 @pytest.mark.parametrize("compile_", ["graph", "none"])
 def test_a_deterministic_training_resumes_to_the_bit(tmp_path: Path, compile_: str) -> None:
-    set_up(torch.device("cuda", 0), deterministic=True)
+    ours = tiny(model__family="dcgan", model__width=8, train__device="cuda", train__compile=compile_, train__kimg=3)
+    ours = ours.replace({"train.deterministic": True})
+    resolve(ours.train)
     try:
-        ours = tiny(model__family="dcgan", model__width=8, train__device="cuda", train__compile=compile_, train__kimg=3)
 
         class Crash(SilentRecorder):
             def losses(self, progress: Any, values: Any) -> None:
