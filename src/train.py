@@ -15,10 +15,10 @@ from .core.errors import run_command
 if TYPE_CHECKING:
     from .config.params import Params
     from .data.prepared import PreparedData
-    from .training.step.distributed import World
+    from .training.step.distributed import DistributedContext
 
 
-def train(params: "Params", data: "PreparedData", world: "World", *, resume: bool) -> None:
+def train(params: "Params", data: "PreparedData", distributed: "DistributedContext", *, resume: bool) -> None:
     """Train in an MLflow run, and write networks, numbers and sample images."""
     from .tracking.live import live_run, open_folder
     from .training.loop import fit
@@ -27,7 +27,7 @@ def train(params: "Params", data: "PreparedData", world: "World", *, resume: boo
     from .training.setup import training_data
 
     material = training_data(params, data)
-    folder = open_folder(params, data, world, resume=resume)
+    folder = open_folder(params, data, distributed, resume=resume)
     with live_run(params, data, folder) as live:
         samples = SampleStore(folder.samples)
         result = fit(params, material, Recorders([samples, *live.recorders]), folder.checkpoints)
@@ -50,14 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .training.loop import fit
     from .training.recorder import SilentRecorder
     from .training.setup import training_data
-    from .training.step.distributed import World
+    from .training.step.distributed import DistributedContext
 
     params = load_params()
     device = resolve(params.train).device
-    data, world = prepared.load(paths.PREPARED, params.data), World.join(device)
+    data, distributed = prepared.load(paths.PREPARED, params.data), DistributedContext.join(device)
     try:
-        if world.is_first:
-            train(params, data, world, resume=not options.no_resume)
+        if distributed.is_first:
+            train(params, data, distributed, resume=not options.no_resume)
         else:
             fit(params, training_data(params, data), SilentRecorder(), Checkpoints(Path()))
     except TrainingDiverged as error:
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error: {error}; {hint}", file=sys.stderr)
         raise SystemExit(3) from None
     finally:
-        world.leave()
+        distributed.leave()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 
-def limit_slope(network: nn.Module) -> None:
+def apply_spectral_norm(network: nn.Module) -> None:
     """Divide each weight matrix by its largest singular value (spectral norm, Miyato et al. 2018).
 
     The power iteration goes on by one step each time the network is called in training mode.

@@ -15,7 +15,7 @@ from ..training.folder import TrainingFolder
 from ..training.identity import identity, source_tags
 from ..training.loop import GRID_COLUMNS, FitResult
 from ..training.recorder import Recorder
-from ..training.step.distributed import World
+from ..training.step.distributed import DistributedContext
 from . import outputs
 from .mlflow_recorder import MlflowRecorder
 from .origin import Origin, run_name
@@ -24,9 +24,11 @@ from .runs import TrainingRun, training_run
 from .store import project_root
 
 
-def open_folder(params: Params, data: PreparedData, world: World, *, resume: bool) -> TrainingFolder:
+def open_folder(params: Params, data: PreparedData, distributed: DistributedContext, *, resume: bool) -> TrainingFolder:
     """The folder of this training, emptied unless ``resume``; says what other unfinished trainings there are."""
-    folder = TrainingFolder(project_root() / paths.CHECKPOINTS, identity(params, source_tags(params, data), world))
+    folder = TrainingFolder(
+        project_root() / paths.CHECKPOINTS, identity(params, source_tags(params, data), distributed)
+    )
     if not resume:
         if folder.run_id:
             abandon(folder.run_id)

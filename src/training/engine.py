@@ -17,8 +17,8 @@ from ..data.batches import open_batches
 from ..networks.description import build_pair
 from .health import not_finite
 from .step.adversarial import COUNTERS, AdversarialStep, Kind
-from .step.distributed import Draws, World
-from .step.graph import Replayed
+from .step.distributed import DistributedContext, Draws
+from .step.graph import GraphedStep
 
 
 def images_per_step(train: Train) -> int:
@@ -50,12 +50,12 @@ class Engine:
         train, self.params = params.train, params
         self.context = resolve(train)
         device = self.device = self.context.device
-        self.world = World.join(device)
+        self.distributed = DistributedContext.join(device)
         self.steps = steps_for(train, train.kimg)
         self.done = 0
         """steps so far"""
         self.latent_rng = torch.Generator(device).manual_seed(train.seed)
-        self.batches = open_batches(images, labels, device, train.seed, self.world.share)
+        self.batches = open_batches(images, labels, device, train.seed, self.distributed.share)
         torch.manual_seed(train.seed)  # weights and dropout; batches and latents have generators of their own
         shape = {"class_count": class_count, "channels": images.shape[1], "image_size": images.shape[2]}
         networks = build_pair(params.model.family, **params.model.model_dump(exclude={"family"}), **shape)
@@ -65,22 +65,22 @@ class Engine:
             network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             for network in networks
         )
-        if self.world.size > 1:
-            torch.manual_seed(train.seed + self.world.rank)  # another dropout in each process
-        self.draws = Draws(self.latent_rng, self.world)
+        if self.distributed.size > 1:
+            torch.manual_seed(train.seed + self.distributed.rank)  # another dropout in each process
+        self.draws = Draws(self.latent_rng, self.distributed)
         self.step = AdversarialStep(
             generator, discriminator, train, self.steps, self.draws, bfloat16=self.context.bfloat16
         )
-        self._replayed: Replayed | None = None
-        if self.context.graphs and self.world.size == 1:
-            self._replayed = Replayed(self._work, [self.latent_rng])
+        self._graphed_step: GraphedStep | None = None
+        if self.context.graphs and self.distributed.size == 1:
+            self._graphed_step = GraphedStep(self._work, [self.latent_rng])
         # The interval since the last look: sums over its steps, and how many there were.
         self._sums = torch.zeros(len(COUNTERS), device=device)
         self._finite_steps = torch.zeros((), device=device)
         self.interval_steps = 0
 
     def _check_batch(self, multiple: int) -> None:
-        batch_size, size = self.params.train.batch_size, self.world.size
+        batch_size, size = self.params.train.batch_size, self.distributed.size
         if batch_size % size:
             raise UserError(
                 f"train.batch_size {batch_size} cannot be split over {size} processes: it must be a multiple of {size}"
@@ -95,7 +95,7 @@ class Engine:
         """One step."""
         images, labels = self.batches.next_batch(images_per_step(self.params.train))
         self.step.prepare(self.done)
-        work = self._replayed or self._work
+        work = self._graphed_step or self._work
         with self.context.training_step():
             work(images, labels, self.step.kind(self.done))
         self.done += 1
@@ -114,7 +114,7 @@ class Engine:
     def end_interval(self) -> Interval:
         """What has happened since the last call. Waits for the device; every process must call it."""
         steps = self.interval_steps
-        means = self.world.mean(self._sums / steps).tolist()
+        means = self.distributed.mean(self._sums / steps).tolist()
         interval = Interval(dict(zip(COUNTERS, means, strict=True)), steps, int(self._finite_steps))
         self.interval_steps = 0
         self._sums.zero_()
@@ -137,7 +137,7 @@ class Engine:
             "step": self.step.state_dict(),
             "batches": self.batches.state_dict(),
             "latent_rng": self.latent_rng.get_state(),
-            "process_rngs": self.world.gather(_rng_states(self.device)),
+            "process_rngs": self.distributed.gather(_rng_states(self.device)),
             "sums": self._sums,
             "finite_steps": self._finite_steps,
             "interval_steps": self.interval_steps,
@@ -149,13 +149,13 @@ class Engine:
         self.step.load_state_dict(state["step"])
         self.batches.load_state_dict(state["batches"])
         self.latent_rng.set_state(state["latent_rng"])
-        _set_rng_states(state["process_rngs"][self.world.rank], self.device)
+        _set_rng_states(state["process_rngs"][self.distributed.rank], self.device)
         self._sums.copy_(state["sums"])
         self._finite_steps.copy_(state["finite_steps"])
         for network in self.trained.values():
             network.zero_grad(set_to_none=True)  # after a divergence they are not finite, and belong to no step
-        if self._replayed is not None:
-            self._replayed.reset()
+        if self._graphed_step is not None:
+            self._graphed_step.reset()
 
 
 def _rng_states(device: torch.device) -> dict[str, Any]:

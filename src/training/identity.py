@@ -10,7 +10,7 @@ from ..data.prepared import PreparedData
 from ..networks.description import load_classifier
 from ..networks.family import family_code
 from ..networks.weights import content_hash
-from .step.distributed import World
+from .step.distributed import DistributedContext
 
 
 def source_tags(params: Params, data: PreparedData) -> dict[str, str]:
@@ -23,7 +23,7 @@ def source_tags(params: Params, data: PreparedData) -> dict[str, str]:
     }
 
 
-def identity(params: Params, tags: Mapping[str, str], world: World) -> dict[str, str]:
+def identity(params: Params, tags: Mapping[str, str], distributed: DistributedContext) -> dict[str, str]:
     """All that can change a bit of the training's outputs, by name: a run resumes from a checkpoint only if all of it agrees.
 
     It is what the stage ``train`` depends on (:mod:`src.config.stages`), with the device that ``train.device`` stands for here.
@@ -35,7 +35,7 @@ def identity(params: Params, tags: Mapping[str, str], world: World) -> dict[str,
         "data.hash": tags["data.hash"][:12],
         "classifier.hash": tags["classifier.hash"][:12],
         "device": resolve(params.train).device.type,
-        "processes": str(world.size),
+        "processes": str(distributed.size),
         **stages.package_versions("train"),
         **stages.code_hashes("train", family_code(params.model.family)),
     }

@@ -81,7 +81,7 @@ class _Training:
         train = self.train = params.train
         self.data, self.recorder, self.checkpoints = data, recorder, checkpoints
         self.engine = Engine(params, data.images, data.labels, data.class_count)
-        self.world, self.steps = self.engine.world, self.engine.steps
+        self.distributed, self.steps = self.engine.distributed, self.engine.steps
         self.history, self.health, self.rollbacks = History(), Health(critic=train.loss == "wasserstein"), 0
         self.stopped: str | None = None
         self.log_every, score_every = (self._in_steps(kimg) for kimg in (train.log_every_kimg, train.score_every_kimg))
@@ -117,7 +117,7 @@ class _Training:
         if score_now:
             self._score()
             self._save(rollback_point=True)
-        if log_now or self.world.size == 1:
+        if log_now or self.distributed.size == 1:
             self._save_or_stop()
 
     def _log(self) -> None:
@@ -136,7 +136,7 @@ class _Training:
             values["least_diversity"] = float(diversity.nan_to_num(torch.inf).min())
         progress = self._progress()
         self.history.add_losses(progress, values)
-        if self.world.is_first:
+        if self.distributed.is_first:
             self.recorder.losses(progress, values)
         for kind, message in self.health.alarms(values, diversity).items():
             self._event(kind, message)
@@ -155,20 +155,20 @@ class _Training:
         measure = self.data.diversity
         if measure is None:
             return None
-        diversity: Tensor = self.world.from_first(lambda: measure(self.engine.step.average.network))
+        diversity: Tensor = self.distributed.from_first(lambda: measure(self.engine.step.average.network))
         return diversity
 
     def _score(self) -> None:
         """Take the validation scores, keep the best networks, and find out whether to stop."""
         average, done = self.engine.step.average.network, self.engine.done
-        scores = dict(self.world.from_first(lambda: self.data.judge(average)))
+        scores = dict(self.distributed.from_first(lambda: self.data.judge(average)))
         if not math.isfinite(scores["score"]):
             raise TrainingDiverged(f"the validation score is {scores['score']} at step {done} of {self.steps}")
         progress = self._progress()
         self.history.add_scores(
             progress, scores, {"generator": average, "discriminator": self.engine.step.discriminator}
         )
-        if self.world.is_first:
+        if self.distributed.is_first:
             self.recorder.scores(progress, scores)
         self._show_grid()
         patience = self.train.patience
@@ -177,11 +177,11 @@ class _Training:
         if patience and self.history.checks_since >= patience:
             self.stopped = f"no better validation score in {patience} checks"
         else:
-            self.stopped = self.world.from_first(self.recorder.stop_reason)
+            self.stopped = self.distributed.from_first(self.recorder.stop_reason)
 
     def _show_grid(self) -> None:
         """Ten images a class from fixed latents, which are the same in each column."""
-        if self.world.is_first:
+        if self.distributed.is_first:
             classes = self.data.class_count
             labels = torch.arange(classes).repeat_interleave(GRID_COLUMNS)
             seeds = GRID_SEED + torch.arange(GRID_COLUMNS).repeat(classes)
@@ -189,20 +189,20 @@ class _Training:
 
     def _event(self, kind: str, message: str) -> None:
         self.history.add_event(self.engine.done, kind, message)
-        if self.world.is_first:
+        if self.distributed.is_first:
             self.recorder.event(self._progress(), kind, message)
 
     def _tell_rollback(self) -> None:
         """Tell the last event, if it is that the training has gone back to this very step."""
         last = self.history.events[-1] if self.history.events else {}
-        if self.world.is_first and (last.get("kind"), last.get("step")) == ("rollback", self.engine.done):
+        if self.distributed.is_first and (last.get("kind"), last.get("step")) == ("rollback", self.engine.done):
             self.recorder.event(self._progress(), last["kind"], last["message"])
 
     def _save_or_stop(self) -> None:
         """Save a checkpoint when its time has come or a signal asks for it; SIGINT and SIGTERM end the training there."""
         minutes = (time.perf_counter() - self.saved_at) / 60
-        due = self.world.from_first(lambda: minutes >= self.train.checkpoint_minutes)
-        signals = self.world.gather(interrupts.take())
+        due = self.distributed.from_first(lambda: minutes >= self.train.checkpoint_minutes)
+        signals = self.distributed.gather(interrupts.take())
         if due or any(signals):
             self._save()
         if ends := [number for number in signals if number and number != interrupts.SAVE_ONLY]:
@@ -220,7 +220,7 @@ class _Training:
         if self.engine.not_finite():
             return  # the end of the logging interval will find it, and go back to the last good one
         state = self._state_dict()
-        if self.world.is_first:
+        if self.distributed.is_first:
             try:
                 self.checkpoints.save(state, rollback_point=rollback_point)
             except UserError as error:
@@ -232,7 +232,9 @@ class _Training:
         allowed, count = self.train.max_rollbacks, self.rollbacks + 1
         checkpoints = self.checkpoints
         state = (
-            self.world.from_first(checkpoints.rollback_point) if checkpoints is not None and count <= allowed else None
+            self.distributed.from_first(checkpoints.rollback_point)
+            if checkpoints is not None and count <= allowed
+            else None
         )
         if state is None:
             again = f", after {self.rollbacks} times back to a checkpoint with halved learning rates"
@@ -248,11 +250,11 @@ class _Training:
 
     def _resume(self) -> bool:
         """Go on from the last checkpoint, if there is one."""
-        state = self.world.from_first(self.checkpoints.load) if self.checkpoints is not None else None
+        state = self.distributed.from_first(self.checkpoints.load) if self.checkpoints is not None else None
         if state is None:
             return False
         self._load_state_dict(state)
-        if self.world.is_first:
+        if self.distributed.is_first:
             self.recorder.resumed(self._progress())
         self._tell_rollback()
         return True

@@ -80,7 +80,7 @@ def worker(speak: "Speak", call: "Call") -> None:
     from ..data import prepared
     from ..training.identity import identity
     from ..training.setup import training_data
-    from ..training.step.distributed import World
+    from ..training.step.distributed import DistributedContext
     from . import space
     from .confirm import confirming_plan
     from .storage import Mark, open_storage
@@ -103,7 +103,7 @@ def worker(speak: "Speak", call: "Call") -> None:
             params,
             lambda trial: trial_params(params, draw(trial)),
             material,
-            lambda params: identity(params, call.tags, World()),
+            lambda params: identity(params, call.tags, DistributedContext()),
             call.experiment,
             call.parent,
             call.tags,

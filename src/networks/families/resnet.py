@@ -1,23 +1,15 @@
 """Residual networks (Gulrajani et al. 2017, Miyato et al. 2018): blocks that double the image, and blocks that halve it."""
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..conditioning import (
-    Head,
-    ImageLabel,
-    Labelled,
-    LabelledSequential,
-    batch_norm,
-    class_weights,
-    latent_label,
-)
-from ..interface import Discriminator, Family, Generator
-from ..layers import limit_slope
-from ..sizes import channels_at, sizes_of
+from ..conditioning import Labelled, LabelledSequential, batch_norm, class_weights
+from ..interface import Family
+from .base import ConvDiscriminator, ConvGenerator
 
 
 def _start(network: nn.Module) -> None:
@@ -53,22 +45,17 @@ class UpBlock(Labelled):
         return doubled
 
 
-class ResnetGenerator(Generator):
-    """See :class:`Generator`."""
+class ResnetGenerator(ConvGenerator):
+    """See :class:`~src.networks.interface.Generator`."""
 
-    def __init__(
-        self, *, latent_size: int, class_count: int, channels: int, image_size: int, conditioning: str, width: int
-    ) -> None:
-        super().__init__()
-        self.latent_size, self.class_count, self.conditional = latent_size, class_count, conditioning != "none"
-        sizes = sizes_of("resnet", image_size)
-        widths = [channels_at(size, image_size, width) for size in sizes]
-        self.label = latent_label(latent_size, class_count, conditioning)
-        self.start_shape = (widths[0], sizes[0], sizes[0])
-        self.start = nn.Linear(self.label.size, widths[0] * sizes[0] ** 2)
+    family = "resnet"
+
+    def build(self, widths: Sequence[int], channels: int, conditioning: str) -> None:
+        """See the base class."""
+        self.start = nn.Linear(self.label.size, math.prod(self.start_shape))
         self.layers = LabelledSequential(
-            *(UpBlock(before, after, class_count, conditioning) for before, after in pairwise(widths)),
-            batch_norm(widths[-1], class_count, conditioning),
+            *(UpBlock(before, after, self.class_count, conditioning) for before, after in pairwise(widths)),
+            batch_norm(widths[-1], self.class_count, conditioning),
             nn.ReLU(),
             nn.Conv2d(widths[-1], channels, 3, padding=1),
             nn.Tanh(),
@@ -76,7 +63,7 @@ class ResnetGenerator(Generator):
         _start(self.layers)
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """See the class."""
+        """See the base class."""
         start = self.start(self.label(latents, labels)).unflatten(1, self.start_shape)
         images: Tensor = self.layers(start, class_weights(labels, self.class_count))
         return images
@@ -108,24 +95,14 @@ class DownBlock(nn.Module):
         return halved
 
 
-class ResnetDiscriminator(Discriminator):
-    """See :class:`Discriminator`."""
+class ResnetDiscriminator(ConvDiscriminator):
+    """See :class:`~src.networks.interface.Discriminator`."""
 
-    def __init__(
-        self,
-        *,
-        class_count: int,
-        channels: int,
-        image_size: int,
-        conditioning: str,
-        width: int,
-        dropout: float,
-        spectral_norm: bool,
-    ) -> None:
-        super().__init__()
-        sizes = sizes_of("resnet", image_size)[::-1]
-        widths = [channels_at(size, image_size, width) for size in sizes[1:]]
-        self.label = ImageLabel(channels, image_size, class_count, conditioning)
+    family = "resnet"
+
+    def build(self, smallest: int, widths: Sequence[int], dropout: float) -> int:
+        """See the base class."""
+        widths = widths[-2::-1]
         self.layers = nn.Sequential(
             DownBlock(self.label.channels, widths[0], first=True),
             *(DownBlock(before, after) for before, after in pairwise(widths)),
@@ -134,15 +111,12 @@ class ResnetDiscriminator(Discriminator):
         )
         _start(self.layers)
         self.dropout = nn.Dropout(dropout)
-        self.head = Head(widths[-1], class_count, conditioning)
-        if spectral_norm:
-            limit_slope(self)
+        return widths[-1]
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See the class."""
-        features = self.layers(self.label(images, labels)).sum(dim=(2, 3))
-        judged: tuple[Tensor, Tensor | None] = self.head(self.dropout(features), labels)
-        return judged
+    def features(self, inputs: Tensor) -> Tensor:
+        """See the base class."""
+        found: Tensor = self.dropout(self.layers(inputs).sum(dim=(2, 3)))
+        return found
 
 
 class Resnet(Family):

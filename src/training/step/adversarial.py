@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from ...config.params import Train
 from ...networks.interface import Discriminator, Generator, Growing
 from .augment import Augmentation
-from .distributed import Draws, World
+from .distributed import DistributedContext, Draws
 from .losses import find_loss, gradient_penalty, has_gradient_penalty, l1_penalty, r1_penalty
 from .optimizers import AveragedGenerator, LearningRates, Schedule, make_optimizer
 
@@ -47,8 +47,8 @@ class AdversarialStep:
         """``draws``, None: from ``train.seed``, give the random numbers of augmentation and of the penalty between images."""
         self.generator, self.discriminator, self.train = generator, discriminator, train
         device = next(generator.parameters()).device
-        self.draws = draws or Draws(torch.Generator(device).manual_seed(train.seed), World())
-        parallel = self.draws.world.parallel
+        self.draws = draws or Draws(torch.Generator(device).manual_seed(train.seed), DistributedContext())
+        parallel = self.draws.distributed.parallel
         self._generate, self._discriminate = parallel(generator), parallel(discriminator)
         self.loss = find_loss(train.loss, train.label_smoothing)
         self.average = AveragedGenerator(generator, train.ema_decay)
@@ -112,7 +112,7 @@ class AdversarialStep:
         self.average.update()
         with torch.no_grad():
             loss_d, real_accuracy, fake_accuracy = torch.stack(counters).mean(dim=0)
-            self.augment.adapt(real_accuracy, len(real) * self.draws.world.size)
+            self.augment.adapt(real_accuracy, len(real) * self.draws.distributed.size)
             return torch.stack([loss_d, loss_g, real_accuracy, fake_accuracy])
 
     def _train_discriminator(self, real: Tensor, fake: Tensor, labels: Tensor, *, penalise: bool) -> Tensor:

@@ -17,7 +17,7 @@ TIMEOUT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
-class World:
+class DistributedContext:
     """This process among ``size`` others; without ``torchrun``, the only one. Every process must make the same calls."""
 
     rank: int = 0
@@ -84,8 +84,8 @@ class World:
 class Draws:
     """From one generator, the same for any number of processes: each draws those of the whole batch and takes its share."""
 
-    def __init__(self, generator: torch.Generator, world: World) -> None:
-        self.generator, self.world = generator, world
+    def __init__(self, generator: torch.Generator, distributed: DistributedContext) -> None:
+        self.generator, self.distributed = generator, distributed
 
     def normal(self, count: int, *shape: int) -> Tensor:
         """Standard normal, float32 (count, *shape), on the generator's device."""
@@ -96,5 +96,5 @@ class Draws:
         return self._share(torch.rand, count, shape)
 
     def _share(self, draw: Callable[..., Tensor], count: int, shape: tuple[int, ...]) -> Tensor:
-        size = count * self.world.size, *shape
-        return self.world.share(draw(size, generator=self.generator, device=self.generator.device))
+        size = count * self.distributed.size, *shape
+        return self.distributed.share(draw(size, generator=self.generator, device=self.generator.device))

@@ -13,7 +13,7 @@ WARM_UP = 3
 """Steps of each kind that run one kernel at a time first, as PyTorch asks for; they count like any other."""
 
 
-class Replayed:
+class GraphedStep:
     """Calls ``function(images, labels, kind)`` by a CUDA graph for each kind.
 
     The function must do the same work on the device for each call of a kind, and may wait for nothing. It writes its results

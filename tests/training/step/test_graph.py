@@ -39,9 +39,9 @@ def test_replayed_steps_are_the_same_steps(family: str, precision: str) -> None:
         found, expected = captured.end_interval(), plain.end_interval()
         assert found.steps == found.finite_steps == 20
         assert found.means == pytest.approx(expected.means, rel=0.05, abs=0.02)
-    assert captured._replayed is not None
-    assert {isinstance(kind, Kind) and kind.penalises for kind in captured._replayed._graphs} == {False, True}
-    assert plain._replayed is None
+    assert captured._graphed_step is not None
+    assert {isinstance(kind, Kind) and kind.penalises for kind in captured._graphed_step._graphs} == {False, True}
+    assert plain._graphed_step is None
 
 
 @pytest.mark.parametrize("compile_", ["graph", "none"])

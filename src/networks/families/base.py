@@ -1,0 +1,99 @@
+"""What the constructors of the families share. A subclass makes the layers between the label and the head."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from ..conditioning import Head, ImageLabel, VectorLabel, latent_label
+from ..interface import Discriminator, Generator
+from ..layers import apply_spectral_norm
+from ..sizes import channels_at, sizes_of
+
+
+class LabelledGenerator(Generator):
+    """A generator that has the label joined to its latent."""
+
+    def __init__(self, latent_size: int, class_count: int, conditioning: str) -> None:
+        super().__init__()
+        self.latent_size, self.class_count, self.conditional = latent_size, class_count, conditioning != "none"
+        self.label = latent_label(latent_size, class_count, conditioning)
+
+
+class LabelledDiscriminator(Discriminator):
+    """A discriminator that has the label joined to its input, and gives its features to a :class:`Head`."""
+
+    label: VectorLabel | ImageLabel
+    layers: nn.Module
+
+    def add_head(self, feature_size: int, class_count: int, conditioning: str, *, spectral_norm: bool) -> None:
+        """The last layer; to be called when all others are there."""
+        self.head = Head(feature_size, class_count, conditioning)
+        if spectral_norm:
+            apply_spectral_norm(self)
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """Images with their labels to (N, feature_size)."""
+        found: Tensor = self.layers(inputs)
+        return found
+
+    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """See :class:`Discriminator`."""
+        judged: tuple[Tensor, Tensor | None] = self.head(self.features(self.label(images, labels)), labels)
+        return judged
+
+
+def _stages(
+    network: type["ConvGenerator | ConvDiscriminator"], image_size: int, width: int
+) -> tuple[list[int], list[int]]:
+    """The image sizes inside a network, the smallest first, and the channels at each."""
+    sizes = sizes_of(network.family, image_size, network.fewest_doublings)
+    return sizes, [channels_at(size, image_size, width) for size in sizes]
+
+
+class ConvGenerator(LabelledGenerator):
+    """A generator that doubles its images."""
+
+    family: ClassVar[str]
+    fewest_doublings: ClassVar[int] = 2
+
+    def __init__(
+        self, *, latent_size: int, class_count: int, channels: int, image_size: int, conditioning: str, width: int
+    ) -> None:
+        sizes, widths = _stages(type(self), image_size, width)
+        super().__init__(latent_size, class_count, conditioning)
+        self.start_shape = (widths[0], sizes[0], sizes[0])
+        self.build(widths, channels, conditioning)
+
+    def build(self, widths: Sequence[int], channels: int, conditioning: str) -> None:
+        """Make the layers from ``start_shape``, with ``widths`` channels at each size, to images with ``channels``."""
+        raise NotImplementedError
+
+
+class ConvDiscriminator(LabelledDiscriminator):
+    """A discriminator that halves its images."""
+
+    family: ClassVar[str]
+    fewest_doublings: ClassVar[int] = 2
+    label: ImageLabel
+
+    def __init__(
+        self,
+        *,
+        class_count: int,
+        channels: int,
+        image_size: int,
+        conditioning: str,
+        width: int,
+        dropout: float,
+        spectral_norm: bool,
+    ) -> None:
+        super().__init__()
+        sizes, widths = _stages(type(self), image_size, width)
+        self.label = ImageLabel(channels, image_size, class_count, conditioning)
+        feature_size = self.build(sizes[0], widths, dropout)
+        self.add_head(feature_size, class_count, conditioning, spectral_norm=spectral_norm)
+
+    def build(self, smallest: int, widths: Sequence[int], dropout: float) -> int:
+        """Make the layers, with ``widths`` channels at each size from ``smallest``; returns the number of features."""
+        raise NotImplementedError
