@@ -1,7 +1,7 @@
 import pytest
 
 from src.core.errors import UserError
-from src.networks.sizes import channels_at, possible, sizes_of
+from src.networks.families.base import channels_at, possible, sizes_of
 
 
 @pytest.mark.parametrize(
