@@ -1,4 +1,4 @@
-"""What a training does on the device, step after step: batch, latents, networks. Nothing in it waits for the device."""
+"""The work of a run on the device: batches, latents, networks. No step synchronises with the device."""
 
 import random
 from collections.abc import Mapping
@@ -22,31 +22,31 @@ from .step.graph import GraphedStep
 
 
 def images_per_step(train: Train) -> int:
-    """Real images a step shows: one batch for each update of the discriminator."""
+    """Real images per step: one batch for each update of the discriminator."""
     return train.batch_size * train.critic_steps
 
 
 def steps_for(train: Train, kimg: float) -> int:
-    """The number of steps, at least 1, in which about ``kimg`` thousand real images are shown."""
+    """The number of steps, at least 1, that show about ``kimg`` thousand real images."""
     return max(1, round(kimg * 1000 / images_per_step(train)))
 
 
 @dataclass(frozen=True)
 class Interval:
-    """What has happened since the last look."""
+    """Statistics since the previous call of :meth:`Engine.end_interval`."""
 
     means: dict[str, float]
-    """of the COUNTERS, over steps and processes"""
+    """of COUNTERS, over steps and processes"""
     steps: int
     finite_steps: int
     """steps whose counters were all finite in this process"""
 
 
 class Engine:
-    """Batches, random numbers and networks of one training in this process; the same seed gives the same steps."""
+    """Batches, random numbers and networks of a run in this process. The same seed gives the same steps."""
 
     def __init__(self, params: Params, images: Tensor, labels: Tensor, class_count: int) -> None:
-        """uint8 images (N, C, H, W) and int64 labels (N,). Raises UserError for a batch that its processes cannot share."""
+        """uint8 images (N, C, H, W) and int64 labels (N,). Raises UserError for an invalid batch size."""
         train, self.params = params.train, params
         self.context = resolve(train)
         device = self.device = self.context.device
@@ -60,13 +60,13 @@ class Engine:
         shape = {"class_count": class_count, "channels": images.shape[1], "image_size": images.shape[2]}
         networks = build_pair(params.model.family, **params.model.model_dump(exclude={"family"}), **shape)
         self._check_batch(networks[1].batch_multiple)
-        # Convolutions are faster with the channels last, on a CPU as on a GPU; it changes nothing for linear layers.
+        # Convolutions are faster in channels_last, on CPUs and GPUs; linear layers are not affected.
         generator, discriminator = (
             network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             for network in networks
         )
         if self.distributed.size > 1:
-            torch.manual_seed(train.seed + self.distributed.rank)  # another dropout in each process
+            torch.manual_seed(train.seed + self.distributed.rank)  # different dropout in each process
         self.draws = Draws(self.latent_rng, self.distributed)
         self.step = AdversarialStep(
             generator, discriminator, train, self.steps, self.draws, bfloat16=self.context.bfloat16
@@ -74,7 +74,7 @@ class Engine:
         self._graphed_step: GraphedStep | None = None
         if self.context.graphs and self.distributed.size == 1:
             self._graphed_step = GraphedStep(self._work, [self.latent_rng])
-        # The interval since the last look: sums over its steps, and how many there were.
+        # Sums over the steps of the current interval, and their number.
         self._sums = torch.zeros(len(COUNTERS), device=device)
         self._finite_steps = torch.zeros((), device=device)
         self.interval_steps = 0
@@ -83,12 +83,12 @@ class Engine:
         batch_size, size = self.params.train.batch_size, self.distributed.size
         if batch_size % size:
             raise UserError(
-                f"train.batch_size {batch_size} cannot be split over {size} processes: it must be a multiple of {size}"
+                f"train.batch_size {batch_size} cannot be split over {size} processes; it must be a multiple of {size}"
             )
         if batch_size // size % multiple:
             raise UserError(
-                f"train.batch_size {batch_size}{f' over {size} processes' if size > 1 else ''} is not for model.family "
-                f"{self.params.model.family}: it must be a multiple of {multiple * size}"
+                f"train.batch_size {batch_size}{f' over {size} processes' if size > 1 else ''} is not allowed for model.family "
+                f"{self.params.model.family}; it must be a multiple of {multiple * size}"
             )
 
     def advance(self) -> None:
@@ -102,7 +102,7 @@ class Engine:
         self.interval_steps += 1
 
     def _work(self, images: Tensor, labels: Tensor, kind: Kind) -> None:
-        """The part of a step that is nothing but work for the device."""
+        """The part of a step that runs on the device alone."""
         real = to_float(images).contiguous(memory_format=torch.channels_last)
         if mirror := self.params.train.mirror:
             real = torch.where(self.draws.uniform(len(real), 1, 1, 1) < mirror, real.flip(3), real)
@@ -112,7 +112,7 @@ class Engine:
         self._finite_steps += values.isfinite().all()
 
     def end_interval(self) -> Interval:
-        """What has happened since the last call. Waits for the device; every process must call it."""
+        """Statistics since the previous call. Synchronises with the device; every process must call it."""
         steps = self.interval_steps
         means = self.distributed.mean(self._sums / steps).tolist()
         interval = Interval(dict(zip(COUNTERS, means, strict=True)), steps, int(self._finite_steps))
@@ -131,7 +131,7 @@ class Engine:
         return not_finite(self.trained, self.step.optimizers)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the following steps depend on. Every process must call it."""
+        """All state that the following steps depend on. Every process must call it."""
         return {
             "done": self.done,
             "step": self.step.state_dict(),
@@ -144,7 +144,7 @@ class Engine:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on exactly where ``state_dict`` was taken."""
+        """Restore the state of :meth:`state_dict`; the following steps are bit-identical."""
         self.done, self.interval_steps = state["done"], state["interval_steps"]
         self.step.load_state_dict(state["step"])
         self.batches.load_state_dict(state["batches"])
@@ -153,7 +153,7 @@ class Engine:
         self._sums.copy_(state["sums"])
         self._finite_steps.copy_(state["finite_steps"])
         for network in self.trained.values():
-            network.zero_grad(set_to_none=True)  # after a divergence they are not finite, and belong to no step
+            network.zero_grad(set_to_none=True)  # not finite after a divergence
         if self._graphed_step is not None:
             self._graphed_step.reset()
 

@@ -1,4 +1,4 @@
-"""Which training a checkpoint belongs to, and what its run says of where it comes from."""
+"""The identity of a run, which its checkpoints must match, and the tags that record its sources."""
 
 from collections.abc import Mapping
 
@@ -14,7 +14,7 @@ from .step.distributed import DistributedContext
 
 
 def source_tags(params: Params, data: PreparedData) -> dict[str, str]:
-    """What a run is made from, as MLflow tags."""
+    """The sources of a run as MLflow tags."""
     return {
         "seed": str(params.train.seed),
         "device": str(resolve(params.train)),
@@ -24,9 +24,9 @@ def source_tags(params: Params, data: PreparedData) -> dict[str, str]:
 
 
 def identity(params: Params, tags: Mapping[str, str], distributed: DistributedContext) -> dict[str, str]:
-    """All that can change a bit of the training's outputs, by name: a run resumes from a checkpoint only if all of it agrees.
+    """Everything that can change a bit of a run's outputs, by name. Runs resume only from checkpoints with the same identity.
 
-    It is what the stage ``train`` depends on (:mod:`src.config.stages`), with the device that ``train.device`` stands for here.
+    It consists of the dependencies of the stage ``train`` (:mod:`src.config.stages`) and the resolved device.
     """
     values = params.flat()
     names = [name for name in stages.parameters("train", values) if name != "train.device"]

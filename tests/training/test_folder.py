@@ -42,7 +42,7 @@ def test_another_identity_has_another_folder_and_the_differences_are_named(tmp_p
 
 def test_only_one_process_has_it(tmp_path: Path) -> None:
     first = TrainingFolder(tmp_path, ONE)
-    with pytest.raises(UserError, match=f"another process is busy with this training; {first.path}"):
+    with pytest.raises(UserError, match=f"another process is training this run; {first.path}"):
         TrainingFolder(tmp_path, ONE)
     first.remove()
     assert not first.path.exists()

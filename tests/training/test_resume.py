@@ -259,7 +259,7 @@ def test_a_training_that_diverges_too_often_ends(tmp_path: Path, monkeypatch: py
         fit(short(**{"train.max_rollbacks": allowed}), training_data(), recorder, Checkpoints(tmp_path))
     assert [event[0] for event in recorder.events if event[1] == "rollback"] == [0] * allowed
     assert re.match(r"loss_\w+ is nan since step 6 of 60 ", str(caught.value))
-    again = f", after {allowed} times back to a checkpoint with halved learning rates"
+    again = f", after {allowed} rollbacks with halved learning rates"
     assert str(caught.value).endswith(again if allowed else ")")
 
 

@@ -83,7 +83,7 @@ def test_a_batch_that_cannot_be_split_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(DistributedContext, "join", lambda device: DistributedContext(0, 3))
     split = digits().train
     with pytest.raises(
-        UserError, match=r"train\.batch_size 50 cannot be split over 3 processes: it must be a multiple of 3"
+        UserError, match=r"train\.batch_size 50 cannot be split over 3 processes; it must be a multiple of 3"
     ):
         Engine(tiny(), split.images, split.labels, 10)
 
