@@ -8,12 +8,12 @@ from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print every parameter, or write their comments, defaults and dependencies into the files that repeat them."""
+    """Print every parameter, or update the files that are generated from their declarations."""
     parser = Parser(prog="python -m src.params", description=(__doc__ or "").splitlines()[0])
     parser.add_argument(
         "--write",
         action="store_true",
-        help="add missing parameters and all comments to params.yaml; update docs/parameters.md and dvc.yaml",
+        help="update params.yaml (comments, missing parameters), docs/parameters.md and dvc.yaml",
     )
     if parser.parse_args(arguments).write:
         write(Path())
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def write(root: Path) -> None:
-    """Bring params.yaml, docs/parameters.md and dvc.yaml below ``root`` in line with the fields; values stay."""
+    """Update params.yaml, docs/parameters.md and dvc.yaml below ``root``; values are kept."""
     from .config import edit, stages
     from .config.params import read_text
     from .core import paths

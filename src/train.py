@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def train(params: "Params", data: "PreparedData", distributed: "DistributedContext", *, resume: bool) -> None:
-    """Train in an MLflow run, and write networks, numbers and sample images."""
+    """Train in an MLflow run and write the outputs."""
     from .tracking.live import live_run, open_folder
     from .training.loop import fit
     from .training.outputs import SampleStore, save_result
@@ -37,9 +37,9 @@ def train(params: "Params", data: "PreparedData", distributed: "DistributedConte
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train. Of several processes only the first writes; the others do their part of each batch."""
+    """Train. With several processes, only the first one writes outputs."""
     parser = Parser(prog="python -m src.train", description="Train the GAN of params.yaml.")
-    parser.add_argument("--no-resume", action="store_true", help="start afresh, whatever checkpoint there is")
+    parser.add_argument("--no-resume", action="store_true", help="start over even if there is a checkpoint")
     options = parser.parse_args(arguments)
 
     from .config.params import load_params

@@ -1,4 +1,4 @@
-"""params.yaml and docs/parameters.md: values changed in place, and all that the fields say of them written out."""
+"""Edits of params.yaml in place, and the text of params.yaml and docs/parameters.md as generated from the fields."""
 
 from collections.abc import Mapping
 from itertools import groupby
@@ -17,9 +17,9 @@ COMMENT_COLUMN = 32
 
 
 def write_params(changes: Mapping[str, Any], path: Path = paths.PARAMS) -> None:
-    """Change values by dotted name in a params file; every byte outside these values stays.
+    """Change values by dotted name in a params file; every byte outside these values is kept.
 
-    Raises UserError, and leaves the file as it is, when a value is not allowed or has no place of its own in the file.
+    Raises UserError, without changing the file, if a value is not allowed or cannot be located in the file.
     """
     text = read_text(path)
     wanted = parse_text(text, str(path)).replace(changes)
@@ -43,19 +43,19 @@ def _entries(text: str) -> dict[str, tuple[Any, Any]]:
 
 
 def _place(text: str, dotted: str, path: Path) -> tuple[int, int]:
-    """Where the value of a parameter starts and ends in the text of a params file."""
+    """The start and end of a value in the text of a params file."""
     key, node = _entries(text).get(dotted, (None, None))
     if key is None or node is None or (isinstance(node.value, list) and not node.flow_style):
-        raise UserError(f"{path}: {dotted} has no value on one line that could be changed; change it by hand")
-    if node.start_mark.index == node.end_mark.index:  # `name:` alone, whose value would be placed at the next token
+        raise UserError(f"{path}: {dotted} has no value on a single line; change it by hand")
+    if node.start_mark.index == node.end_mark.index:  # `name:` alone, whose node is at the next token
         return key.end_mark.index + 1, key.end_mark.index + 1
     return node.start_mark.index, node.end_mark.index
 
 
 def commented(text: str, where: str = str(paths.PARAMS)) -> str:
-    """A params file with these values as they are written, defaults for those that it lacks, and the comments of the fields.
+    """The same params file with the comments of the fields, and defaults for missing parameters; values are kept verbatim.
 
-    Raises UserError for a text that is no params file, and for values of a style that cannot be kept.
+    Raises UserError for an invalid params file, and for a YAML style that cannot be kept.
     """
     wanted = parse_text(text, where)
     entries = _entries(text)
@@ -79,7 +79,7 @@ def commented(text: str, where: str = str(paths.PARAMS)) -> str:
 
 
 def _written(text: str, key: Any, node: Any) -> str:
-    """A value as the file has it: behind the colon, or on the lines below."""
+    """A value verbatim, after the colon or on the following lines."""
     value = text[node.start_mark.index : node.end_mark.index].rstrip()
     block = isinstance(node.value, list) and not node.flow_style
     return f"\n{' ' * node.start_mark.column}{value}" if block else f" {value}"
@@ -108,7 +108,7 @@ def _as_comment(docstring: str | None) -> str:
 
 
 def table() -> str:
-    """docs/parameters.md: a table for each section."""
+    """The content of docs/parameters.md: one table per section."""
     lines = ["# Parameters", "", "Written by `python -m src.params --write` from the fields in `src/config/`.", ""]
     for section, found in groupby(parameters(), lambda one: one.name.partition(".")[0]):
         lines += [f"## {section}", "", sections()[section].__doc__ or "", ""]

@@ -1,4 +1,4 @@
-"""Everything that is known of a parameter is said in its field, and read from there by whatever shows or checks it."""
+"""The declaration of a parameter, from which help, comments, documentation and checks are generated."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 
 
 class Section(BaseModel):
-    """A group of parameters: frozen, strictly typed, and closed to names that it does not declare."""
+    """A group of parameters: frozen, strictly typed, without undeclared names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
     searchable: ClassVar[bool] = False
@@ -33,13 +33,13 @@ def parameter(
     """The field of a parameter.
 
     Args:
-        default: the value of the default run.
+        default: value of the default run.
         text: one line of help.
-        group: its table in the model card; empty for none. A table has ten rows at most.
-        fixed: why a search must not vary it, where that is so.
-        when: it has an effect if one of these holds: ``NAME`` (not 0, empty or false), or ``NAME=VALUE|VALUE``.
+        group: table of the model card, at most ten rows; empty for none.
+        fixed: why it cannot be searched; empty if it can.
+        when: conditions, any of which makes it effective: ``NAME`` (neither 0, empty nor false) or ``NAME=VALUE|VALUE``.
         decides: whether it can change a bit of a stage's outputs.
-        words: what is allowed, where the type does not say it well.
+        words: allowed values, if the type does not describe them well.
         **limits: bounds, as :func:`pydantic.Field` takes them.
     """
     facts: dict[str, Any] = {"group": group, "fixed": fixed, "when": tuple(when), "decides": decides, "words": words}
@@ -48,7 +48,7 @@ def parameter(
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a field says, by the parameter's dotted name."""
+    """The facts that a field declares."""
 
     name: str
     allowed: str
@@ -61,22 +61,22 @@ class Parameter:
     decides: bool
     searchable: bool
     choices: str
-    """what a comment lists; empty where there is nothing to choose from"""
+    """alternatives that a comment lists, if any"""
 
     def applies(self, values: Mapping[str, Any]) -> bool:
-        """Whether it has an effect beside these values by dotted name."""
+        """Whether it has an effect, given all values by dotted name."""
         return not self.when or any(_holds(condition, values) for condition in self.when)
 
     @property
     def condition(self) -> str:
-        """``when`` in words, without the name of its own section: ``with loss bce or least_squares``."""
+        """``when`` as text, such as ``with loss bce or least_squares``."""
         section = self.name.partition(".")[0]
         phrases = [one.removeprefix(f"{section}.").replace("=", " ").replace("|", " or ") for one in self.when]
         return f"with {', '.join(phrases[:-1])}{' or ' if phrases[1:] else ''}{phrases[-1]}" if phrases else ""
 
     @property
     def help(self) -> str:
-        """What it is, and when it has an effect."""
+        """The help, with the condition under which it has an effect."""
         return f"{self.text} ({self.condition})" if self.when else self.text
 
     @property
@@ -100,12 +100,9 @@ def section_parameters(prefix: str, section: type[Section]) -> Iterator[Paramete
             allowed=allowed(schema),
             default=field.default,
             text=field.description or "",
-            group=facts["group"],
-            fixed=facts["fixed"],
-            when=facts["when"],
-            decides=facts["decides"],
             searchable=section.searchable and not facts["fixed"],
             choices=_choices(schema),
+            **{fact: value for fact, value in facts.items() if fact != "words"},
         )
 
 
@@ -115,7 +112,7 @@ def _facts(field: FieldInfo) -> dict[str, Any]:
 
 
 def as_yaml(value: Any) -> str:
-    """On one line: JSON is YAML, and a plain word needs no quotes."""
+    """A value as YAML on one line: JSON, except for plain words."""
     if isinstance(value, str) and re.fullmatch(r"[A-Za-z][\w./-]*", value) and YAML(typ="safe").load(value) == value:
         return value
     return json.dumps(value, ensure_ascii=False)
@@ -128,7 +125,7 @@ def _choices(schema: Mapping[str, Any]) -> str:
 
 
 def allowed(schema: Mapping[str, Any]) -> str:
-    """The JSON schema of a parameter in words."""
+    """The JSON schema of a parameter as text."""
     if schema.get("words"):
         return str(schema["words"])
     if "enum" in schema:

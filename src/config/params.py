@@ -1,4 +1,4 @@
-"""All parameters of the project as one typed, frozen object. The only reader of params.yaml."""
+"""All parameters as one typed, frozen object; the only reader of params.yaml."""
 
 import difflib
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ __all__ = ["FAMILIES", "Choices", "Classifier", "Data", "Evaluate", "FloatRange"
 __all__ += ["Register", "Section", "SpaceEntry", "Train", "Tune", "alternatives", "check_space", "load_params"]
 __all__ += ["parameters", "parse_params", "parse_text", "read_text"]
 MISSING_SHOWN = 5
-"""missing parameters that are named"""
+"""number of missing parameters that an error names"""
 
 
 class Params(Section):
@@ -55,14 +55,14 @@ class Params(Section):
         return self
 
     def flat(self) -> dict[str, Any]:
-        """All values by dotted name, ``tune.space`` left as one mapping."""
+        """All values by dotted name; ``tune.space`` is one mapping."""
         values = self.model_dump(by_alias=True)
         return {f"{section}.{name}": value for section, entries in values.items() for name, value in entries.items()}
 
     def replace(self, changes: Mapping[str, Any]) -> "Params":
         """A copy with values changed by dotted name, for example ``{"train.lr_generator": 1e-4}``.
 
-        Raises UserError for a name that does not exist or a value that is not allowed.
+        Raises UserError for an unknown name or a value that is not allowed.
         """
         values = self.model_dump(by_alias=True)
         for dotted, value in changes.items():
@@ -74,17 +74,17 @@ class Params(Section):
 
 
 def sections() -> dict[str, type[Section]]:
-    """The sections by their names in params.yaml."""
+    """The sections by name."""
     return {field.alias or name: field.annotation for name, field in Params.model_fields.items()}  # type: ignore[misc]
 
 
 def parameters() -> list[Parameter]:
-    """Every parameter in the order of params.yaml, with all that its field says."""
+    """Every parameter, in the order of params.yaml."""
     return [one for name, section in sections().items() for one in section_parameters(name, section)]
 
 
 def parse_params(values: Any, where: str) -> Params:
-    """Validate plain values. UserError: a line per wrong parameter, each with ``where``, field, value and what is allowed."""
+    """Validate plain values. Raises UserError with a line per invalid parameter: ``where``, name, value and what is allowed."""
     values = {} if values is None else values
     try:
         return Params.model_validate(values)
@@ -96,7 +96,7 @@ def parse_params(values: Any, where: str) -> Params:
 def load_params(path: Path = paths.PARAMS) -> Params:
     """Read and validate a params file, the search space included.
 
-    Raises UserError when the file is missing, is not YAML, holds an unknown or wrong parameter, or lacks one.
+    Raises UserError if the file is missing, is not YAML, or has unknown, invalid or missing parameters.
     """
     params = parse_text(read_text(path), str(path))
     _check_complete(params, str(path))
@@ -104,7 +104,7 @@ def load_params(path: Path = paths.PARAMS) -> Params:
 
 
 def read_text(path: Path) -> str:
-    """A params file's text. Raises UserError when it cannot be read."""
+    """The text of a params file. Raises UserError if it cannot be read."""
     try:
         return path.read_bytes().decode()
     except (OSError, UnicodeDecodeError) as error:
@@ -112,7 +112,7 @@ def read_text(path: Path) -> str:
 
 
 def parse_text(text: str, where: str) -> Params:
-    """Validate the text of a params file or a part of one, the search space included; ``where`` names it in a UserError."""
+    """Validate the text of a params file or a part of one, including the search space; ``where`` names it in errors."""
     try:
         values = YAML(typ="safe").load(text)
     except (YAMLError, ValueError) as error:
@@ -125,7 +125,7 @@ def parse_text(text: str, where: str) -> Params:
 
 
 def _check_complete(params: Params, where: str) -> None:
-    """Refuse a file that lacks a parameter: the file always says what was used, and no default is silent."""
+    """Refuse a file without some parameter, so that the file always states what was used."""
     missing = []
     for field, model in Params.model_fields.items():
         section = getattr(params, field)
@@ -138,7 +138,7 @@ def _check_complete(params: Params, where: str) -> None:
 
 
 def check_space(params: Params, where: str) -> None:
-    """Refuse a search space with a name that cannot be tuned, or a value that the parameter itself does not allow."""
+    """Refuse a search space with a parameter that cannot be tuned or a value that it does not allow."""
     searchable = [name for name, section in sections().items() if section.searchable]
     before: list[str] = []
     for name, entry in params.tune.space.items():
@@ -153,7 +153,7 @@ def check_space(params: Params, where: str) -> None:
         conditions = {other: alternatives(wanted) for other, wanted in (entry.when or {}).items()}
         for other, values in conditions.items():
             if other in params.tune.space and other not in before:
-                raise UserError(f"{field}: when names {other}, which must stand before it in tune.space")
+                raise UserError(f"{field}: when names {other}, which must precede it in tune.space")
             for condition in values:
                 _check_value(params, {other: condition}, f"{field}: when: ")
         holding = {other: values[0] for other, values in conditions.items()}
@@ -176,7 +176,7 @@ def _closest(name: str, names: list[str]) -> str:
 
 
 def _explain(problem: Any, values: Any, where: str) -> str:
-    """One line for one of pydantic's errors; several about one parameter give the same line."""
+    """The line for an error of pydantic; errors about the same parameter give the same line."""
     location = problem["loc"][: 3 if problem["loc"][:2] in ENTRIES else 2]
     at = ": ".join(filter(None, (where, ".".join(map(str, location)))))
     if problem["type"] == "value_error":

@@ -1,4 +1,4 @@
-"""The parameters of the search for better parameters."""
+"""The parameters of hyperparameter search."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -9,14 +9,14 @@ from .sections import Model, Train
 
 Plain = bool | int | float | str
 Conditions = Annotated[dict[str, Plain | list[Plain]], Field(min_length=1)]
-"""Names of other parameters, each with the value, or a list of the values, that it must have."""
+"""Names of other parameters, each with its required value or a list of allowed values."""
 
 
 class Conditional(Section):
-    """What every entry of the search space may have besides its values."""
+    """An entry of the search space, which may have a condition."""
 
     when: Conditions | None = None
-    """the parameter is searched only in trials in which all of this holds"""
+    """the parameter is searched only in trials that satisfy all of this"""
 
 
 class FloatRange(Conditional):
@@ -44,7 +44,7 @@ class Choices(Conditional):
 
 
 class Limit(Section):
-    """What a trial must keep to be allowed as the best one."""
+    """A constraint on the best trial."""
 
     at_least: float | None = None
     at_most: float | None = None
@@ -63,7 +63,7 @@ ENTRIES = {
     ),
     ("tune", "constraints"): "{at_least: NUMBER} or {at_most: NUMBER}",
 }
-"""What the entries of mappings must be."""
+"""The allowed entries of mappings."""
 DEFAULT_SPACE: dict[str, SpaceEntry] = {
     "train.lr_generator": FloatRange(low=3e-4, high=6e-3, log=True),
     "train.lr_discriminator": FloatRange(low=3e-4, high=6e-3, log=True),
@@ -98,7 +98,7 @@ class Tune(Section):
     @field_validator("space")
     @classmethod
     def _whole_ends_of_floats(cls, space: dict[str, SpaceEntry]) -> dict[str, SpaceEntry]:
-        """``{low: 0, high: 1}`` reads as a range of integers; where the parameter is a float, it is one of floats."""
+        """Turn ``{low: 0, high: 1}``, which parses as a range of integers, into one of floats for a float parameter."""
         fields = {**Model.model_fields, **Train.model_fields}
         floats = {name for name, field in fields.items() if field.annotation is float}
         return {

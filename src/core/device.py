@@ -1,4 +1,4 @@
-"""The device context: which device this process computes on, and with which settings."""
+"""The device context: the device and settings with which a process computes."""
 
 import ctypes
 import os
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from ..config.params import Train
 
 M_TRIM_THRESHOLD, M_TOP_PAD = -1, -2
-"""As in glibc's malloc.h."""
+"""as in malloc.h of glibc"""
 KEPT_BYTES, TOP_PAD_BYTES = 2**30, 2**26
 MIB = 2**20
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` takes the GPU where there is one, the CPU otherwise. Raises UserError for ``cuda`` without a GPU.
+    """The GPU, if there is one, for ``auto``, else the CPU. Raises UserError for ``cuda`` without a GPU.
 
-    Under ``torchrun`` each process on a machine takes a GPU of its own.
+    Under ``torchrun``, each process on a machine gets a different GPU.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
@@ -41,15 +41,12 @@ def pick_device(name: str) -> torch.device:
 
 @dataclass(frozen=True)
 class DeviceContext:
-    """Where and how this process computes."""
+    """The device and settings of this process, from the section ``train`` of the parameters."""
 
     device: torch.device
+    train: "Train | None" = None
     threads: int = field(default_factory=torch.get_num_threads)
     """of PyTorch on the CPU"""
-    bfloat16: bool = False
-    """whether the networks' matrix products in training are autocast"""
-    compile: str = "none"
-    deterministic: bool = False
 
     @property
     def on_gpu(self) -> bool:
@@ -57,21 +54,25 @@ class DeviceContext:
         return self.device.type == "cuda"
 
     @property
+    def bfloat16(self) -> bool:
+        """Whether matrix products of networks in training are autocast."""
+        precision = self.train.precision if self.train else "float32"
+        return precision == "bfloat16" or (precision == "auto" and self.on_gpu)
+
+    @property
     def graphs(self) -> bool:
         """Whether training steps are captured. Raises UserError for ``train.compile: graph`` without a GPU."""
-        if self.compile == "graph" and not self.on_gpu:
+        compile_ = self.train.compile if self.train else "none"
+        if compile_ == "graph" and not self.on_gpu:
             raise UserError("train.compile is graph, but CUDA graphs need a GPU; use auto or none")
-        return self.compile != "none" and self.on_gpu
+        return compile_ != "none" and self.on_gpu
 
     @contextmanager
     def training_step(self) -> Iterator[None]:
-        """Within it, what is left in float32 may use TF32 on a GPU; everything else, scores above all, is in full float32.
+        """Within it, float32 operations may use TF32 on a GPU; everything else, scores above all, is in full float32.
 
-        With ``deterministic`` an operation that has no deterministic kernel is an error in a step, and a warning elsewhere.
+        With ``train.deterministic``, an operation without a deterministic kernel is an error within it, and a warning outside.
         """
-        if not self.on_gpu:
-            yield
-            return
         self._set(tf32=True)
         try:
             yield
@@ -79,20 +80,22 @@ class DeviceContext:
             self._set(tf32=False)
 
     def _set(self, *, tf32: bool) -> None:
-        torch.set_float32_matmul_precision("high" if tf32 else "highest")
-        torch.backends.cudnn.allow_tf32 = tf32
-        if self.deterministic:
-            torch.use_deterministic_algorithms(True, warn_only=not tf32)
+        if self.on_gpu:
+            torch.set_float32_matmul_precision("high" if tf32 else "highest")
+            torch.backends.cudnn.allow_tf32 = tf32
+            if self.train and self.train.deterministic:
+                torch.use_deterministic_algorithms(True, warn_only=not tf32)
 
     def set_up(self) -> None:
-        """Prepare the process. On a CPU this changes no bit."""
+        """Prepare the process. No bit changes on a CPU."""
         if not self.on_gpu:
             _keep_freed_memory()
             return
         torch.cuda.set_device(self.device)
-        if self.deterministic:
+        deterministic = self.train is not None and self.train.deterministic
+        if deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required by cuBLAS
-        torch.backends.cudnn.benchmark = not self.deterministic
+        torch.backends.cudnn.benchmark = not deterministic
         self._set(tf32=False)
 
     def __str__(self) -> str:
@@ -100,32 +103,17 @@ class DeviceContext:
         return f"cuda, {torch.cuda.get_device_name(self.device)}" if self.on_gpu else f"cpu, {self.threads} threads"
 
 
-_current: DeviceContext | None = None
-
-
 def resolve(train: "Train | None" = None, threads: int | None = None) -> DeviceContext:
-    """The device context of this process, set up at the first call.
+    """Set up this process and return its device context; repeated calls give the same one.
 
-    Args:
-        train: the section ``train`` of the parameters; None for a CPU, for commands that read no parameters.
-        threads: of PyTorch on the CPU; None for as many as it has.
-
-    Raises:
-        UserError: as :func:`pick_device` does.
+    Without ``train`` it is that of a CPU, for commands that read no parameters. ``threads`` are those of PyTorch on the CPU;
+    None keeps their number. Raises UserError as :func:`pick_device` does.
     """
-    global _current  # noqa: PLW0603
     if threads is not None:
         torch.set_num_threads(threads)
-    if train is None:
-        found = DeviceContext(torch.device("cpu"))
-    else:
-        device = pick_device(train.device)
-        bfloat16 = train.precision == "bfloat16" or (train.precision == "auto" and device.type == "cuda")
-        found = DeviceContext(device, torch.get_num_threads(), bfloat16, train.compile, train.deterministic)
-    if found != _current:
-        found.set_up()
-        _current = found
-    return found
+    context = DeviceContext(pick_device(train.device if train else "cpu"), train)
+    context.set_up()
+    return context
 
 
 def _keep_freed_memory() -> None:
@@ -137,7 +125,7 @@ def _keep_freed_memory() -> None:
 
 
 def pin_gpu(index: int) -> None:
-    """Let this process see one of the visible GPUs only, in turn by index; to be called before any other use of CUDA."""
+    """Restrict this process to one of the visible GPUs, in turn by index; to be called before any other use of CUDA."""
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     names = visible or [str(number) for number in range(torch.cuda.device_count())]
     if names:
@@ -145,7 +133,7 @@ def pin_gpu(index: int) -> None:
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """Measure :func:`peak_memory` from here on, where the system can (a GPU, Linux)."""
+    """Reset :func:`peak_memory`, where supported (GPUs, Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -154,14 +142,14 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> float:
-    """The most memory so far in MiB: on a GPU what PyTorch has allocated there, otherwise what the process had resident."""
+    """Peak memory in MiB: allocated by PyTorch on a GPU, otherwise resident in the process."""
     return torch.cuda.max_memory_allocated(device) / MIB if device.type == "cuda" else peak_resident()
 
 
 def peak_resident() -> float:
-    """The peak resident memory of this process in MiB.
+    """Peak resident memory of this process in MiB.
 
-    Linux hands ``ru_maxrss`` on from the process that started this one, however large that was, so VmHWM goes first.
+    Linux inherits ``ru_maxrss`` from the parent process, so VmHWM takes precedence.
     """
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []

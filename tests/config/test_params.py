@@ -228,7 +228,7 @@ ENTRY = "it must be {low, high[, log, step]} with numbers, or {choices} with a l
          ".model.width: when: model.family: 'vae' is not allowed: it must be mlp | dcgan | resnet | progressive | "
          "the dotted path of a class"),
         ("{model.width: {low: 8, high: 9, when: {model.family: mlp}}, model.family: {choices: [mlp]}}",
-         ".model.width: when names model.family, which must stand before it in tune.space"),
+         ".model.width: when names model.family, which must precede it in tune.space"),
         ("model.width: {low: 8, high: 9, when: {}}",
          ".model.width: {'low': 8, 'high': 9, 'when': {}} is not allowed: " + ENTRY),
         ("model.width: 3", ".model.width: 3 is not allowed: " + ENTRY),

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from src.config.params import Params
-from src.core import device
 from src.core.device import DeviceContext, pick_device, pin_gpu, resolve
 from src.core.errors import UserError
 
@@ -16,7 +15,6 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
-    monkeypatch.setattr(device, "_current", None)
     monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
 
 
@@ -59,18 +57,17 @@ def test_workers_take_the_visible_gpus_in_turn(
 @pytest.mark.parametrize(
     ("precision", "on_cpu", "on_gpu"), [("auto", False, True), ("float32", False, False), ("bfloat16", True, True)]
 )
-def test_auto_precision_is_bfloat16_on_a_gpu_only(
-    precision: str, on_cpu: bool, on_gpu: bool, two_gpus: None, settings: list[tuple[str, bool]]
-) -> None:
+def test_auto_precision_is_bfloat16_on_a_gpu_only(precision: str, on_cpu: bool, on_gpu: bool) -> None:
     train = Params().replace({"train.precision": precision}).train
-    assert [resolve(train.model_copy(update={"device": name})).bfloat16 for name in ("cpu", "cuda")] == [on_cpu, on_gpu]
+    assert (DeviceContext(CPU, train).bfloat16, DeviceContext(GPU, train).bfloat16) == (on_cpu, on_gpu)
 
 
 def test_graphs_need_a_gpu() -> None:
-    assert [DeviceContext(GPU, compile=name).graphs for name in ("auto", "graph", "none")] == [True, True, False]
-    assert [DeviceContext(CPU, compile=name).graphs for name in ("auto", "none")] == [False, False]
+    auto, graph, none = (Params().replace({"train.compile": name}).train for name in ("auto", "graph", "none"))
+    assert [DeviceContext(GPU, train).graphs for train in (auto, graph, none)] == [True, True, False]
+    assert [DeviceContext(CPU, train).graphs for train in (auto, none)] == [False, False]
     with pytest.raises(UserError, match=r"train\.compile is graph, but CUDA graphs need a GPU"):
-        _ = DeviceContext(CPU, compile="graph").graphs
+        _ = DeviceContext(CPU, graph).graphs
 
 
 @pytest.fixture
@@ -86,19 +83,20 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     return seen
 
 
+def tf32() -> bool:
+    return bool(torch.backends.cudnn.allow_tf32)
+
+
 def test_only_steps_of_training_leave_full_float32(two_gpus: None, settings: list[tuple[str, bool]]) -> None:
     context = resolve(Params().replace({"train.deterministic": True}).train)
-    assert context == DeviceContext(GPU, bfloat16=True, compile="auto", deterministic=True)
+    assert context.device == GPU
     assert settings == [("highest", False), ("deterministic", True)]
-    assert not torch.backends.cudnn.allow_tf32
-    assert not torch.backends.cudnn.benchmark
+    assert (tf32(), torch.backends.cudnn.benchmark) == (False, False)
     with context.training_step():
-        assert torch.backends.cudnn.allow_tf32
+        assert tf32()
         assert settings[2:] == [("high", False), ("deterministic", False)]
     assert settings[4:] == [("highest", False), ("deterministic", True)]
-    assert not torch.backends.cudnn.allow_tf32
-    assert resolve(Params().replace({"train.deterministic": True}).train) == context
-    assert len(settings) == 6  # set up once
+    assert not tf32()
 
 
 def test_a_cpu_keeps_every_setting_that_changes_bits(settings: list[tuple[str, bool]]) -> None:
@@ -109,7 +107,7 @@ def test_a_cpu_keeps_every_setting_that_changes_bits(settings: list[tuple[str, b
     assert str(context) == f"cpu, {torch.get_num_threads()} threads"
     threads = torch.get_num_threads()
     try:
-        assert resolve(threads=threads + 1) == DeviceContext(CPU, threads + 1)
+        assert resolve(threads=threads + 1) == DeviceContext(CPU, threads=threads + 1)
         assert torch.get_num_threads() == threads + 1
     finally:
         torch.set_num_threads(threads)

@@ -72,7 +72,7 @@ def test_a_training_that_is_done_leaves_nothing_and_who_waited_has_a_lock_of_its
     second = TrainingFolder(tmp_path, ONE, patience=10)
     later.join()
     assert second.path.is_dir()
-    with pytest.raises(UserError, match="another process is busy"):
+    with pytest.raises(UserError, match="another process is training this run"):
         TrainingFolder(tmp_path, ONE)
     second.remove()
     assert list(tmp_path.iterdir()) == []

@@ -177,7 +177,7 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(
     result = fit(short(), training_data(), At(20, fill), Checkpoints(tmp_path))
     assert summary(result) == expected
     told = capsys.readouterr().err
-    assert "No space left on device; the checkpoint before it stays, and the training goes on" in told
+    assert "No space left on device; training continues, and the previous checkpoint is kept" in told
     state = Checkpoints(tmp_path).load()
     assert state is not None
     assert state["engine"]["done"] == 0

@@ -1,4 +1,4 @@
-"""What the constructors of the families share. A subclass makes the layers between the label and the head."""
+"""Base classes of the families: a subclass builds the layers between the label and the head."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -11,14 +11,14 @@ from ..interface import Discriminator, Generator
 from ..layers import apply_spectral_norm
 
 SMALLEST = range(2, 8)
-"""where a network may begin"""
+"""image sizes at which a network may start"""
 WIDEST = 512
 
 
 def sizes_of(family: str, image_size: int, fewest_doublings: int = 2) -> list[int]:
-    """Image sizes from the smallest, 4 to 7 where that is possible, to ``image_size``, each twice the one before.
+    """Image sizes from the smallest, 4 to 7 if possible, to ``image_size``, each twice the previous one.
 
-    Raises UserError, with the sizes that there are, for one that cannot be halved so far.
+    Raises UserError, listing the supported sizes, for a size that cannot be halved that often.
     """
     doublings = fewest_doublings
     while image_size / 2**doublings >= SMALLEST.stop:
@@ -26,7 +26,7 @@ def sizes_of(family: str, image_size: int, fewest_doublings: int = 2) -> list[in
     start = image_size // 2**doublings
     if start * 2**doublings != image_size or start not in SMALLEST:
         raise UserError(
-            f"model.family {family} cannot make {image_size} x {image_size} images; the sizes that it can make are "
+            f"model.family {family} does not support {image_size} x {image_size} images; supported sizes are "
             f"{', '.join(map(str, possible(fewest_doublings)))}"
         )
     return [start * 2**step for step in range(doublings + 1)]
@@ -41,12 +41,12 @@ def possible(fewest_doublings: int, highest: int = 256) -> list[int]:
 
 
 def channels_at(size: int, image_size: int, width: int) -> int:
-    """``width`` at a quarter of the image size; half as many at twice the size, and so on, at most 512 (or ``width``)."""
+    """``width`` channels at a quarter of the image size, half as many at twice the size, at most 512 (or ``width``)."""
     return max(1, min(width * image_size // (4 * size), max(width, WIDEST)))
 
 
 class LabelledGenerator(Generator):
-    """A generator that has the label joined to its latent."""
+    """A generator with the label concatenated to its latent."""
 
     def __init__(self, latent_size: int, class_count: int, conditioning: str) -> None:
         super().__init__()
@@ -55,13 +55,13 @@ class LabelledGenerator(Generator):
 
 
 class LabelledDiscriminator(Discriminator):
-    """A discriminator that has the label joined to its input, and gives its features to a :class:`Head`."""
+    """A discriminator with the label concatenated to its input, and a :class:`Head` on its features."""
 
     label: VectorLabel | ImageLabel
     layers: nn.Module
 
     def add_head(self, feature_size: int, class_count: int, conditioning: str, *, spectral_norm: bool) -> None:
-        """The last layer; to be called when all others are there."""
+        """Add the last layer, after all others."""
         self.head = Head(feature_size, class_count, conditioning)
         if spectral_norm:
             apply_spectral_norm(self)
@@ -80,7 +80,7 @@ class LabelledDiscriminator(Discriminator):
 def _stages(
     network: type["ConvGenerator | ConvDiscriminator"], image_size: int, width: int
 ) -> tuple[list[int], list[int]]:
-    """The image sizes inside a network, the smallest first, and the channels at each."""
+    """Image sizes inside a network in ascending order, and the channels at each."""
     sizes = sizes_of(network.family, image_size, network.fewest_doublings)
     return sizes, [channels_at(size, image_size, width) for size in sizes]
 
@@ -100,7 +100,7 @@ class ConvGenerator(LabelledGenerator):
         self.build(widths, channels, conditioning)
 
     def build(self, widths: Sequence[int], channels: int, conditioning: str) -> None:
-        """Make the layers from ``start_shape``, with ``widths`` channels at each size, to images with ``channels``."""
+        """Build the layers from ``start_shape`` to images with ``channels``; ``widths`` are the channels at each size."""
         raise NotImplementedError
 
 
@@ -129,5 +129,5 @@ class ConvDiscriminator(LabelledDiscriminator):
         self.add_head(feature_size, class_count, conditioning, spectral_norm=spectral_norm)
 
     def build(self, smallest: int, widths: Sequence[int], dropout: float) -> int:
-        """Make the layers, with ``widths`` channels at each size from ``smallest``; returns the number of features."""
+        """Build the layers and return the number of features; ``widths`` are the channels at each size from ``smallest``."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
-"""Progressive growing (Karras et al. 2018): training begins with 4 x 4 images, and doubles them by layers that fade in.
+"""Progressive growing (Karras et al. 2018): training starts at 4 x 4 and doubles the size with layers that fade in.
 
-Both networks take and give images of the full size throughout: smaller ones are doubled, or halved, to it. So whatever judges,
-saves or shows the images need not know how far the network has grown.
+Both networks always take and return images of the full size; smaller ones are upsampled or downsampled to it. Scoring, saving
+and sampling therefore do not depend on how far a network has grown.
 """
 
 import math
@@ -19,7 +19,7 @@ from .base import ConvDiscriminator, ConvGenerator
 
 
 class _Growth(Growing):
-    """How far a network has grown: ``growth`` doublings, the last one of them perhaps in part."""
+    """The growth of a network in doublings; the last one may be partial."""
 
     growth: Tensor
 
@@ -30,7 +30,7 @@ class _Growth(Growing):
         self._stage = (doublings, False)
 
     def grow(self, share: float) -> None:
-        """See :class:`Growing`. Each size has equal time, and fades in during the first half of it."""
+        """See :class:`Growing`. Each size gets equal time and fades in during the first half."""
         halves = share * 2 * self.doublings
         whole = min(int(halves / 2), self.doublings)
         self._set(min(whole + max(0.0, halves - 2 * whole - 1), self.doublings))
@@ -42,7 +42,7 @@ class _Growth(Growing):
 
     @property
     def share(self) -> Tensor:
-        """How far the last size has come in: a tensor, so that a captured step can be replayed with another one."""
+        """The weight of the last size, a tensor so that captured steps can change it."""
         return self.growth - (self._stage[0] - 1)
 
     def _set(self, growth: float) -> None:
@@ -141,6 +141,6 @@ class ProgressiveDiscriminator(ConvDiscriminator):
 
 
 class Progressive(Family):
-    """Layers that fade in from 4 x 4 pixels to the full size."""
+    """Growing from 4 x 4 pixels to the full size."""
 
     generator, discriminator = ProgressiveGenerator, ProgressiveDiscriminator

@@ -1,4 +1,4 @@
-"""Residual networks (Gulrajani et al. 2017, Miyato et al. 2018): blocks that double the image, and blocks that halve it."""
+"""Residual networks (Gulrajani et al. 2017, Miyato et al. 2018) of blocks that double or halve the image."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .base import ConvDiscriminator, ConvGenerator
 
 
 def _start(network: nn.Module) -> None:
-    """The first weights of the papers: uniform after Glorot and Bengio (2010), larger in front of and behind a ReLU."""
+    """The initialisation of the papers: Glorot uniform (2010), with a larger gain next to a ReLU."""
     for name, module in network.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             nn.init.xavier_uniform_(module.weight, 1.0 if "beside" in name else math.sqrt(2))
@@ -22,7 +22,7 @@ def _start(network: nn.Module) -> None:
 
 
 class UpBlock(Labelled):
-    """Norm, ReLU, doubling, convolution, norm, ReLU, convolution; beside it the doubled image through a 1 x 1 convolution."""
+    """Norm, ReLU, upsampling, convolution, norm, ReLU, convolution; the shortcut is a 1 x 1 convolution and upsampling."""
 
     def __init__(self, before: int, after: int, class_count: int, conditioning: str) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class UpBlock(Labelled):
 
     def forward(self, images: Tensor, weights: Tensor) -> Tensor:
         """(N, before, H, W) to (N, after, 2 H, 2 W)."""
-        # A 1 x 1 convolution and a doubling may change places, and it is cheaper before.
+        # A 1 x 1 convolution commutes with upsampling, and is cheaper before it.
         beside = F.interpolate(self.beside(images), scale_factor=2)
         doubled: Tensor = self.first(images, weights) + beside
         return doubled
@@ -70,10 +70,10 @@ class ResnetGenerator(ConvGenerator):
 
 
 class DownBlock(nn.Module):
-    """ReLU, convolution, ReLU, convolution, halving; beside it the image through a 1 x 1 convolution, halved."""
+    """ReLU, convolution, ReLU, convolution, downsampling; the shortcut is downsampling and a 1 x 1 convolution."""
 
     def __init__(self, before: int, after: int, *, first: bool = False, halve: bool = True) -> None:
-        """The first block sees the image itself: no ReLU before it."""
+        """The first block has no ReLU in front, because its input is the image."""
         super().__init__()
         self.layers = nn.Sequential(
             *([] if first else [nn.ReLU()]),
@@ -90,7 +90,7 @@ class DownBlock(nn.Module):
         if not self.halve:
             same: Tensor = through + self.beside(images)
             return same
-        # Halving and a 1 x 1 convolution may change places, and it is cheaper after.
+        # A 1 x 1 convolution commutes with downsampling, and is cheaper after it.
         halved: Tensor = F.avg_pool2d(through, 2) + self.beside(F.avg_pool2d(images, 2))
         return halved
 

@@ -48,9 +48,7 @@ class DistributedContext:
         if self.size == 1:
             return network
         devices = [next(network.parameters()).device.index] if next(network.parameters()).is_cuda else None
-        grows = any(
-            isinstance(part, Growing) for part in network.modules()
-        )  # some weights are unused until the network has grown
+        grows = any(isinstance(part, Growing) for part in network.modules())  # unused weights at first
         return DistributedDataParallel(
             network, device_ids=devices, gradient_as_bucket_view=True, find_unused_parameters=grows
         )
