@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from src.config.params import Evaluate, load_params
 from src.core import paths
 from src.core.arguments import Parser
-from src.core.device import pick_device
+from src.core.device import resolve
 from src.core.errors import run_command
 from src.data import prepared
 from src.data.prepared import Split
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--samples", type=int, default=10_000, help="images of each kind (default 10,000)")
     options = parser.parse_args(arguments)
     params, data = load_params(), prepared.load(paths.PREPARED)
-    device = pick_device(params.train.device)
+    device = resolve(params.train).device
     real_images = RealImages(load_classifier(paths.CLASSIFIER, device), data, paths.FEATURES)
 
     fit = fit_by(params.classifier, len(data.class_names), device, "classifier")

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from src.config.params import Params
-from src.core.device import describe_device
+from src.core.device import DeviceContext
 from src.training.engine import Engine
 
 MATMUL_SIZE = {"cpu": 2048, "cuda": 8192}
@@ -28,7 +28,7 @@ def synchronize(device: torch.device) -> None:
 
 def describe_machine(device: torch.device) -> str:
     """Processor, device with threads, and PyTorch's version in one line."""
-    return f"{_processor()}; {describe_device(device)}; PyTorch {torch.__version__}"
+    return f"{_processor()}; {DeviceContext(device)}; PyTorch {torch.__version__}"
 
 
 def _processor() -> str:
@@ -39,7 +39,7 @@ def _processor() -> str:
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype, size: int | None = None, repeats: int = 3) -> float:
-    """Floating-point operations a second of square matrix products, the best of several; on a GPU as ``set_up`` chose."""
+    """Floating-point operations a second of square matrix products, the best of several."""
     size = size or MATMUL_SIZE[device.type]
     first, second = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     result = torch.mm(first, second)  # the first call also chooses a kernel

@@ -58,7 +58,7 @@ def train_once(params: Params, count: int) -> None:
     """Everything that the train stage holds in memory: images, judge, tracked run, checkpoints, picture of the history."""
     from benchmarks.settings import random_images
     from benchmarks.tracked import temporary_store, tracked_run
-    from src.core.device import pick_device, set_up
+    from src.core.device import resolve
     from src.data.prepared import PreparedData, Split
     from src.evaluation.judge import ValidationJudge
     from src.evaluation.real_images import RealImages
@@ -67,8 +67,7 @@ def train_once(params: Params, count: int) -> None:
     from src.training.checkpoint import Checkpoints
     from src.training.loop import TrainingData, fit
 
-    device = pick_device(params.train.device)
-    set_up(device, deterministic=params.train.deterministic)
+    device = resolve(params.train).device
     options = params.classifier.model_dump(include={"width", "feature_size", "dropout"})
     classifier = build_classifier(class_count=10, channels=1, image_size=28, **options).eval().to(device)
     images, labels = random_images(count)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from src.config.params import Params
-from src.core.device import pick_device
+from src.core.device import resolve
 from src.core.errors import UserError
 from src.networks.description import build_pair
 from src.training.step.losses import find_loss
@@ -51,7 +51,7 @@ class TextbookTraining:
         if train.batch_size > len(images):
             raise UserError(f"train.batch_size {train.batch_size}: there are only {len(images)} images")
         torch.manual_seed(train.seed)
-        self.device = pick_device(train.device)
+        self.device = resolve(train).device
         self.loader = DataLoader(
             TextbookImages(images, labels), train.batch_size, shuffle=True, num_workers=workers, drop_last=True
         )

@@ -16,7 +16,7 @@ from benchmarks.textbook import TextbookTraining
 from src.config.params import Params, load_params
 from src.core import paths
 from src.core.arguments import Parser
-from src.core.device import pick_device, set_up
+from src.core.device import resolve
 from src.core.errors import run_command
 from src.data import prepared
 from src.evaluation.judge import ValidationJudge
@@ -85,7 +85,7 @@ class Race(Recorder):
 
 def race_project(params: Params, data: prepared.Split, class_count: int, race: Race) -> None:
     """Train with ``fit``; its averaged generator is judged."""
-    device = pick_device(params.train.device)
+    device = resolve(params.train).device
     images, labels = data.images.to(device), data.labels.to(device)
     fit(params, TrainingData(images, labels, class_count, race.score), race)
 
@@ -124,8 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     changes = {**every, "train.patience": 0}
     changes |= {} if options.seed is None else {"train.seed": options.seed}
     params = for_family(base, options.family or base.model.family).replace(changes)
-    device = pick_device(params.train.device)
-    set_up(device, deterministic=params.train.deterministic)
+    device = resolve(params.train).device
     data = prepared.load(paths.PREPARED)
     judge, classes = validation_judge(params, data), len(data.class_names)
     print(f"seconds until {MEASURE} < {options.threshold:g} on {data.name}, {params.model.family}, ", end="")

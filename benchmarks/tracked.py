@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.machine import synchronize
 from src.config.params import Params
-from src.core.device import pick_device
+from src.core.device import resolve
 from src.tracking.mlflow_recorder import MlflowRecorder
 from src.tracking.origin import Origin
 from src.tracking.runs import training_run
@@ -68,7 +68,7 @@ def tracking_cost(params: Params, data: TrainingData, runs: int) -> list[float]:
 
 def seconds_of_training(params: Params, data: TrainingData, *, tracked: bool) -> float:
     """The wall time of one training, tracked in the current store or not."""
-    device = pick_device(params.train.device)
+    device = resolve(params.train).device
     synchronize(device)
     began = time.perf_counter()
     with tracked_run(params) if tracked else nullcontext(Recorder()) as recorder:

@@ -21,7 +21,7 @@ from benchmarks.textbook import TextbookTraining
 from benchmarks.tracked import no_judge, tracking_cost
 from src.config.params import Params, load_params
 from src.core.arguments import Parser
-from src.core.device import pick_device, set_up, use_bfloat16
+from src.core.device import resolve
 from src.core.errors import run_command
 from src.training.flops import training_flops
 from src.training.loop import TrainingData, fit
@@ -141,13 +141,14 @@ def textbook_rate(params: Params, images: Tensor, labels: Tensor, kimg: float, w
 
 def measure(params: Params, images: Tensor, labels: Tensor, row: Row, options: argparse.Namespace) -> None:
     """Fill the row, a pair after the other."""
-    device = pick_device(params.train.device)
-    dtype = torch.bfloat16 if use_bfloat16(params.train.precision, device) else torch.float32
+    context = resolve(params.train)
+    device, dtype = context.device, torch.bfloat16 if context.bfloat16 else torch.float32
     # A GPU would be through with as few images in a moment.
     kimg = options.project_kimg or options.kimg * (10 if device.type == "cuda" else 1)
     for _ in range(options.runs):
         row.textbook.append(textbook_rate(params, images, labels, options.kimg, options.workers))
-        row.matmul.append(matmul_rate(device, dtype))
+        with context.training_step():
+            row.matmul.append(matmul_rate(device, dtype))
         row.project.append(project_rate(params, images, labels, kimg))
         row.plain.append(project_rate(params.replace({"train.r1_weight": 0.0}), images, labels, kimg))
     if device.type == "cuda":
@@ -216,8 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     base = load_params()
     if options.precision:
         base = base.replace({"train.precision": options.precision})
-    device = pick_device(base.train.device)
-    set_up(device, deterministic=base.train.deterministic)
+    device = resolve(base.train).device
     families = FAMILIES if options.family == "both" else (options.family,)
     print(f"training speed on {describe_machine(device)}", flush=True)
     figures: dict[str, float] = {}

@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, params = parse_arguments(arguments), load_params()
     # All of them before any work: the last one's mistake must not be found after hours.
     plans = {name: budgeted(params, name, options.kimg, options.seed) for name in options.recipes}
-    from .core.device import pick_device, set_up
+    from .core.device import resolve
     from .data import prepared
     from .evaluation.classifier import fit_by
     from .evaluation.evaluation import Leaderboard
@@ -44,8 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .networks.description import load_classifier
     from .training.health import TrainingDiverged
 
-    device = pick_device(params.train.device)
-    set_up(device, deterministic=params.train.deterministic)
+    device = resolve(params.train).device
     data = prepared.load(paths.PREPARED, params.data)
 
     real_images = RealImages(load_classifier(paths.CLASSIFIER, device), data, paths.FEATURES)

@@ -12,7 +12,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Parser(prog="python -m src.evaluate", description=__doc__).parse_args(arguments)
 
     from .config.params import load_params
-    from .core.device import pick_device
+    from .core.device import resolve
     from .data import prepared
     from .evaluation.classifier import fit_by
     from .evaluation.evaluation import evaluate, exhibits, save_exhibits, write_tables
@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .reports import scorecard_text
 
     params = load_params()
-    data, device = prepared.load(paths.PREPARED, params.data), pick_device(params.train.device)
+    data, device = prepared.load(paths.PREPARED, params.data), resolve(params.train).device
     prepared.check_made_from(paths.CLASSIFIER / "report.json", data, "train_classifier")
     prepared.check_made_from(paths.GAN / "card.json", data, "train")
     classifier, generator = load_classifier(paths.CLASSIFIER, device), load_generator(paths.GAN, device)

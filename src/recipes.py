@@ -1,8 +1,9 @@
-"""List the recipes, print what makes DVC train one, or write one into params.yaml: ``python -m src.recipes [NAME]``."""
+"""List the recipes, print the arguments that train one, or write one to params.yaml: ``python -m src.recipes [NAME]``."""
 
 from collections.abc import Sequence
 
-from .config.edit import as_yaml, write_params
+from .config.edit import write_params
+from .config.fields import as_yaml
 from .config.params import load_params
 from .config.recipes import dvc_arguments, load_recipe, recipe_names
 from .core import paths
@@ -11,7 +12,7 @@ from .core.errors import UserError, run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """List the recipes, print what makes DVC train one, or write one into params.yaml."""
+    """List the recipes, print the arguments that train one, or write one to params.yaml."""
     parser = Parser(prog="python -m src.recipes", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("name", nargs="?", help="print the arguments for `dvc exp run` that train it")
     parser.add_argument("--apply", action="store_true", help="write its values into params.yaml instead")

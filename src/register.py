@@ -16,10 +16,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Parser(prog="python -m src.register", description=description).parse_args(arguments)
 
     from .config.params import load_params
+    from .core.device import resolve
     from .data import prepared
     from .registry.registration import register_outputs
 
     params = load_params()
+    resolve()  # the gate draws on the CPU
     print(register_outputs(params, prepared.load(paths.PREPARED, params.data)))
 
 

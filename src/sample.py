@@ -99,9 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_arguments(arguments)
     stored = load(options.model)
     plan = make_plan(options, stored)
+    from .core.device import resolve
     from .sampling.folder import save_folder
     from .sampling.pictures import draw_samples, draw_walks
 
+    resolve()
     class_names = stored.class_names if stored.network.conditional else UNLABELLED
     if options.walk:
         end = make_end(plan, options, stored)

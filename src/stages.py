@@ -1,4 +1,4 @@
-"""Print what decides each stage's bits, or bring dvc.yaml and packages.yaml in line: ``python -m src.stages [--write]``."""
+"""Print the dependencies of each stage, or update dvc.yaml and packages.yaml: ``python -m src.stages [--write]``."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +9,9 @@ from .core.errors import run_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print what decides each stage's bits, or write it into dvc.yaml and packages.yaml."""
+    """Print the dependencies of each stage, or update dvc.yaml and packages.yaml."""
     parser = Parser(prog="python -m src.stages", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="bring dvc.yaml and packages.yaml in line with the code")
+    parser.add_argument("--write", action="store_true", help="update dvc.yaml and packages.yaml")
     options = parser.parse_args(arguments)
     if options.write:
         write(Path())

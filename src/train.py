@@ -15,11 +15,11 @@ from .core.errors import run_command
 if TYPE_CHECKING:
     from .config.params import Params
     from .data.prepared import PreparedData
-    from .training.step.distributed import World
+    from .training.step.distributed import DistributedContext
 
 
-def train(params: "Params", data: "PreparedData", world: "World", *, resume: bool) -> None:
-    """Train in an MLflow run, and write networks, numbers and sample images."""
+def train(params: "Params", data: "PreparedData", distributed: "DistributedContext", *, resume: bool) -> None:
+    """Train in an MLflow run and write the outputs."""
     from .tracking.live import live_run, open_folder
     from .tracking.sync import forget
     from .training.loop import fit
@@ -28,7 +28,7 @@ def train(params: "Params", data: "PreparedData", world: "World", *, resume: boo
     from .training.setup import training_data
 
     material = training_data(params, data)
-    folder = open_folder(params, data, world, resume=resume)
+    folder = open_folder(params, data, distributed, resume=resume)
     with live_run(params, data, folder) as live:
         samples = SampleStore(folder.samples)
         result = fit(params, material, Recorders([samples, *live.recorders]), folder.checkpoints)
@@ -39,28 +39,27 @@ def train(params: "Params", data: "PreparedData", world: "World", *, resume: boo
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train. Of several processes only the first writes; the others do their part of each batch."""
+    """Train. With several processes, only the first one writes outputs."""
     parser = Parser(prog="python -m src.train", description="Train the GAN of params.yaml.")
-    parser.add_argument("--no-resume", action="store_true", help="start afresh, whatever checkpoint there is")
+    parser.add_argument("--no-resume", action="store_true", help="start over even if there is a checkpoint")
     options = parser.parse_args(arguments)
 
     from .config.params import load_params
-    from .core.device import pick_device, set_up
+    from .core.device import resolve
     from .data import prepared
     from .training.checkpoint import Checkpoints
     from .training.health import TrainingDiverged
     from .training.loop import fit
     from .training.recorder import Recorder
     from .training.setup import training_data
-    from .training.step.distributed import World
+    from .training.step.distributed import DistributedContext
 
     params = load_params()
-    device = pick_device(params.train.device)
-    set_up(device, deterministic=params.train.deterministic)
-    data, world = prepared.load(paths.PREPARED, params.data), World.join(device)
+    device = resolve(params.train).device
+    data, distributed = prepared.load(paths.PREPARED, params.data), DistributedContext.join(device)
     try:
-        if world.is_first:
-            train(params, data, world, resume=not options.no_resume)
+        if distributed.is_first:
+            train(params, data, distributed, resume=not options.no_resume)
         else:
             fit(params, training_data(params, data), Recorder(), Checkpoints(Path()))
     except TrainingDiverged as error:
@@ -68,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error: {error}; {hint}", file=sys.stderr)
         raise SystemExit(3) from None
     finally:
-        world.leave()
+        distributed.leave()
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, chdir, closing, contextmanager, redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest import mock
 
 import pytest
@@ -19,7 +20,7 @@ import torch
 from filelock import FileLock
 from mlflow import MlflowClient
 
-from src.config.edit import write_params
+from src.config.edit import commented, write_params
 from src.core import interrupts
 from src.core.errors import run_command
 from src.doctor.moved import COLUMNS
@@ -28,8 +29,10 @@ from src.tracking.store import connect
 from tests.tuning.postgres import Unavailable, postgres_server
 
 ROOT = Path(__file__).parent.parent
-SAMPLE = Path(__file__).parent / "params_sample.yaml"
-"""A params file that stays as it is, whatever a user writes into params.yaml."""
+_SAMPLES = TemporaryDirectory()
+SAMPLE = Path(_SAMPLES.name) / "params.yaml"
+"""A params file with every parameter, whatever a user writes into params.yaml."""
+SAMPLE.write_text(commented("train: {batch_size: 128, lr_generator: 0.002, lr_discriminator: 0.002}\ntune: {kimg: 60}"))
 TINY = {
     "data.dataset": "digits",
     "classifier.width": 8,

@@ -164,7 +164,7 @@ def test_one_that_diverges_is_told_and_the_others_go_on(own: Project, capsys: py
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonesuch"], "nonesuch: no such recipe; there are "),
+        (["nonesuch"], "nonesuch: unknown recipe; allowed are "),
         (["--kimg", "0"], "--kimg 0 must be above 0"),
         (["--kimg", "nan"], "--kimg nan must be above 0"),
         (["--seed", "-1"], "--seed -1 must be from 0 to 4294967295"),

@@ -10,7 +10,7 @@ import pytest
 from src.config.edit import write_params
 from src.config.params import Params
 from src.training.identity import identity
-from src.training.step.distributed import World
+from src.training.step.distributed import DistributedContext
 from tests.conftest import ROOT, Project, copy_of, work_in
 
 TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -65,7 +65,7 @@ def identity_there(copy: Project) -> dict[str, str]:
     with pytest.MonkeyPatch.context() as patch:
         work_in(copy.folder, patch)
         tags = {"data.hash": "d", "classifier.hash": "c"}
-        return identity(Params().replace({"model.family": "extras.tiny.Tiny"}), tags, World())
+        return identity(Params().replace({"model.family": "extras.tiny.Tiny"}), tags, DistributedContext())
 
 
 @pytest.mark.slow

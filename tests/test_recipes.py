@@ -76,7 +76,7 @@ def test_apply_writes_them_into_params_yaml(tmp_path: Path, monkeypatch: pytest.
     assert load_params(tmp_path / "params.yaml") == load_params(SAMPLE).replace(
         {"model.width": 16, "train.loss": "hinge"}
     )
-    assert "# channels at a quarter of the image size" in text
+    assert "# all but mlp: channels at a quarter of the image size" in text
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_wrong_one_is_named(text: str, message: str, tmp_path: Path, monkeypat
 def test_an_unknown_one_and_none_to_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     folder(tmp_path, one="model: {width: 16}", two="model: {width: 16}")
-    with pytest.raises(UserError, match="three: no such recipe; there are one, two in recipes"):
+    with pytest.raises(UserError, match="three: unknown recipe; allowed are one, two in recipes"):
         recipes.main(["three"])
     with pytest.raises(UserError, match="--apply needs the name of a recipe; there are one, two"):
         recipes.main(["--apply"])

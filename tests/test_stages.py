@@ -123,7 +123,7 @@ def test_each_stage_reads_only_the_parameters_that_it_lists(
     checked |= {"train.label_smoothing", "train.augment_target", "train.augment", "tune.space"}
     # Compared with the data card, to refuse data that were prepared with others.
     checked |= {"data.dataset", *(f"data.{name}" for name in SPLIT_PARAMS)}
-    neutral = {"train": {*stages.NOT_IN_TRAIN}}
+    neutral = {"train": stages.neutral_parameters()}
     for stage in stages.PARAMETERS:
         accessed.clear()
         copy.module(stage)
@@ -183,7 +183,9 @@ def test_a_missing_parameter_is_an_error_and_never_a_default(tmp_path: Path) -> 
     path = tmp_path / "params.yaml"
     text = SAMPLE.read_text(encoding="utf-8")
     path.write_text("\n".join(line for line in text.splitlines() if "penalty_interval" not in line), encoding="utf-8")
-    with pytest.raises(UserError, match=r"a parameter is missing: train\.penalty_interval; `python -m src.params`"):
+    with pytest.raises(
+        UserError, match=r"a parameter is missing: train\.penalty_interval; `python -m src.params --write`"
+    ):
         load_params(path)
     path.write_text("", encoding="utf-8")
     with pytest.raises(UserError, match=r"\d+ parameters are missing: data\.dataset, data\.folder"):

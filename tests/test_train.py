@@ -98,7 +98,7 @@ def test_a_training_that_is_killed_again_and_again_ends_the_same_in_one_mlflow_r
             time.sleep(source.uniform(0, 0.3))
             running.kill()
     output = copy.run("dvc", "repro", "train").stdout
-    assert "going on from the checkpoint at step" in output
+    assert "resuming from the checkpoint at step" in output
 
     assert outcome(copy) == outcome(alone)
     (run,) = runs(copy)
@@ -134,11 +134,11 @@ def test_signals_end_it_and_afresh_is_afresh(copy: Project) -> None:
     with training(copy) as running:
         second = copy.run(*TRAIN, check=False)
         assert second.returncode == 2
-        assert second.stderr.startswith("error: another process is busy with this training; ")
+        assert second.stderr.startswith("error: another process is training this run; ")
         running.send_signal(signal.SIGINT)
         output, errors = running.communicate(timeout=60)
     assert (running.returncode, errors.strip()) == (130, "stopped by Ctrl-C")
-    assert "going on from the checkpoint at step" in output
+    assert "resuming from the checkpoint at step" in output
 
     write_params({"train.lr_generator": 0.004, "train.kimg": 3}, copy.folder / "params.yaml")
     other = copy.run(*TRAIN).stdout
@@ -196,7 +196,7 @@ def test_a_run_resumes_in_the_same_mlflow_run_and_afresh_is_afresh(
         assert copy.module("train", check=False).returncode == 143
     (run,) = runs(copy)
     assert (run.info.status, run.data.tags["stopped"]) == ("KILLED", "SIGTERM")
-    assert "going on from the checkpoint at step" in copy.module("train").stdout
+    assert "resuming from the checkpoint at step" in copy.module("train").stdout
     (run,) = runs(copy)
     assert (run.info.status, "stopped" in run.data.tags) == ("FINISHED", False)
     resumed = outcome(copy)

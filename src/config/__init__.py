@@ -1,1 +1,1 @@
-"""Every parameter once: its type, bounds, default and help; recipes; and what decides the bits of each stage."""
+"""Parameters, each declared once; recipes; and the dependencies of each stage."""

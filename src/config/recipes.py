@@ -1,4 +1,4 @@
-"""Recipes: named sets of parameters, each a small difference from params.yaml, in recipes/.
+"""Recipes: named sets of changes to params.yaml, in recipes/.
 
 ``python -m src.recipes`` lists them. ``dvc exp run $(python -m src.recipes wgan-gp)`` trains one.
 """
@@ -13,13 +13,13 @@ from ruamel.yaml.error import YAMLError
 
 from ..core import paths
 from ..core.errors import UserError
-from .edit import as_yaml
+from .fields import as_yaml
 from .params import Params, read_text
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a recipe changes."""
+    """A named set of changes."""
 
     name: str
     about: str
@@ -28,7 +28,7 @@ class Recipe:
     """values by dotted name"""
 
     def applied(self, params: Params) -> Params:
-        """The parameters with its changes. Raises UserError, with its file, for one that is not allowed."""
+        """The parameters with these changes. Raises UserError, naming the file, for a change that is not allowed."""
         try:
             return params.replace(self.changes)
         except UserError as error:
@@ -36,19 +36,19 @@ class Recipe:
 
 
 def path_of(name: str) -> Path:
-    """A recipe's file."""
+    """The file of a recipe."""
     return paths.RECIPES / f"{name}.yaml"
 
 
 def recipe_names() -> list[str]:
-    """All there are, in order."""
+    """The names of all recipes, in order."""
     return sorted(path.stem for path in paths.RECIPES.glob("*.yaml"))
 
 
 def load_recipe(name: str) -> Recipe:
-    """Read a recipe. Raises UserError for an unknown name, and for a file that is no mapping of sections to parameters."""
+    """Read a recipe. Raises UserError for an unknown name, and for a file that is not a mapping of sections to parameters."""
     if name not in recipe_names():
-        raise UserError(f"{name}: no such recipe; there are {', '.join(recipe_names())} in {paths.RECIPES}")
+        raise UserError(f"{name}: unknown recipe; allowed are {', '.join(recipe_names())} in {paths.RECIPES}")
     path = path_of(name)
     text = read_text(path)
     try:
@@ -63,6 +63,6 @@ def load_recipe(name: str) -> Recipe:
 
 
 def dvc_arguments(recipe: Recipe) -> str:
-    """What to write behind ``dvc exp run``: the experiment's name, and ``-S`` for each change. No word has a space in it."""
+    """Arguments of ``dvc exp run``: the name of the experiment, and ``-S`` for each change, without spaces in any value."""
     settings = [f"-S {name}={as_yaml(value).replace(' ', '')}" for name, value in recipe.changes.items()]
     return " ".join([f"-n {recipe.name}", *settings])

@@ -1,8 +1,7 @@
-"""What decides the bits of each stage's outputs: its code, its parameters and its packages.
+"""The dependencies of each stage: the code, parameters and packages that can change the bits of its outputs.
 
-This is the one definition of it. ``dvc.yaml`` lists it for DVC, a checkpoint belongs to a run in which all of it is the same,
-and the registry records its hash. ``python -m src.stages`` prints it; ``--write`` brings ``dvc.yaml`` and ``packages.yaml``
-in line with the code.
+``dvc.yaml`` lists them, the identity of a run contains them, and the registry records their hash. ``python -m src.stages``
+prints them; ``--write`` updates ``dvc.yaml`` and ``packages.yaml``.
 """
 
 import ast
@@ -33,35 +32,33 @@ CARRIERS = (
     "src.training.folder",
     "src.training.identity",
 )
-"""Modules that can change no bit of any output: they refuse, record, resume and show progress, or hold the schema of the
-parameters, whose values are dependencies themselves."""
+"""Modules that cannot change any output: they validate, record, resume and show progress, or declare parameters, whose values
+are dependencies themselves."""
 VIEWS = ("src.reports", "src.sampling.animation", "src.sampling.grids")
-"""Modules that turn numbers into pictures and text; they decide the outputs of the stage ``report`` alone."""
+"""Modules that turn numbers into pictures and text, dependencies of the stage ``report`` only."""
 EXTRAS = Path("extras")
-"""where families of the user's own are, which a network's description names"""
+"""folder of user-defined families"""
 
 TRAINED = "models/gan/generator.json"
-"""a stage that depends on it may load a family of the user's own"""
-NOT_IN_TRAIN = ("train.checkpoint_minutes", "train.max_rollbacks")
-"""parameters of the section ``train`` that change no bit of a run that ends"""
+"""stages that depend on it may load a user-defined family"""
 PARAMETERS: Mapping[str, Sequence[str]] = {
     "download": (
         *("data.channels", "data.clusters", "data.dataset", "data.folder", "data.image_size", "data.split_seed"),
     ),
     "prepare": ("data.dataset", "data.split_seed", "data.test_fraction", "data.validation_fraction"),
-    "train_classifier": ("classifier.*", "train.device"),
+    "train_classifier": ("classifier.*", "train.deterministic", "train.device"),
     "train": ("evaluate.nearest_k", "model.*", "train.*"),
-    "evaluate": ("classifier.*", "evaluate.*", "train.device"),
+    "evaluate": ("classifier.*", "evaluate.*", "train.deterministic", "train.device"),
     "report": (),
 }
-"""The parameters that each stage computes with; ``SECTION.*`` stands for a whole section, but for ``NOT_IN_TRAIN``."""
+"""The parameters of each stage; ``SECTION.*`` is a whole section except :func:`neutral_parameters`."""
 TRAINING = ("download", "prepare", "train_classifier", "train", "evaluate")
-"""the stages that a registered generator and its scores come from"""
+"""the stages that produce a registered generator and its scores"""
 
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "torch_fidelity": "torch-fidelity"}
-"""of modules whose package has another name"""
+"""packages of modules that have another name"""
 NEUTRAL_PACKAGES = ("dvc", "filelock", "mlflow", "optuna", "packaging", "pydantic", "rich", "ruamel")
-"""They check, lock and record, and compute nothing that is written."""
+"""Packages that compute nothing that is written to outputs."""
 COMPUTES_WITH = {
     "matplotlib": ("kiwisolver", "numpy", "pillow"),
     "pandas": ("numpy",),
@@ -70,16 +67,16 @@ COMPUTES_WITH = {
     "torch-fidelity": ("numpy", "scipy", "torch", "torchvision"),
     "torchvision": ("numpy", "pillow", "torch"),
 }
-"""Packages that compute with others; what PyTorch needs on a GPU has versions that PyTorch itself pins."""
+"""Packages and those they compute with; PyTorch pins its GPU libraries itself."""
 
 
 @cache
 def code(stage: str, *, complete: bool = False) -> tuple[str, ...]:
     """The Python files below ``src``, relative to the project, that can change the bits of a stage's outputs.
 
-    They are what ``src/STAGE.py`` imports, directly or not, anywhere in a file, and what a string names: a module, such as
-    ``".families.mlp.Mlp"`` in src/networks, or a package, such as ``".metrics"`` in src/evaluation; but for the modules that
-    carry or show. With ``complete`` these are included: all that the stage runs.
+    They are the direct and indirect imports of ``src/STAGE.py``, and modules or packages named by strings, such as
+    ``".families.mlp.Mlp"`` in src/networks or ``".metrics"`` in src/evaluation, except CARRIERS and VIEWS, which ``complete``
+    includes.
     """
     pruned = () if complete else (*CARRIERS, *(() if stage == "report" else VIEWS))
     found: set[str] = set()
@@ -105,20 +102,22 @@ def packages(stage: str) -> tuple[str, ...]:
 
 
 def parameters(stage: str, names: Iterable[str]) -> tuple[str, ...]:
-    """Of the dotted ``names`` of all parameters, those that can change the bits of a stage's outputs, in order."""
+    """Those of the dotted ``names`` that can change the bits of a stage's outputs, sorted."""
     patterns = PARAMETERS[stage]
-    sections = tuple(pattern.removesuffix("*") for pattern in patterns if pattern.endswith(".*"))
-    return tuple(
-        sorted(
-            name
-            for name in names
-            if name in patterns or (sections and name.startswith(sections) and name not in NOT_IN_TRAIN)
-        )
-    )
+    whole = tuple(pattern.removesuffix("*") for pattern in patterns if pattern.endswith(".*"))
+    idle = neutral_parameters()
+    return tuple(sorted(name for name in names if name in patterns or (name.startswith(whole) and name not in idle)))
+
+
+def neutral_parameters() -> set[str]:
+    """The parameters that are declared to change no bit of a run that ends."""
+    from .params import parameters as fields
+
+    return {one.name for one in fields() if not one.decides}
 
 
 def code_hashes(stage: str, more: Iterable[Path] = ()) -> dict[str, str]:
-    """The start of the SHA-256 of each file of :func:`code`, by its path; ``more`` are files, or folders with Python files."""
+    """The first 12 digits of the SHA-256 of each file of :func:`code` and below ``more``, by path."""
     files = [ROOT / name for name in code(stage)]
     hashes = {file.relative_to(ROOT).as_posix(): _digest(file)[:12] for file in files}
     return hashes | {file.as_posix(): _digest(file)[:12] for file in python_files(more)}
@@ -138,7 +137,7 @@ def installed_version(package: str) -> str:
 
 
 def training_code(more: Iterable[Path] = ()) -> tuple[str, ...]:
-    """All files that a generator and its scores come from, ``more`` as in :func:`code_hashes`."""
+    """All files that determine a generator and its scores, ``more`` as in :func:`code_hashes`."""
     names = {name for stage in TRAINING for name in code(stage)}
     return tuple(sorted(names | {file.as_posix() for file in python_files(more)}))
 
@@ -153,7 +152,7 @@ def training_code_hash(more: Iterable[Path] = ()) -> str:
 
 
 def python_files(places: Iterable[Path]) -> list[Path]:
-    """The Python files among files and below folders, in order."""
+    """The Python files among files and below folders, sorted."""
     return sorted(file for place in places for file in (place.rglob("*.py") if place.is_dir() else [place]))
 
 
@@ -163,7 +162,7 @@ def _is_one_of(module: str, pruned: Sequence[str]) -> bool:
 
 @cache
 def _imported(file: Path) -> tuple[str, ...]:
-    """The dotted names that a file imports, or names as strings; a name may be that of a module, or of something in one."""
+    """The dotted names that a file imports or has as strings, of modules or of objects in them."""
     names: list[str] = []
     for node in _runtime_nodes(ast.parse(file.read_text(encoding="utf-8"))):
         match node:
@@ -174,7 +173,7 @@ def _imported(file: Path) -> tuple[str, ...]:
                 names += [module, *(f"{module}.{alias.name}" for alias in node.names)]
             case ast.Constant(value=str(text)) if re.fullmatch(r"(src)?(\.\w+)+", text):
                 named = _absolute(text, file)
-                # A string that names a package, such as ".metrics", stands for all modules in it.
+                # A string such as ".metrics" that names a package includes all its modules.
                 modules = sorted((ROOT / named.replace(".", "/")).rglob("*.py"))
                 names += [named, named.rpartition(".")[0]]
                 names += [".".join(module.relative_to(ROOT).with_suffix("").parts) for module in modules]
@@ -182,7 +181,7 @@ def _imported(file: Path) -> tuple[str, ...]:
 
 
 def _absolute(name: str, file: Path) -> str:
-    """A module's name without leading dots, which mean the package of the file, and those above it."""
+    """The absolute name of a module that is imported relatively in a file."""
     if not name.startswith("."):
         return name
     package = ".".join(file.relative_to(ROOT).parent.parts)
@@ -190,7 +189,7 @@ def _absolute(name: str, file: Path) -> str:
 
 
 def _runtime_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes below one, but for what only type checkers read."""
+    """All nodes below one, except blocks for type checkers."""
     for child in ast.iter_child_nodes(node):
         match child:
             case ast.If(test=condition) if ast.unparse(condition).endswith("TYPE_CHECKING"):
@@ -209,7 +208,7 @@ def _digest(file: Path) -> str:
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
-        raise UserError(f"{file} cannot be read ({error.strerror}); it decides what is trained") from None
+        raise UserError(f"{file} cannot be read ({error.strerror}); training depends on it") from None
 
 
 def pinned(lock: Path) -> dict[str, str]:
@@ -219,7 +218,7 @@ def pinned(lock: Path) -> dict[str, str]:
 
 
 def written_packages(root: Path) -> str:
-    """What ``packages.yaml`` must say: the locked versions of all packages that decide bits."""
+    """The content of ``packages.yaml``: the locked versions of all packages that stages depend on."""
     versions = pinned(root / REQUIREMENTS)
     names = sorted({name for stage in PARAMETERS for name in packages(stage)})
     head = "# Packages whose version can change results, as in requirements.lock; written by `python -m src.stages --write`.\n"
@@ -227,19 +226,19 @@ def written_packages(root: Path) -> str:
 
 
 def written_dependencies(stage: str, listed: Sequence[str]) -> list[str]:
-    """What a stage's ``deps`` in dvc.yaml must say; files that are not code stay as they are ``listed``."""
+    """The ``deps`` of a stage in dvc.yaml; files that are not code are kept as ``listed``."""
     others = [name for name in listed if not name.startswith("src/") and name != EXTRAS.as_posix()]
     extras = [EXTRAS.as_posix()] if TRAINED in listed or stage == "train" else []
     return sorted([*others, *extras, *code(stage)])
 
 
 def written_parameters(stage: str, names: Iterable[str]) -> list[Any]:
-    """What a stage's ``params`` in dvc.yaml must say."""
+    """The ``params`` of a stage in dvc.yaml."""
     return [*parameters(stage, names), {PACKAGES.as_posix(): list(packages(stage))}]
 
 
 def write(root: Path) -> None:
-    """Bring ``dvc.yaml`` and ``packages.yaml`` in ``root`` in line with the code; comments stay."""
+    """Update ``dvc.yaml`` and ``packages.yaml`` in ``root``; comments are kept."""
     from ruamel.yaml import YAML
 
     from ..core.files import replacing

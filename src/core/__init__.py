@@ -1,1 +1,1 @@
-"""What everything else stands on: errors, files, signals, paths, the device, and the terminal."""
+"""Errors, files, signals, paths, the device context and the terminal."""

@@ -1,26 +1,32 @@
-"""Which device the work runs on, and how."""
+"""The device context: the device and settings with which a process computes."""
 
 import ctypes
 import os
 import resource
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from .errors import UserError
 
+if TYPE_CHECKING:
+    from ..config.params import Train
+
 M_TRIM_THRESHOLD, M_TOP_PAD = -1, -2
-"""As in glibc's malloc.h."""
+"""as in malloc.h of glibc"""
 KEPT_BYTES, TOP_PAD_BYTES = 2**30, 2**26
 MIB = 2**20
 
 
 def pick_device(name: str) -> torch.device:
-    """``auto`` takes the GPU where there is one, the CPU otherwise. Raises UserError for ``cuda`` without a GPU.
+    """The GPU, if there is one, for ``auto``, else the CPU. Raises UserError for ``cuda`` without a GPU.
 
-    Under ``torchrun`` each process on a machine takes a GPU of its own.
+    Under ``torchrun``, each process on a machine gets a different GPU.
     """
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
@@ -33,54 +39,93 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda", index)
 
 
-def set_up(device: torch.device, *, deterministic: bool) -> None:
-    """Prepare the process for training, before the first kernel runs.
+@dataclass(frozen=True)
+class DeviceContext:
+    """The device and settings of this process, from the section ``train`` of the parameters."""
 
-    On a GPU: TF32 for what is left in float32, and kernels that repeat their bits if asked. On a CPU: memory that was freed is
-    kept, since a step asks for the same again, and fresh pages cost more than the arithmetic of small layers.
+    device: torch.device
+    train: "Train | None" = None
+    threads: int = field(default_factory=torch.get_num_threads)
+    """of PyTorch on the CPU"""
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the device is a CUDA GPU."""
+        return self.device.type == "cuda"
+
+    @property
+    def bfloat16(self) -> bool:
+        """Whether matrix products of networks in training are autocast."""
+        precision = self.train.precision if self.train else "float32"
+        return precision == "bfloat16" or (precision == "auto" and self.on_gpu)
+
+    @property
+    def graphs(self) -> bool:
+        """Whether training steps are captured. Raises UserError for ``train.compile: graph`` without a GPU."""
+        compile_ = self.train.compile if self.train else "none"
+        if compile_ == "graph" and not self.on_gpu:
+            raise UserError("train.compile is graph, but CUDA graphs need a GPU; use auto or none")
+        return compile_ != "none" and self.on_gpu
+
+    @contextmanager
+    def training_step(self) -> Iterator[None]:
+        """Within it, float32 operations may use TF32 on a GPU; everything else, scores above all, is in full float32.
+
+        With ``train.deterministic``, an operation without a deterministic kernel is an error within it, and a warning outside.
+        """
+        self._set(tf32=True)
+        try:
+            yield
+        finally:
+            self._set(tf32=False)
+
+    def _set(self, *, tf32: bool) -> None:
+        if self.on_gpu:
+            torch.set_float32_matmul_precision("high" if tf32 else "highest")
+            torch.backends.cudnn.allow_tf32 = tf32
+            if self.train and self.train.deterministic:
+                torch.use_deterministic_algorithms(True, warn_only=not tf32)
+
+    def set_up(self) -> None:
+        """Prepare the process. No bit changes on a CPU."""
+        if not self.on_gpu:
+            _keep_freed_memory()
+            return
+        torch.cuda.set_device(self.device)
+        deterministic = self.train is not None and self.train.deterministic
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required by cuBLAS
+        torch.backends.cudnn.benchmark = not deterministic
+        self._set(tf32=False)
+
+    def __str__(self) -> str:
+        """For example ``cpu, 2 threads`` or ``cuda, NVIDIA H200``."""
+        return f"cuda, {torch.cuda.get_device_name(self.device)}" if self.on_gpu else f"cpu, {self.threads} threads"
+
+
+def resolve(train: "Train | None" = None, threads: int | None = None) -> DeviceContext:
+    """Set up this process and return its device context; repeated calls give the same one.
+
+    Without ``train`` it is that of a CPU, for commands that read no parameters. ``threads`` are those of PyTorch on the CPU;
+    None keeps their number. Raises UserError as :func:`pick_device` does.
     """
-    if device.type != "cuda":
-        _keep_freed_memory()
-        return
-    torch.cuda.set_device(device)
-    torch.set_float32_matmul_precision("high")
-    torch.backends.cudnn.allow_tf32 = True
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-        torch.use_deterministic_algorithms(True)
-    else:
-        torch.backends.cudnn.benchmark = True
+    if threads is not None:
+        torch.set_num_threads(threads)
+    context = DeviceContext(pick_device(train.device if train else "cpu"), train)
+    context.set_up()
+    return context
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc's malloc not to give pages back; elsewhere, nothing."""
+    """Tell glibc's malloc, if it is in use, not to return pages: a step asks for the same again, and page faults are slow."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         for option, value in ((M_TRIM_THRESHOLD, KEPT_BYTES), (M_TOP_PAD, TOP_PAD_BYTES)):
             mallopt(option, value)
 
 
-def use_bfloat16(precision: str, device: torch.device) -> bool:
-    """What ``train.precision`` means on this device."""
-    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda")
-
-
-def use_graphs(compile_: str, device: torch.device) -> bool:
-    """What ``train.compile`` means on this device. Raises UserError for ``graph`` without a GPU."""
-    if compile_ == "graph" and device.type != "cuda":
-        raise UserError("train.compile is graph, but CUDA graphs need a GPU; use auto or none")
-    return compile_ != "none" and device.type == "cuda"
-
-
-def describe_device(device: torch.device) -> str:
-    """The device in words, for example ``cpu, 2 threads`` or ``cuda, NVIDIA H200``."""
-    if device.type == "cuda":
-        return f"cuda, {torch.cuda.get_device_name(device)}"
-    return f"cpu, {torch.get_num_threads()} threads"
-
-
 def pin_gpu(index: int) -> None:
-    """Let this process see one of the visible GPUs only, in turn by index; to be called before any other use of CUDA."""
+    """Restrict this process to one of the visible GPUs, in turn by index; to be called before any other use of CUDA."""
     visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
     names = visible or [str(number) for number in range(torch.cuda.device_count())]
     if names:
@@ -88,7 +133,7 @@ def pin_gpu(index: int) -> None:
 
 
 def forget_peak_memory(device: torch.device) -> None:
-    """Measure :func:`peak_memory` from here on, where the system can (a GPU, Linux)."""
+    """Reset :func:`peak_memory`, where supported (GPUs, Linux)."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     else:
@@ -97,14 +142,14 @@ def forget_peak_memory(device: torch.device) -> None:
 
 
 def peak_memory(device: torch.device) -> float:
-    """The most memory so far in MiB: on a GPU what PyTorch has allocated there, otherwise what the process had resident."""
+    """Peak memory in MiB: allocated by PyTorch on a GPU, otherwise resident in the process."""
     return torch.cuda.max_memory_allocated(device) / MIB if device.type == "cuda" else peak_resident()
 
 
 def peak_resident() -> float:
-    """The peak resident memory of this process in MiB.
+    """Peak resident memory of this process in MiB.
 
-    Linux hands ``ru_maxrss`` on from the process that started this one, however large that was, so VmHWM goes first.
+    Linux inherits ``ru_maxrss`` from the parent process, so VmHWM takes precedence.
     """
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []

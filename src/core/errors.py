@@ -1,4 +1,4 @@
-"""The error that is meant for users, and how a command reports it."""
+"""Errors that users can correct, and how commands report them."""
 
 import os
 import signal
@@ -10,14 +10,14 @@ from . import interrupts
 
 
 class UserError(Exception):
-    """An error that the user can correct: one sentence that names what is wrong, where, and what is allowed."""
+    """An error that a user can correct: one sentence that names what is wrong, where, and what is allowed."""
 
 
 def run_command(main: Callable[[], None]) -> None:
-    """Run a stage's or command's ``main`` and turn user errors into an exit status, without a traceback.
+    """Run ``main`` of a stage or command, and turn errors that users can cause into an exit status without a traceback.
 
-    Exit status 2 for a :class:`UserError` (its sentence on standard error), 130 for Ctrl-C, 143 for SIGTERM, 0 when the
-    reader of a pipe has closed it (``... | head``).
+    The status is 2 for a :class:`UserError` (its sentence on standard error), 130 for Ctrl-C, 143 for SIGTERM, and 0 for a
+    closed pipe (``... | head``).
     """
     interrupts.install()
     try:
@@ -36,7 +36,7 @@ def run_command(main: Callable[[], None]) -> None:
 
 
 def _run_to_its_end(main: Callable[[], None]) -> None:
-    """Run ``main``; a signal that was swallowed on the way is raised here, and none afterwards."""
+    """Run ``main`` and raise a signal that was swallowed; no earlier signal is raised afterwards."""
     try:
         main()
         sys.stdout.flush()

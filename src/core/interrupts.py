@@ -1,39 +1,36 @@
-"""Signals that end or save a long piece of work, and a Ctrl-C that cannot get lost.
+"""Signals that end or checkpoint a long computation, and a Ctrl-C that cannot be lost.
 
 Python raises an exception for a signal wherever the main thread happens to be. In a finaliser, in a callback of the garbage
-collector or below a bare ``except`` of some library it is swallowed, and a training would go on for hours. So a signal
-is also noted: the long loops ask for it, and until somebody has taken it, what was swallowed is raised again, and what would
-be swallowed is raised a moment later. A signal handler belongs to the whole process, and so does the note.
+collector or below a bare ``except`` in a library it is swallowed, and a run would continue for hours. Therefore a signal is
+also recorded: long loops poll for it, and until it is taken, a swallowed exception is raised again, and one that would be
+swallowed is raised a moment later. Signal handlers belong to the whole process, and so does this state.
 """
 
-import _thread
 import gc
 import signal
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import CodeType, FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 SAVE_ONLY = signal.SIGUSR1
-"""Schedulers send it some time before the end: a checkpoint is due, and the work goes on."""
-REMINDER = signal.SIGURG
-"""The process sends it to its own main thread. Nobody else has a use for it, and where it is not handled nothing happens."""
+"""Sent by schedulers some time before the end: save a checkpoint and continue."""
+REMINDER = signal.SIGALRM
+"""of a timer, which raises a signal's exception again"""
 REMIND_SECONDS = 0.01
 
 _noted: list[int] = []
 _owed: int | None = None
-"""the signal that is to be raised, again or for the first time, unless it is taken before"""
+"""the signal that is still to be raised, for the first time or again, unless it is taken first"""
 _flying: "weakref.ref[Stopped] | None" = None
-"""the exception that was raised for it, as long as anybody has it: cleaning up takes its time, and must not be disturbed"""
-_reminding = _thread.allocate_lock()
+"""the exception raised for it, while it exists: clean-up must not be interrupted"""
 
 
 class Stopped(KeyboardInterrupt):
-    """Work that was ended by a signal, or for another reason that is no fault of its own."""
+    """A computation was ended by a signal, or for another reason outside it."""
 
     def __init__(self, number: int, reason: str = "") -> None:
         self.number, self.reason = number, reason or describe(number)
@@ -41,12 +38,12 @@ class Stopped(KeyboardInterrupt):
 
 
 def describe(number: int) -> str:
-    """The signal's name as people say it."""
+    """The common name of a signal."""
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
 def install() -> None:
-    """From now on SIGINT and SIGTERM raise Stopped, and are noted besides. Where one is ignored (``nohup``), it stays so."""
+    """Make SIGINT and SIGTERM raise Stopped and record them. Signals that are ignored (``nohup``) stay ignored."""
     for number in ENDING:
         if signal.getsignal(number) in (signal.default_int_handler, signal.SIG_DFL):
             signal.signal(number, _note_and_raise)
@@ -56,27 +53,27 @@ def install() -> None:
 
 
 def check() -> None:
-    """Raise Stopped, once, if a signal that ends the work was noted: to be called in each round of a long loop."""
+    """Raise Stopped, once, if a signal that ends the computation was recorded. Call it in each iteration of a long loop."""
     if (number := take()) and number != SAVE_ONLY:
         raise Stopped(number)
 
 
 def check_swallowed() -> None:
-    """Raise Stopped if a signal's exception was swallowed, or could not be raised yet: work would end as if it were done."""
+    """Raise Stopped if a signal's exception was swallowed or not raised yet: the computation would appear to be complete."""
     if (number := _owed) is not None:
         take()
         raise Stopped(number)
 
 
 def note(number: int) -> None:
-    """As if the signal had come: work that asks for signals ends, or saves itself, at the next opportunity."""
+    """Record a signal as if it had been received."""
     _noted.append(number)
 
 
 def take() -> int | None:
-    """The signal that came since the last call, if any; one that ends the work goes before one that only saves.
+    """The signal received since the last call, if any; one that ends takes precedence over one that only saves.
 
-    It is raised no more.
+    It is not raised any more.
     """
     global _owed  # noqa: PLW0603
     _owed = None
@@ -88,10 +85,10 @@ def take() -> int | None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within it, SIGINT, SIGTERM and SIGUSR1 are only noted, for :func:`take`; a second Ctrl-C raises at once.
+    """Within it, SIGINT, SIGTERM and SIGUSR1 are only recorded, for :func:`take`; a second Ctrl-C raises at once.
 
-    What was to be raised before it waits for :func:`take` too, and is raised afterwards otherwise. Signals that were ignored
-    stay ignored. In a thread other than the main one, where Python allows no handlers, nothing changes.
+    An exception that is still to be raised is deferred as well. Ignored signals stay ignored. Outside the main thread, where
+    Python allows no signal handlers, nothing changes.
     """
     global _owed  # noqa: PLW0603
     if threading.current_thread() is not threading.main_thread():
@@ -109,7 +106,7 @@ def deferred() -> Iterator[None]:
             if handler is not None:
                 signal.signal(number, handler)
         owed = waiting if _owed is None else _owed
-        # Where signals do not raise Stopped, it is up to others what becomes of this one.
+        # Where signals do not raise Stopped, the caller's own handler decides.
         raises = owed is not None and owed in _noted and signal.getsignal(owed) is _note_and_raise
         _owed = owed if raises else None
         if raises and _flying is None:
@@ -134,7 +131,7 @@ def _raise_owed(number: int, frame: FrameType | None) -> None:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    """Raise Stopped, now or, where Python would swallow it, a moment later."""
+    """Raise Stopped now or, where Python would swallow it, a moment later."""
     global _owed, _flying  # noqa: PLW0603
     _owed = number
     if _swallows(frame):
@@ -145,11 +142,11 @@ def _raise(number: int, frame: FrameType | None) -> None:
     try:
         raise stopped
     finally:
-        del stopped  # or it would hold itself, by its traceback
+        del stopped  # or its traceback would keep it alive
 
 
 def _landed(gone: "weakref.ref[Stopped]") -> None:
-    """Nobody has the exception any more: it was handled, and so taken, or swallowed."""
+    """The exception is gone: it was either handled, and so taken, or swallowed."""
     global _flying  # noqa: PLW0603
     if _flying is gone:
         _flying = None
@@ -158,7 +155,7 @@ def _landed(gone: "weakref.ref[Stopped]") -> None:
 
 
 def _swallows(frame: FrameType | None) -> bool:
-    """Whether the frame, or one that has called it, is a finaliser or a callback of the garbage collector."""
+    """Whether the frame or one of its callers is a finaliser or a callback of the garbage collector."""
     callbacks = [_code(callback) for callback in gc.callbacks]
     while frame is not None:
         if frame.f_code.co_name == "__del__" or frame.f_code in callbacks:
@@ -168,40 +165,20 @@ def _swallows(frame: FrameType | None) -> bool:
 
 
 def _code(callback: Callable[..., object]) -> CodeType | None:
-    """The code of a function, a method or an object that can be called."""
+    """The code of a function, a method or a callable object."""
     function = getattr(callback, "__func__", callback)
     found: CodeType | None = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     return found
 
 
 def _remind() -> None:
-    """Start the thread that has the owed signal raised. Not by ``threading``, whose locks the main thread may hold just now."""
-    if _reminding.acquire(blocking=False):
-        try:
-            _thread.start_new_thread(_send_reminders, ())
-        except RuntimeError:  # the interpreter is about to end
-            _reminding.release()
-
-
-def _is_owed() -> bool:
-    return _owed is not None
-
-
-def _send_reminders() -> None:
-    main = threading.main_thread().ident
-    assert main is not None
-    while _is_owed():
-        time.sleep(REMIND_SECONDS)
-        if _is_owed() and _flying is None:
-            with suppress(ProcessLookupError):
-                signal.pthread_kill(main, REMINDER)
-    _reminding.release()
-    if _is_owed():  # since the loop has ended
-        _remind()
+    """Have the owed signal raised in a moment, where :func:`install` has been called."""
+    if signal.getsignal(REMINDER) is _raise_owed:
+        signal.setitimer(signal.ITIMER_REAL, REMIND_SECONDS)
 
 
 def _quiet(hook: Callable[["sys.UnraisableHookArgs"], object]) -> Callable[["sys.UnraisableHookArgs"], object]:
-    """The hook, but without a word on an exception that will be raised again."""
+    """The hook without a message for an exception that will be raised again."""
 
     def quiet(unraisable: "sys.UnraisableHookArgs") -> None:
         if _owed is None or not isinstance(unraisable.exc_value, Stopped):

@@ -1,11 +1,11 @@
-"""Modules that are imported when they are first used."""
+"""Modules that are imported on first use."""
 
 import importlib
 from typing import Any
 
 
 class _LazyModule:
-    """Stands for a module that is slow to import, where a file is also read for what it declares."""
+    """A placeholder for a module that is slow to import, in files that are also imported for their declarations."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -17,5 +17,5 @@ class _LazyModule:
 
 
 def lazy(name: str) -> Any:
-    """The module ``name``, imported at the first use of one of its attributes."""
+    """The module ``name``, imported when one of its attributes is first used."""
     return _LazyModule(name)

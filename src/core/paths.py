@@ -1,20 +1,22 @@
-"""Where each stage leaves its files, relative to the project folder. dvc.yaml names the same places."""
+"""The files of each stage, relative to the project folder, as in dvc.yaml."""
 
 from pathlib import Path
 
 PARAMS = Path("params.yaml")
+PARAMETERS = Path("docs/parameters.md")
+"""generated from the fields of the parameters"""
 RECIPES = Path("recipes")
 RAW = Path("data/raw")
 PREPARED = Path("data/prepared")
 CLASSIFIER = Path("models/classifier")
 GAN = Path("models/gan")
 CHECKPOINTS = Path("models/checkpoints")
-"""What interrupted runs resume from; no output of DVC, which would delete it before each run."""
+"""state of unfinished runs; not an output of DVC, which would delete it before each run"""
 RUN_FILE = "run.json"
 """in a folder of checkpoints: the MLflow run they belong to"""
 FEATURES = Path("models/features")
-"""What the classifier sees in the real images, kept to be looked up; no output of DVC, since all stages share it."""
+"""cached features of real images; not an output of DVC because several stages share it"""
 EVALUATION = Path("models/evaluation")
 EXHIBITS = "images.safetensors"
-"""in the folder of the evaluation: the images that its pictures show"""
+"""in the folder of the evaluation: the images of its figures"""
 LOCK = Path("dvc.lock")

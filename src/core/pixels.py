@@ -1,4 +1,4 @@
-"""The two forms of an image: uint8 0..255 in files, float in [-1, 1] in networks."""
+"""Conversion between images in files, uint8 0..255, and in networks, float in [-1, 1]."""
 
 import torch
 from torch import Tensor

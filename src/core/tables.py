@@ -1,4 +1,4 @@
-"""Tables of plain text, for the terminal."""
+"""Plain text tables for the terminal."""
 
 from collections.abc import Mapping, Sequence
 from math import isnan
@@ -7,7 +7,7 @@ DECIMALS = 4
 
 
 def aligned(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows of values by column, aligned to the right; the columns are those of the first row. NaN is shown as ``-``."""
+    """Rows of values by column, right-aligned; the columns are those of the first row. NaN is shown as ``-``."""
     names = list(rows[0])
     cells = [names, *[[_cell(row[name]) for name in names] for row in rows]]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

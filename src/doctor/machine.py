@@ -31,13 +31,13 @@ def check_device() -> Iterator[Finding]:
     import torch
 
     from ..config.params import load_params
-    from ..core.device import describe_device, pick_device
+    from ..core.device import DeviceContext, pick_device
 
     built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
     with warnings.catch_warnings(record=True) as told:  # an old driver is told of as a warning
         warnings.simplefilter("always")
         device = pick_device("auto")
-    about = f"Python {sys.version.split()[0]}, PyTorch {torch.__version__}, {built}: {describe_device(device)}"
+    about = f"Python {sys.version.split()[0]}, PyTorch {torch.__version__}, {built}: {DeviceContext(device)}"
     if device.type == "cpu" and (told or GPU.exists()):
         reason = f": {first_line(Warning(told[0].message))}" if told else ""
         advice = "update the GPU's driver, or install a PyTorch with CUDA"

@@ -1,1 +1,1 @@
-"""Generators, discriminators and the auxiliary classifier, their description (JSON) and their weights (safetensors)."""
+"""Generators, discriminators and the judge, with their descriptions (JSON) and weights (safetensors)."""

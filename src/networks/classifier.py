@@ -1,4 +1,4 @@
-"""The auxiliary classifier: a small convolutional network that judges images; it never trains with the GAN."""
+"""The judge: a small convolutional classifier that scores images and is never trained together with a GAN."""
 
 import inspect
 from typing import Any
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from .interface import Classifier
 
 CLASSIFIER = "conv classifier"
-"""the name of its architecture"""
+"""name of the architecture"""
 
 
 class ConvClassifier(Classifier):
@@ -37,13 +37,13 @@ class ConvClassifier(Classifier):
         self.head = nn.Linear(feature_size, class_count)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """See the class."""
+        """See the base class."""
         features = self.layers(images)
         return features, self.head(self.dropout(features))
 
 
 def build_classifier(**options: Any) -> Classifier:
-    """The auxiliary classifier with fresh weights; options that it does not take are left out."""
+    """The judge with fresh weights; options that it does not take are ignored."""
     chosen = {name: options[name] for name in inspect.signature(ConvClassifier).parameters}
     network = ConvClassifier(**chosen)
     network.description = {"architecture": CLASSIFIER, "options": chosen}

@@ -1,13 +1,13 @@
-"""How a label enters a network: each of ``model.conditioning`` in the generator, and in the discriminator.
+"""How networks use the label: each value of ``model.conditioning`` in the generator and the discriminator.
 
 | | generator | discriminator |
 |---|---|---|
 | none | | |
-| concat | one-hot, joined to the latent | one-hot, joined to the image |
-| embedding | a learned vector, joined to the latent | a learned plane, joined to the image |
-| projection | as concat | a product with the features, added to the logit |
-| auxiliary | as concat | nowhere: a second head tells the class, and both networks learn from it |
-| batch_norm | gain and bias of each batch norm | as projection |
+| concat | one-hot, concatenated to the latent | one-hot, concatenated to the image |
+| embedding | a learned vector, concatenated to the latent | a learned plane, concatenated to the image |
+| projection | as concat | inner product with the features, added to the logit |
+| auxiliary | as concat | none: a second head predicts the class, and both networks are trained on it |
+| batch_norm | class-conditional gain and bias of each batch norm | as projection |
 """
 
 import torch
@@ -15,19 +15,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 EMBEDDING_SIZE = 32
-"""at most: a one-hot vector of fewer classes is shorter, and tells as much"""
+"""at most; for fewer classes, the number of classes"""
 
 
 def class_weights(labels: Tensor, class_count: int) -> Tensor:
-    """float32 (N, class_count): one-hot of int64 (N,). Float labels (N, class_count) are weights already, and stay."""
+    """One-hot float32 (N, class_count) of labels int64 (N,). Float labels (N, class_count) are returned unchanged."""
     return labels if labels.is_floating_point() else F.one_hot(labels, class_count).float()
 
 
 class VectorLabel(nn.Module):
-    """A vector, and behind it the label: one-hot, by a learned vector, or not at all."""
+    """Concatenates the label to a vector: one-hot, as a learned vector, or not at all."""
 
     def __init__(self, size: int, class_count: int, form: str) -> None:
-        """``form`` is concat, embedding, or anything else for not at all."""
+        """``form`` is concat, embedding, or anything else for no label."""
         super().__init__()
         self.class_count, self.joined = class_count, form in ("concat", "embedding")
         self.embedding = None
@@ -48,13 +48,13 @@ class VectorLabel(nn.Module):
 
 
 def latent_label(latent_size: int, class_count: int, conditioning: str) -> VectorLabel:
-    """The generator's input: the latent, and behind it what ``conditioning`` joins to it."""
+    """The input of a generator: the latent, with the label as ``conditioning`` requires."""
     beside = conditioning in ("projection", "auxiliary")
     return VectorLabel(latent_size, class_count, "concat" if beside else conditioning)
 
 
 class ImageLabel(nn.Module):
-    """The discriminator's input: the image, and behind its channels what ``conditioning`` joins to it."""
+    """The input of a discriminator: the image, with further channels for the label as ``conditioning`` requires."""
 
     def __init__(self, channels: int, image_size: int, class_count: int, conditioning: str) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class ImageLabel(nn.Module):
 
 
 class Head(nn.Module):
-    """The discriminator's last layer: the logit, and under ``auxiliary`` the class logits beside it.
+    """The last layer of a discriminator: the logit, and class logits for ``auxiliary``.
 
     ``projection`` and ``batch_norm`` add <embedding(label), features> to the logit: Miyato and Koyama, cGANs with
     Projection Discriminator (2018). ``auxiliary`` follows Odena, Olah and Shlens (2017).
@@ -106,11 +106,11 @@ class Head(nn.Module):
 
 
 class Labelled(nn.Module):
-    """A layer that looks at the label: its ``forward`` takes images and the classes' weights (N, class_count)."""
+    """A layer that uses the label: its ``forward`` takes images and class weights (N, class_count)."""
 
 
 class ConditionalBatchNorm(Labelled):
-    """Batch norm whose gain and bias belong to the class (Dumoulin et al. 2017, De Vries et al. 2017)."""
+    """Batch norm with a gain and bias per class (Dumoulin et al. 2017, De Vries et al. 2017)."""
 
     def __init__(self, width: int, class_count: int) -> None:
         super().__init__()
@@ -119,22 +119,22 @@ class ConditionalBatchNorm(Labelled):
         self.bias = nn.Parameter(torch.zeros(class_count, width))
 
     def forward(self, images: Tensor, weights: Tensor) -> Tensor:
-        """(N, width, H, W) and the classes' weights (N, class_count) to (N, width, H, W)."""
+        """(N, width, H, W) and class weights (N, class_count) to (N, width, H, W)."""
         gain, bias = weights @ self.gain, weights @ self.bias
         normalised: Tensor = self.norm(images)
         return normalised * gain[:, :, None, None] + bias[:, :, None, None]
 
 
 def batch_norm(width: int, class_count: int, conditioning: str) -> nn.Module:
-    """The batch norm of a generator's layer."""
+    """The batch norm of a generator layer."""
     return ConditionalBatchNorm(width, class_count) if conditioning == "batch_norm" else nn.BatchNorm2d(width)
 
 
 class LabelledSequential(nn.Sequential):
-    """Layers one after the other; those that look at the label are told it."""
+    """A sequence of layers, some of which use the label."""
 
     def forward(self, images: Tensor, weights: Tensor) -> Tensor:  # type: ignore[override]
-        """The first layer's input, and the classes' weights (N, class_count), to the last layer's output."""
+        """The input of the first layer and class weights (N, class_count) to the output of the last layer."""
         for layer in self:
             images = layer(images, weights) if isinstance(layer, Labelled) else layer(images)
         return images

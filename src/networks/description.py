@@ -1,4 +1,4 @@
-"""Networks built from their descriptions, and loaded from disk. Loading runs no code from the files."""
+"""Networks built from their descriptions and loaded from disk. Loading runs no code from the files."""
 
 import inspect
 from collections.abc import Mapping
@@ -20,23 +20,22 @@ Kind = TypeVar("Kind", bound=Network)
 
 
 def _architecture(name: Any, where: str) -> type[Network]:
-    """The class of ``FAMILY generator``, ``FAMILY discriminator`` or the classifier."""
+    """The class of ``FAMILY generator``, ``FAMILY discriminator`` or the judge."""
     if name == CLASSIFIER:
         return ConvClassifier
     family, _, kind = name.rpartition(" ") if isinstance(name, str) else ("", "", "")
     if kind not in ("generator", "discriminator"):
         raise UserError(
-            f"{where}: unknown architecture {name!r}; it must be {CLASSIFIER}, or a family's name with generator or "
-            "discriminator behind it"
+            f"{where}: unknown architecture {name!r}; it must be {CLASSIFIER}, FAMILY generator or FAMILY discriminator"
         )
     found: type[Network] = getattr(find_family(family, where), kind)
     return found
 
 
 def build(description: Any, where: str = "architecture") -> Network:
-    """A network with fresh weights from ``{"architecture": name, "options": {...}}``; unused options are not allowed.
+    """A network with fresh weights from ``{"architecture": name, "options": {...}}``.
 
-    Raises UserError for an unknown architecture or options that do not fit it.
+    Raises UserError for an unknown architecture, and for missing, unknown or invalid options.
     """
     name, options = (
         (description.get(key) for key in ("architecture", "options")) if isinstance(description, dict) else (None, None)
@@ -55,29 +54,29 @@ def build(description: Any, where: str = "architecture") -> Network:
 
 
 def describe(architecture: str, **candidates: Any) -> dict[str, Any]:
-    """The description of ``architecture`` with those of the candidate options that it takes.
+    """The description of ``architecture`` with the candidate options that it takes.
 
-    Raises UserError for one that it takes and that is not among them.
+    Raises UserError for an option that is not among the candidates.
     """
     wanted = inspect.signature(_architecture(architecture, "model.family")).parameters
     if unknown := sorted(set(wanted) - set(candidates)):
         raise UserError(
-            f"model.family: the {architecture} takes {', '.join(unknown)}, which there is not; there are "
+            f"model.family: the {architecture} takes the unknown options {', '.join(unknown)}; allowed are "
             f"{', '.join(sorted(candidates))}"
         )
     return {"architecture": architecture, "options": {name: candidates[name] for name in wanted}}
 
 
 def options_of(family: str) -> set[str]:
-    """The names of all options that a family's networks take."""
+    """The names of all options that the networks of a family take."""
     networks = find_family(family).generator, find_family(family).discriminator
     return {name for network in networks for name in inspect.signature(network).parameters}
 
 
 def load_network(folder: Path, name: str, device: torch.device | None = None) -> Network:
-    """Read what :func:`save_network` wrote, in evaluation mode.
+    """Load a network saved by :func:`save_network`, in evaluation mode.
 
-    Raises UserError when a file is missing or corrupt, or when the weights do not fit the architecture.
+    Raises UserError if a file is missing or corrupt, or if the weights do not match the architecture.
     """
     architecture, weights = need_files(folder, name)
     network = load_architecture(architecture)
@@ -88,16 +87,16 @@ def load_network(folder: Path, name: str, device: torch.device | None = None) ->
 def load_architecture(path: Path) -> Network:
     """A network with fresh weights, from the JSON of :func:`save_architecture`.
 
-    Raises UserError when the file is missing, is not JSON, or describes no network that can be built.
+    Raises UserError if the file is missing, is not JSON, or does not describe a network that can be built.
     """
     return build(read_description(path), str(path))
 
 
 def load_weights(network: Network, path: Path, name: str = "the network") -> None:
-    """Put the weights of :func:`save_weights` into a network, all or none.
+    """Load the weights of :func:`save_weights` into a network, all or none.
 
-    Raises UserError when the file is missing or corrupt, and for the weights of another architecture, with every difference:
-    what ``name`` lacks, what it has beside them, and whose shape is another.
+    Raises UserError if the file is missing or corrupt, and for weights of another architecture, listing all missing and
+    unexpected tensors and shapes that differ from those of ``name``.
     """
     try:
         weights = load_file(path)
@@ -109,7 +108,7 @@ def load_weights(network: Network, path: Path, name: str = "the network") -> Non
 
 
 def weight_differences(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
-    """How the tensors of a file differ from those of a network, in names and shapes: a line each, none where they fit."""
+    """Differences in names and shapes between the tensors of a file and of a network, one line each."""
     lines = []
     for name in sorted(weights.keys() | wanted.keys()):
         ours, theirs = (tuple(some[name].shape) if name in some else None for some in (weights, wanted))
@@ -123,25 +122,25 @@ def weight_differences(weights: Mapping[str, Tensor], wanted: Mapping[str, Tenso
 
 
 def load_generator(folder: Path, device: torch.device | None = None) -> Generator:
-    """Load ``generator.json`` and its weights. Raises UserError as :func:`load_network` does, and for another kind."""
+    """Load ``generator.json`` and its weights. Raises UserError as :func:`load_network` does."""
     return _of_kind(load_network(folder, "generator", device), Generator, folder / "generator.json")
 
 
 def load_classifier(folder: Path, device: torch.device | None = None) -> Classifier:
-    """Load ``classifier.json`` and its weights. Raises UserError as :func:`load_network` does, and for another kind."""
+    """Load ``classifier.json`` and its weights. Raises UserError as :func:`load_network` does."""
     classifier = _of_kind(load_network(folder, "classifier", device), Classifier, folder / "classifier.json")
     return classifier.to(memory_format=torch.channels_last)
 
 
 def build_pair(family: str, **options: Any) -> tuple[Generator, Discriminator]:
-    """The generator and discriminator of a family with fresh weights; unused options are left out.
+    """The generator and discriminator of a family with fresh weights; unused options are ignored.
 
-    Raises UserError for an unknown family, and for a ``conditioning`` or an image size that it has not.
+    Raises UserError for an unknown family, and for a ``conditioning`` or image size that it does not support.
     """
     allowed = find_family(family).conditionings
     if options["conditioning"] not in allowed:
         raise UserError(
-            f"model.conditioning: {options['conditioning']} is not for model.family {family}, which has "
+            f"model.conditioning: {options['conditioning']} is not supported by model.family {family}, which has "
             f"{', '.join(allowed)}"
         )
     generator = build(describe(f"{family} generator", **options))

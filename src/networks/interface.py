@@ -1,4 +1,4 @@
-"""What the rest of the project may expect of a network, and of a family of two."""
+"""The interface of networks and of families."""
 
 from typing import Any, ClassVar
 
@@ -6,7 +6,7 @@ from torch import nn
 
 
 class Network(nn.Module):
-    """A network that can be described in JSON and built again from it."""
+    """A network that can be described in JSON and rebuilt from the description."""
 
     description: dict[str, Any]
     """``{"architecture": name, "options": {...}}``, set by :func:`src.networks.description.build`"""
@@ -15,38 +15,37 @@ class Network(nn.Module):
 class Generator(Network):
     """Latents float (N, latent_size) and labels int64 (N,) to images (N, C, H, W) in [-1, 1].
 
-    Labels may also be float (N, class_count), the weights of the classes: between two classes lie images of both.
+    Labels may also be float (N, class_count), the weights of the classes, to interpolate between classes.
     """
 
     latent_size: int
     class_count: int
     conditional: bool
-    """whether it looks at the label"""
+    """whether it uses the label"""
     rounding: ClassVar[float] = 1e-5
-    """by how much a pixel, -1 to 1, may differ where sums are taken in another order, as in an exported form"""
+    """tolerance for a pixel in [-1, 1] if sums are computed in another order, as in an exported program"""
 
 
 class Discriminator(Network):
-    """Images (N, C, H, W) in [-1, 1] and labels int64 (N,) to two things.
+    """Images (N, C, H, W) in [-1, 1] and labels int64 (N,) to logits (N,) and class logits (N, class_count).
 
-    Logits (N,), whose sigmoid is the probability of real; and the logits of an auxiliary classifier (N, class_count), or
-    None where it has no such head.
+    The sigmoid of a logit is the probability of real. Class logits are those of an AC-GAN's head, None without one.
     """
 
     batch_multiple: int = 1
-    """Batches must be a multiple of this: what it compares images with must not be mixed of real and fake ones."""
+    """Batch sizes must be a multiple of this, so that groups of images that are compared are all real or all fake."""
 
 
 class Growing(nn.Module):
-    """A part of a network by which its layers come in one after another while it trains."""
+    """A part of a network that adds layers during training."""
 
     def grow(self, share: float) -> None:
-        """Bring in the layers of this share of the way, 0 (the smallest images) to 1 (all of them, as when built)."""
+        """Grow to a share of the way, from 0 (the smallest images) to 1 (all layers, as when built)."""
         raise NotImplementedError
 
     @property
     def stage(self) -> tuple[int, bool]:
-        """Which layers are at work: doublings of the smallest size, and whether the last of them is still fading in."""
+        """The number of doublings of the smallest size, and whether the last one is still fading in."""
         raise NotImplementedError
 
 
@@ -55,10 +54,10 @@ class Classifier(Network):
 
 
 class Family:
-    """A generator with its discriminator. A subclass names both, and what can tell them the label.
+    """A generator with its discriminator. A subclass names both, and the conditionings that they support.
 
-    Their constructors take, by name, what they need of: ``latent_size``, ``class_count``, ``channels``, ``image_size``, and the
-    parameters of ``model``. Their options are found in those names.
+    Their constructors take, by name, any of ``latent_size``, ``class_count``, ``channels``, ``image_size`` and the parameters
+    of ``model``; the names determine the options.
     """
 
     generator: ClassVar[type[Generator]]

@@ -13,9 +13,8 @@ _MIX_2 = 0x94D049BB133111EB - 2**64
 def latents_from_seeds(seeds: Tensor, latent_size: int) -> Tensor:
     """Standard normal latents, float32 (N, latent_size), from seeds int64 (N,).
 
-    Counter-based: SplitMix64 (Steele, Lea and Flood 2014) turns seed and column into uniform bits, Box and Muller (1958)
-    turn those into normals. A torch.Generator would give other numbers in another batch or on another device, and cannot
-    be exported with the network.
+    Counter-based: SplitMix64 (Steele, Lea and Flood 2014) maps seed and column to uniform bits, the Box-Muller transform
+    (1958) maps those to normals. A torch.Generator depends on batch and device, and cannot be exported with the network.
     """
     pairs = (latent_size + 1) // 2
     columns = torch.arange(1, 2 * pairs + 1, dtype=torch.int64, device=seeds.device)
@@ -27,7 +26,7 @@ def latents_from_seeds(seeds: Tensor, latent_size: int) -> Tensor:
 
 
 def _mix(bits: Tensor) -> Tensor:
-    """SplitMix64's finaliser; int64 products wrap around as the unsigned ones of the paper do."""
+    """The finaliser of SplitMix64; int64 products wrap around like the unsigned ones of the paper."""
     bits = (bits ^ _shift_right(bits, 30)) * _MIX_1
     bits = (bits ^ _shift_right(bits, 27)) * _MIX_2
     mixed: Tensor = bits ^ _shift_right(bits, 31)
@@ -35,11 +34,11 @@ def _mix(bits: Tensor) -> Tensor:
 
 
 def _shift_right(bits: Tensor, count: int) -> Tensor:
-    """A logical shift: torch's own copies the sign bit of int64."""
+    """A logical shift; that of torch copies the sign bit of int64."""
     kept: int = 2 ** (64 - count) - 1
     return (bits >> count) & kept
 
 
 def _uniform(bits: Tensor) -> Tensor:
-    """The top 53 bits as float64 above 0 and up to 1, so that the logarithm is finite."""
+    """The top 53 bits as float64 in (0, 1], so that the logarithm is finite."""
     return (_shift_right(bits, 11).to(torch.float64) + 0.5) * 2.0**-53

@@ -1,4 +1,4 @@
-"""Layers that several families use."""
+"""Layers shared by families."""
 
 import math
 
@@ -8,10 +8,10 @@ from torch.nn import functional as F
 from torch.nn.utils.parametrizations import spectral_norm
 
 
-def limit_slope(network: nn.Module) -> None:
-    """Divide each weight matrix by its largest singular value (spectral norm, Miyato et al. 2018).
+def apply_spectral_norm(network: nn.Module) -> None:
+    """Divide each weight matrix by its largest singular value (spectral normalisation, Miyato et al. 2018).
 
-    The power iteration goes on by one step each time the network is called in training mode.
+    Each forward pass in training mode performs one step of power iteration.
     """
     for module in list(network.modules()):
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.Embedding)):
@@ -19,9 +19,9 @@ def limit_slope(network: nn.Module) -> None:
 
 
 class EqualizedLinear(nn.Linear):
-    """A linear layer with standard normal weights, scaled when it is used (Karras et al. 2018).
+    """A linear layer with standard normal weights that are scaled at run time (Karras et al. 2018).
 
-    So an optimiser with a step of its own for each weight moves all layers equally fast.
+    Adaptive optimisers then update all layers at the same speed.
     """
 
     def __init__(self, inputs: int, outputs: int, gain: float = math.sqrt(2)) -> None:
@@ -35,7 +35,7 @@ class EqualizedLinear(nn.Linear):
 
 
 class EqualizedConv(nn.Conv2d):
-    """The same for a convolution that keeps the image's size."""
+    """The same for a convolution that preserves the image size."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, gain: float = math.sqrt(2)) -> None:
         super().__init__(inputs, outputs, kernel, padding=kernel // 2)
@@ -54,10 +54,10 @@ def _standard(layer: nn.Linear | nn.Conv2d) -> None:
 
 
 class PixelNorm(nn.Module):
-    """Each vector along the channels is given length sqrt(channels) (Karras et al. 2018)."""
+    """Normalises each vector along the channels to length sqrt(channels) (Karras et al. 2018)."""
 
     SMALLEST = 1e-2
-    """added to the mean square; with the paper's 1e-8 the rounding of a vector that is nearly 0 becomes visible in the image"""
+    """added to the mean square; with the 1e-8 of the paper, rounding of vectors near 0 becomes visible in images"""
 
     def forward(self, values: Tensor) -> Tensor:
         """(N, C, ...) to the same."""
@@ -65,9 +65,9 @@ class PixelNorm(nn.Module):
 
 
 class MinibatchDeviation(nn.Module):
-    """One more channel: how different the images of a small group are (minibatch standard deviation, Karras et al. 2018).
+    """Adds a channel with the standard deviation within a group of images (Karras et al. 2018).
 
-    Groups are neighbours in the batch, so that real and fake images in one batch are not compared with one another.
+    Groups are neighbours in the batch, so that real and fake images in one batch are not mixed.
     """
 
     GROUP = 4

@@ -1,4 +1,4 @@
-"""A network written to disk: its architecture as JSON and its weights as safetensors, and the hash of both."""
+"""Networks saved to disk, architecture as JSON and weights as safetensors, and the hash of both."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from .interface import Network
 
 
 def weights_bytes(network: Network) -> bytes:
-    """The weights as a safetensors file's bytes: equal weights give equal bytes, whatever device they are on."""
+    """The weights as bytes of a safetensors file: equal weights give equal bytes on any device."""
     return save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
 
 
 def content_hash(network: Network) -> str:
-    """SHA-256 over architecture and weights, as hexadecimal text; :func:`~src.networks.saved.saved_hash` is that of files."""
+    """SHA-256 over architecture and weights, as hexadecimal text; see also :func:`~src.networks.saved.saved_hash`."""
     text = json.dumps(network.description, sort_keys=True)
     return hashlib.sha256(text.encode() + weights_bytes(network)).hexdigest()
 

@@ -13,7 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..config.params import Params, Section
+from ..config.fields import Parameter
+from ..config.params import Params, parameters
 from ..core import paths
 from ..core.errors import require_file
 from ..core.files import replacing
@@ -21,7 +22,6 @@ from ..evaluation.bootstrap import Estimate
 from ..evaluation.catalogue import about, clearly_better, short
 from ..evaluation.scorecard import Scorecard
 from ..networks.description import options_of
-from ..training.step.losses import has_gradient_penalty
 from .page import as_html
 from .scorecard_text import escaped, score_lines, share_of_gap
 
@@ -31,38 +31,6 @@ FAMILIES = {
     "resnet": "residual",
     "progressive": "progressively grown",
 }
-RECIPE = {
-    "Length and loss": (
-        *("kimg", "batch_size", "loss", "critic_steps", "auxiliary_weight", "label_smoothing", "grow_until"),
-    ),
-    "Optimiser": (
-        *(
-            "optimizer",
-            "lr_generator",
-            "lr_discriminator",
-            "beta1",
-            "beta2",
-            "lr_schedule",
-            "lr_decay_from",
-            "lr_warmup",
-        ),
-    ),
-    "Penalties": ("gp_weight", "r1_weight", "r2_weight", "penalty_interval"),
-    "Regularisation": (
-        *(
-            "mirror",
-            "augment",
-            "augment_probability",
-            "augment_target",
-            "augment_kimg",
-            "weight_decay",
-            "l1",
-            "ema_decay",
-        ),
-    ),
-    "Execution": ("seed", "precision", "compile", "deterministic"),
-}
-"""Parameters of train, in tables of ten rows at most: MLflow's UI shows no more without scrolling."""
 PICTURES = {
     "samples.png": "Generated images, not selected.",
     "best_and_worst.png": "Of the images scored: the surest and the least sure of each class, in the classifier's eyes.",
@@ -363,17 +331,12 @@ def _data(facts: CardFacts) -> list[str]:
 
 
 def _recipe(facts: CardFacts) -> list[str]:
-    model, train = facts.params.model, facts.params.train
-    idle = {"beta2"} if train.optimizer == "sgd" else set()
-    idle |= set() if has_gradient_penalty(train) else {"penalty_interval"}
-    idle |= set() if model.conditioning == "auxiliary" else {"auxiliary_weight"}
-    idle |= set() if model.family == "progressive" else {"grow_until"}
-    idle |= set() if train.augment else {"augment_probability", "augment_target"}
-    idle |= set() if train.augment_target else {"augment_kimg"}
-    taken = {"family", *options_of(model.family)}
-    lines = _settings("Networks", model, [name for name in type(model).model_fields if name in taken])
-    for title, names in RECIPE.items():
-        lines += ["", *_settings(title, train, [name for name in names if name not in idle])]
+    values, taken = facts.params.flat(), {"family", *options_of(facts.params.model.family)}
+    found = [one for one in parameters() if one.applies(values)]
+    networks = [one for one in found if one.name.startswith("model.") and one.name.partition(".")[2] in taken]
+    lines = _settings("Networks", networks, values)
+    for title in dict.fromkeys(one.group for one in found if one.group):
+        lines += ["", *_settings(title, [one for one in found if one.group == title], values)]
     ran_on = {"version.torch": "PyTorch ", "version.python": "Python ", "device": "", "cpu": ""}
     ran = ", ".join(f"{title}{escaped(facts.tags[tag])}" for tag, title in ran_on.items() if tag in facts.tags)
     return [
@@ -384,10 +347,9 @@ def _recipe(facts: CardFacts) -> list[str]:
     ]
 
 
-def _settings(title: str, section: Section, names: Collection[str]) -> list[str]:
+def _settings(title: str, shown: Collection[Parameter], values: Mapping[str, Any]) -> list[str]:
     """A table of parameters with their values and what they are."""
-    fields, values = type(section).model_fields, section.model_dump()
-    rows = [f"| `{name}` | `{_shown(values[name])}` | {escaped(fields[name].description or '')} |" for name in names]
+    rows = [f"| `{one.name.partition('.')[2]}` | `{_shown(values[one.name])}` | {escaped(one.text)} |" for one in shown]
     return [f"| {title} | value | what it is |", "|---|---|---|", *rows]
 
 

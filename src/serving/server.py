@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TextIO
 
 import orjson
-import torch
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..core.device import resolve
 from ..core.errors import UserError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def create_app() -> "FastAPI":
     from mlflow.pyfunc import scoring_server
 
     # A second thread gains little on such small batches, and takes the core on which requests are read and written.
-    torch.set_num_threads(1)
+    resolve(threads=1)
     # MLflow's own goes through json.dump, in Python for each number: 100 ms for 64 images, where this takes 2.
     scoring_server.predictions_to_json = _predictions_to_json  # type: ignore[assignment]
     app: FastAPI = scoring_server.init(mlflow.pyfunc.load_model(os.environ[FOLDER]))

@@ -15,7 +15,7 @@ from ..training.folder import TrainingFolder
 from ..training.identity import identity, source_tags
 from ..training.loop import GRID_COLUMNS, FitResult
 from ..training.recorder import Recorder
-from ..training.step.distributed import World
+from ..training.step.distributed import DistributedContext
 from . import outputs
 from .mlflow_recorder import MlflowRecorder
 from .origin import Origin, run_name
@@ -24,9 +24,11 @@ from .store import project_root
 from .sync import abandon
 
 
-def open_folder(params: Params, data: PreparedData, world: World, *, resume: bool) -> TrainingFolder:
+def open_folder(params: Params, data: PreparedData, distributed: DistributedContext, *, resume: bool) -> TrainingFolder:
     """The folder of this run's checkpoints, emptied unless ``resume``; names the interrupted runs that are not this one."""
-    folder = TrainingFolder(project_root() / paths.CHECKPOINTS, identity(params, source_tags(params, data), world))
+    folder = TrainingFolder(
+        project_root() / paths.CHECKPOINTS, identity(params, source_tags(params, data), distributed)
+    )
     if not resume:
         if folder.run_id:
             abandon(folder.run_id)

@@ -1,1 +1,1 @@
-"""The one training loop and its parts. It knows nothing of MLflow, Optuna or DVC: it reports through the Recorder."""
+"""The training loop and its parts. It does not depend on MLflow, Optuna or DVC; it reports through a Recorder."""

@@ -1,9 +1,8 @@
-"""Checkpoints of a training that may be killed at any moment."""
+"""Checkpoints of a run that may be killed at any moment."""
 
 import hashlib
 import io
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,78 +14,67 @@ from ..core.files import replacing
 
 KEPT = 2
 DIGEST_SIZE = 64
-ROLLBACK = "rollback.state"
-"""a second name of the checkpoint that a divergence returns to"""
+SUFFIX = ".checkpoint"
+ROLLBACK = ".rollback"
+"""in the name of a checkpoint to which a diverged run returns"""
 
 
 class Checkpoints:
-    """The last two checkpoints of a training, newest last, and its last rollback point, in a folder of their own.
+    """The last two checkpoints of a run and its last rollback point, in a folder of their own.
 
-    A file is a line with the SHA-256 of what follows, and what follows is :func:`torch.save`'s; it is read with
-    ``weights_only=True``, so that loading runs no code from it. It appears under its name only when it is whole and on disk.
+    A file is a line with the SHA-256 of the rest, followed by the output of :func:`torch.save`. It is read with
+    ``weights_only=True``, so that loading runs no code from it. It appears under its name only when it is complete and on disk.
     """
 
     def __init__(self, folder: Path, notes: Mapping[str, str] | None = None) -> None:
-        """``notes`` are kept in each checkpoint: what belongs to the training and is nothing of the loop's."""
+        """``notes`` are stored in each checkpoint: facts about the run that the training loop does not use."""
         self.folder, self.notes = folder, dict(notes or {})
 
     def save(self, state: Mapping[str, Any], *, rollback_point: bool = False) -> None:
-        """Write a checkpoint and remove all but the last two and the last rollback point, which this one may become.
+        """Write a checkpoint and remove all others but the previous one and the last rollback point.
 
-        Raises UserError when it cannot be written; the others stay.
+        Raises UserError when it cannot be written; the others are kept.
         """
         buffer = io.BytesIO()
-        torch.save({**state, "notes": self.notes, "rollback_point": rollback_point}, buffer)
+        torch.save({**state, "notes": self.notes}, buffer)
         content = buffer.getbuffer()
         files = self._files()
-        number = int(files[-1].stem) + 1 if files else 0
-        path = self.folder / f"{number:08d}.checkpoint"
+        number = int(files[-1].name.partition(".")[0]) + 1 if files else 0
+        path = self.folder / f"{number:08d}{ROLLBACK if rollback_point else ''}{SUFFIX}"
         with replacing(path) as part, part.open("wb") as file:
             file.write(hashlib.sha256(content).hexdigest().encode() + b"\n")
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if rollback_point:
-            self._name_rollback_point(path)
         _sync_folder(self.folder)
-        for old in self._files()[:-KEPT]:
+        for old in set(self._files()[:-KEPT]) - set(self._files(ROLLBACK)[-1:]):
             old.unlink(missing_ok=True)
 
     def load(self) -> dict[str, Any] | None:
-        """The newest checkpoint that is whole, or None; corrupt ones are named on standard error and removed."""
+        """The newest intact checkpoint, or None; corrupt ones are named on standard error and removed."""
         for path in reversed(self._files()):
             state = _read(path)
             if state is not None:
-                if state["rollback_point"]:  # the process may have died before it had given it the second name
-                    self._name_rollback_point(path)
                 return state
             print(f"{path} is corrupt; falling back to the previous checkpoint", file=sys.stderr)
             path.unlink()
         return None
 
     def rollback_point(self) -> dict[str, Any] | None:
-        """The last checkpoint that was saved as a rollback point, or the newest one where that is missing or corrupt."""
-        path = self.folder / ROLLBACK
-        state = _read(path) if path.is_file() else None
+        """The last checkpoint saved as a rollback point, or the newest one where that is missing or corrupt."""
+        points = self._files(ROLLBACK)
+        state = _read(points[-1]) if points else None
         if state is None:
-            print(f"{path} is missing or corrupt; falling back to the newest checkpoint", file=sys.stderr)
+            print(f"{self.folder}: no intact rollback point; falling back to the newest checkpoint", file=sys.stderr)
             return self.load()
         return state
 
-    def _name_rollback_point(self, path: Path) -> None:
-        with replacing(self.folder / ROLLBACK) as part:
-            part.unlink(missing_ok=True)
-            try:
-                os.link(path, part)
-            except OSError:  # a file system without hard links
-                shutil.copyfile(path, part)
-
     def __bool__(self) -> bool:
-        """Whether there is one."""
+        """Whether there is a checkpoint."""
         return bool(self._files())
 
-    def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("*.checkpoint"))
+    def _files(self, kind: str = "") -> list[Path]:
+        return sorted(self.folder.glob(f"*{kind}{SUFFIX}"))
 
 
 def _read(path: Path) -> dict[str, Any] | None:

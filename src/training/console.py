@@ -1,4 +1,4 @@
-"""What a person sees of a GAN's training."""
+"""Progress of a run on the terminal."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from .recorder import Progress, Recorder
 
 
 class ConsoleRecorder(Recorder):
-    """Shows a GAN's training on a ProgressLine that counts thousands of images."""
+    """Shows a run on a ProgressLine that counts thousands of images."""
 
     def __init__(self, line: ProgressLine) -> None:
         self.line = line
@@ -27,10 +27,10 @@ class ConsoleRecorder(Recorder):
         self.line.update(progress.images / 1000, f"{self.rate}  {self.score}", now=True)
 
     def event(self, progress: Progress, kind: str, message: str) -> None:
-        """Say it at once."""
+        """Print the event on a line of its own."""
         self.line.say(f"{kind} at step {progress.step}: {message}")
 
     def resumed(self, progress: Progress) -> None:
-        """Say where the training goes on."""
+        """Print the step from which the run resumes."""
         self.line.go_on_from(progress.images / 1000)
-        self.line.say(f"going on from the checkpoint at step {progress.step} of {progress.steps}")
+        self.line.say(f"resuming from the checkpoint at step {progress.step} of {progress.steps}")

@@ -1,4 +1,4 @@
-"""Floating-point operations of networks, counted by PyTorch's own formulas."""
+"""Floating-point operations of networks, counted with PyTorch's formulas."""
 
 import torch
 from torch import Tensor
@@ -12,9 +12,9 @@ from .step.losses import has_gradient_penalty
 
 
 class FlopCount(TorchDispatchMode):
-    """Adds up the operations of matrix products and convolutions, forward and backward.
+    """Sums the operations of matrix products and convolutions, forward and backward.
 
-    ``FlopCounterMode`` also follows the modules, and stops at ``autograd.grad``, which the gradient penalties call.
+    PyTorch's ``FlopCounterMode`` raises in ``autograd.grad``, which the gradient penalties call.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class FlopCount(TorchDispatchMode):
 
 
 def drawing_flops(generator: Generator) -> int:
-    """Operations to make one image."""
+    """Operations to generate one image."""
     device = next(generator.parameters()).device
     count = FlopCount()
     with torch.no_grad(), count:
@@ -41,7 +41,7 @@ def drawing_flops(generator: Generator) -> int:
 
 
 def step_flops(params: Params, images: Tensor, labels: Tensor, class_count: int, *, penalise: bool) -> int:
-    """Operations of one step on uint8 images (N, C, H, W), with or without the gradient penalties; of the full size."""
+    """Operations of one step on uint8 images (N, C, H, W), with or without the gradient penalties, at the full size."""
     plain = params.replace({"train.device": "cpu", "train.compile": "none"})
     engine = Engine(plain, images, labels, class_count)
     batch = images_per_step(params.train)
@@ -55,7 +55,7 @@ def step_flops(params: Params, images: Tensor, labels: Tensor, class_count: int,
 
 
 def training_flops(params: Params, images: Tensor, labels: Tensor, class_count: int) -> float:
-    """Operations for each real image shown: the mean over plain steps and those that take gradient penalties."""
+    """Operations per real image shown: the mean over steps with and without gradient penalties."""
     train = params.train
     penalised = 1 / train.penalty_interval if has_gradient_penalty(train) else 0.0
     plain, more = (step_flops(params, images, labels, class_count, penalise=flag) for flag in (False, True))

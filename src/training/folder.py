@@ -1,4 +1,4 @@
-"""The folder that belongs to exactly one training, where it keeps what it needs to go on."""
+"""The folder of one run, with everything needed to resume it."""
 
 import hashlib
 import json
@@ -19,14 +19,14 @@ LOCK = ".lock"
 
 
 class TrainingFolder:
-    """``ROOT/KEY``, where KEY is a hash of the training's identity: everything its numbers depend on, by name.
+    """``ROOT/KEY``, where KEY is a hash of the run's identity: everything its numbers depend on, by name.
 
-    It holds ``identity.json``, ``run.json`` (the MLflow run), the checkpoints, and ``samples/`` with the pictures so far. One
-    process at a time may have it; a process that dies lets go of it.
+    It holds ``identity.json``, ``run.json`` (the MLflow run), the checkpoints, and ``samples/`` with the sample images so
+    far. It is locked by one process at a time; the lock is released when that process dies.
     """
 
     def __init__(self, root: Path, identity: Mapping[str, str], patience: float = 0) -> None:
-        """Take the folder. Raises UserError when another process has it, and does not let go of it for ``patience`` seconds."""
+        """Lock the folder. Raises UserError if another process holds the lock for longer than ``patience`` seconds."""
         self.root, self.identity = root, dict(identity)
         text = json.dumps(self.identity, sort_keys=True)
         self.path = root / hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -36,13 +36,13 @@ class TrainingFolder:
         try:
             self._lock.acquire(timeout=patience)
         except Timeout:
-            raise UserError(f"another process is busy with this training; {self.path} belongs to it") from None
+            raise UserError(f"another process is training this run; {self.path} is locked") from None
         self.path.mkdir(exist_ok=True)
         write_json(self.identity, self.path / IDENTITY)
 
     @property
     def run_id(self) -> str | None:
-        """The training's MLflow run, as soon as it has one."""
+        """The MLflow run, once it has been created."""
         return _read(self.path / paths.RUN_FILE).get("run_id")
 
     @run_id.setter
@@ -51,17 +51,17 @@ class TrainingFolder:
 
     @property
     def checkpoints(self) -> Checkpoints:
-        """The training's checkpoints; they hold the run's id too."""
+        """The checkpoints of the run, with its id in their notes."""
         return Checkpoints(self.path, {"run_id": self.run_id or ""})
 
     def others(self) -> dict[Path, list[str]]:
-        """Folders of other unfinished trainings, newest first, and how each one's identity differs from this one's."""
+        """Folders of other unfinished runs, newest first, each with the differences between its identity and this one."""
         folders = [path.parent for path in self.root.glob(f"*/{IDENTITY}") if path.parent != self.path]
         folders = sorted((one for one in folders if Checkpoints(one)), key=lambda one: -one.stat().st_mtime)
         return {folder: differences(_read(folder / IDENTITY), self.identity) for folder in folders}
 
     def clear(self) -> None:
-        """Forget everything but the identity: the training begins afresh."""
+        """Delete everything but the identity, so that the run starts over."""
         for entry in self.path.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)
@@ -69,17 +69,17 @@ class TrainingFolder:
                 entry.unlink()
 
     def remove(self) -> None:
-        """The training is done: nothing is kept."""
+        """Delete the folder after the run has finished, and release the lock."""
         _delete(self.path)
         self.release()
 
     def release(self) -> None:
-        """Let another process have it."""
+        """Release the lock."""
         self._lock.release()
 
 
 def sweep(root: Path, ended: Callable[[Mapping[str, str]], bool]) -> None:
-    """Remove the folders below ``root`` of trainings that have ended, by their identity; those in use are left alone."""
+    """Remove the folders below ``root`` whose identity is that of a run that has ended; locked folders are skipped."""
     for lock in root.glob(f"*{LOCK}"):
         folder = lock.with_suffix("")
         with suppress(Timeout), FileLock(lock, timeout=0):
@@ -88,7 +88,7 @@ def sweep(root: Path, ended: Callable[[Mapping[str, str]], bool]) -> None:
 
 
 def _delete(folder: Path) -> None:
-    """Delete a folder that the caller has locked, and the lock with it: who waits for the lock sees that it is gone."""
+    """Delete a folder that the caller has locked, and its lock file; processes that wait for the lock notice."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.with_suffix(LOCK).unlink(missing_ok=True)
 
@@ -102,7 +102,7 @@ def _read(path: Path) -> dict[str, str]:
 
 
 def differences(other: Mapping[str, str], this: Mapping[str, str]) -> list[str]:
-    """A line for each entry in which two identities differ."""
+    """One line for each entry in which two identities differ."""
     return [
         f"{name} {other.get(name, 'missing')} there, {this.get(name, 'missing')} here"
         for name in sorted(other.keys() | this.keys())

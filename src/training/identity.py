@@ -1,32 +1,32 @@
-"""Which training a checkpoint belongs to, and what its run says of where it comes from."""
+"""The identity of a run, which its checkpoints must match, and the tags that record its sources."""
 
 from collections.abc import Mapping
 
 from ..config import stages
 from ..config.params import Params
 from ..core import paths
-from ..core.device import describe_device, pick_device
+from ..core.device import resolve
 from ..data.prepared import PreparedData
 from ..networks.description import load_classifier
 from ..networks.family import family_code
 from ..networks.weights import content_hash
-from .step.distributed import World
+from .step.distributed import DistributedContext
 
 
 def source_tags(params: Params, data: PreparedData) -> dict[str, str]:
-    """What a run is made from, as MLflow tags."""
+    """The sources of a run as MLflow tags."""
     return {
         "seed": str(params.train.seed),
-        "device": describe_device(pick_device(params.train.device)),
+        "device": str(resolve(params.train)),
         "data.hash": data.content_hash,
         "classifier.hash": content_hash(load_classifier(paths.CLASSIFIER)),
     }
 
 
-def identity(params: Params, tags: Mapping[str, str], world: World) -> dict[str, str]:
-    """All that can change a bit of the training's outputs, by name: a run resumes from a checkpoint only if all of it agrees.
+def identity(params: Params, tags: Mapping[str, str], distributed: DistributedContext) -> dict[str, str]:
+    """Everything that can change a bit of a run's outputs, by name. Runs resume only from checkpoints with the same identity.
 
-    It is what the stage ``train`` depends on (:mod:`src.config.stages`), with the device that ``train.device`` stands for here.
+    It consists of the dependencies of the stage ``train`` (:mod:`src.config.stages`) and the resolved device.
     """
     values = params.flat()
     names = [name for name in stages.parameters("train", values) if name != "train.device"]
@@ -34,8 +34,8 @@ def identity(params: Params, tags: Mapping[str, str], world: World) -> dict[str,
         **{name: str(values[name]) for name in names},
         "data.hash": tags["data.hash"][:12],
         "classifier.hash": tags["classifier.hash"][:12],
-        "device": pick_device(params.train.device).type,
-        "processes": str(world.size),
+        "device": resolve(params.train).device.type,
+        "processes": str(distributed.size),
         **stages.package_versions("train"),
         **stages.code_hashes("train", family_code(params.model.family)),
     }

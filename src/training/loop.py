@@ -1,4 +1,4 @@
-"""The one training function. The train stage, the tuner, the benchmarks and the tests call it."""
+"""The training function, called by the train stage, the tuner, the benchmarks and the tests."""
 
 import math
 import sys
@@ -27,22 +27,22 @@ GRID_COLUMNS = 10
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training needs besides its parameters."""
+    """The inputs of a run besides its parameters."""
 
     images: Tensor
-    """training images, uint8 (N, C, H, W); they need not be on the device that trains, nor fit there"""
+    """training images, uint8 (N, C, H, W); they need not be on, or fit on, the training device"""
     labels: Tensor
     """int64 (N,)"""
     class_count: int
     judge: Callable[[Generator], Mapping[str, float]]
-    """Scores a generator on the validation split; the entry ``score`` is minimised."""
+    """scores a generator on the validation split; the entry ``score`` is minimised"""
     diversity: Callable[[Generator], Tensor] | None = None
-    """The diversity of a generator's images per class (K,), 1 for that of real images; asked on each logging interval."""
+    """the diversity of a generator's images by class (K,), 1 for real images; computed at each logging interval"""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """The networks at the best validation score, and how the training went."""
+    """The networks at the best validation score, and the history of the run."""
 
     generator: Generator
     """the averaged generator, in evaluation mode, on the CPU"""
@@ -50,24 +50,24 @@ class FitResult:
     history: History
     images_per_second: float
     stopped: str | None
-    """why the training ended before ``train.kimg``, if it did"""
+    """why the run ended before ``train.kimg``, if it did"""
 
     @property
     def best(self) -> Mapping[str, float]:
-        """Validation scores of ``generator`` and the step they were taken at."""
+        """The validation scores of ``generator`` and their step."""
         return self.history.best
 
 
 def fit(params: Params, data: TrainingData, recorder: Recorder, checkpoints: Checkpoints | None = None) -> FitResult:
     """Train a GAN for ``train.kimg`` thousand real images, or until the recorder or early stopping ends it.
 
-    It runs on ``train.device``, and together with the other processes where ``torchrun`` has started several; only the
-    first of them scores, records and saves. All random numbers come from ``train.seed``.
+    It runs on ``train.device``, and together with the other processes if ``torchrun`` has started several; only the first
+    one scores, records and saves. All random numbers derive from ``train.seed``.
 
     With ``checkpoints`` the run resumes from the newest one, and is saved at each validation score, every
     ``train.checkpoint_minutes``, and on SIGINT, SIGTERM and SIGUSR1. On divergence (NaN or Inf) it returns to the last
-    validation score. Raises TrainingDiverged when that does not help (without checkpoints: at once), and
-    interrupts.Stopped for SIGINT and SIGTERM.
+    validation score. Raises TrainingDiverged after ``train.max_rollbacks`` returns (without checkpoints, immediately), and
+    interrupts.Stopped on SIGINT and SIGTERM.
     """
     training = _Training(params, data, recorder, checkpoints)
     with interrupts.deferred():
@@ -75,21 +75,21 @@ def fit(params: Params, data: TrainingData, recorder: Recorder, checkpoints: Che
 
 
 class _Training:
-    """One training from its first weights, or its last checkpoint, to the result: what is due around the engine's steps."""
+    """A run from its initial weights or last checkpoint to its result: everything around the steps of the engine."""
 
     def __init__(self, params: Params, data: TrainingData, recorder: Recorder, checkpoints: Checkpoints | None) -> None:
         train = self.train = params.train
         self.data, self.recorder, self.checkpoints = data, recorder, checkpoints
         self.engine = Engine(params, data.images, data.labels, data.class_count)
-        self.world, self.steps = self.engine.world, self.engine.steps
+        self.distributed, self.steps = self.engine.distributed, self.engine.steps
         self.history, self.health, self.rollbacks = History(), Health(critic=train.loss == "wasserstein"), 0
         self.stopped: str | None = None
         self.log_every, score_every = (self._in_steps(kimg) for kimg in (train.log_every_kimg, train.score_every_kimg))
-        # Whole logging intervals, or a score would leave behind an average over a step or two.
+        # Whole logging intervals, so that no logged average covers only a step or two.
         self.score_every = score_every
         if score_every > self.log_every:
             self.score_every = max(1, round(score_every / self.log_every)) * self.log_every
-        # On the clock of time.perf_counter, moved back by what earlier processes have done.
+        # In terms of time.perf_counter, moved back by the time spent in earlier processes.
         self.started = self.interval_began = self.saved_at = time.perf_counter()
 
     def run(self) -> FitResult:
@@ -101,15 +101,15 @@ class _Training:
                 self._advance()
             except TrainingDiverged as error:
                 self._roll_back(error)
-        return self._result()  # the last score was saved: what comes after the training may be killed, too
+        return self._result()  # the last score has been saved, so a kill after the run loses nothing
 
     def _advance(self) -> None:
-        """One step, and what is due after it."""
+        """One step and everything that is due after it."""
         if self.engine.interval_steps == 0:
             self.interval_began = time.perf_counter()
         self.engine.advance()
         done = self.engine.done
-        # The last score is at the end; one that falls just before it would tell nothing more.
+        # The last score is at the end; one shortly before it would be redundant.
         score_now = done == self.steps or (done % self.score_every == 0 and self.steps - done > self.score_every / 2)
         log_now = score_now or done % self.log_every == 0
         if log_now:
@@ -117,12 +117,12 @@ class _Training:
         if score_now:
             self._score()
             self._save(rollback_point=True)
-        if log_now or self.world.size == 1:
+        if log_now or self.distributed.size == 1:
             self._save_or_stop()
 
     def _log(self) -> None:
-        """Record the interval's means, and look for alarms. Raises TrainingDiverged when a mean is not finite."""
-        interval = self.engine.end_interval()  # the only place that waits for the device
+        """Record the means of the interval and check for alarms. Raises TrainingDiverged if a mean is not finite."""
+        interval = self.engine.end_interval()  # the only synchronisation with the device
         seconds = time.perf_counter() - self.interval_began
         self._check_finite(interval)
         self.history.training_seconds += seconds
@@ -136,7 +136,7 @@ class _Training:
             values["least_diversity"] = float(diversity.nan_to_num(torch.inf).min())
         progress = self._progress()
         self.history.add_losses(progress, values)
-        if self.world.is_first:
+        if self.distributed.is_first:
             self.recorder.losses(progress, values)
         for kind, message in self.health.alarms(values, diversity).items():
             self._event(kind, message)
@@ -155,20 +155,20 @@ class _Training:
         measure = self.data.diversity
         if measure is None:
             return None
-        diversity: Tensor = self.world.from_first(lambda: measure(self.engine.step.average.network))
+        diversity: Tensor = self.distributed.from_first(lambda: measure(self.engine.step.average.network))
         return diversity
 
     def _score(self) -> None:
-        """Take the validation scores, keep the best networks, and find out whether to stop."""
+        """Compute the validation scores, keep the best networks, and decide whether to stop."""
         average, done = self.engine.step.average.network, self.engine.done
-        scores = dict(self.world.from_first(lambda: self.data.judge(average)))
+        scores = dict(self.distributed.from_first(lambda: self.data.judge(average)))
         if not math.isfinite(scores["score"]):
             raise TrainingDiverged(f"the validation score is {scores['score']} at step {done} of {self.steps}")
         progress = self._progress()
         self.history.add_scores(
             progress, scores, {"generator": average, "discriminator": self.engine.step.discriminator}
         )
-        if self.world.is_first:
+        if self.distributed.is_first:
             self.recorder.scores(progress, scores)
         self._show_grid()
         patience = self.train.patience
@@ -177,11 +177,11 @@ class _Training:
         if patience and self.history.checks_since >= patience:
             self.stopped = f"no better validation score in {patience} checks"
         else:
-            self.stopped = self.world.from_first(self.recorder.stop_reason)
+            self.stopped = self.distributed.from_first(self.recorder.stop_reason)
 
     def _show_grid(self) -> None:
-        """Ten images a class from fixed latents, which are the same in each column."""
-        if self.world.is_first:
+        """Record ten images per class from fixed latents, the same in each column."""
+        if self.distributed.is_first:
             classes = self.data.class_count
             labels = torch.arange(classes).repeat_interleave(GRID_COLUMNS)
             seeds = GRID_SEED + torch.arange(GRID_COLUMNS).repeat(classes)
@@ -189,76 +189,78 @@ class _Training:
 
     def _event(self, kind: str, message: str) -> None:
         self.history.add_event(self.engine.done, kind, message)
-        if self.world.is_first:
+        if self.distributed.is_first:
             self.recorder.event(self._progress(), kind, message)
 
-    def _tell_rollback(self) -> None:
-        """Tell the last event, if it is that the training has gone back to this very step."""
+    def _record_rollback(self) -> None:
+        """Record the last event if it is a rollback to this step."""
         last = self.history.events[-1] if self.history.events else {}
-        if self.world.is_first and (last.get("kind"), last.get("step")) == ("rollback", self.engine.done):
+        if self.distributed.is_first and (last.get("kind"), last.get("step")) == ("rollback", self.engine.done):
             self.recorder.event(self._progress(), last["kind"], last["message"])
 
     def _save_or_stop(self) -> None:
-        """Save a checkpoint when its time has come or a signal asks for it; SIGINT and SIGTERM end the training there."""
+        """Save a checkpoint if one is due or a signal has been received; SIGINT and SIGTERM then end the run."""
         minutes = (time.perf_counter() - self.saved_at) / 60
-        due = self.world.from_first(lambda: minutes >= self.train.checkpoint_minutes)
-        signals = self.world.gather(interrupts.take())
+        due = self.distributed.from_first(lambda: minutes >= self.train.checkpoint_minutes)
+        signals = self.distributed.gather(interrupts.take())
         if due or any(signals):
             self._save()
         if ends := [number for number in signals if number and number != interrupts.SAVE_ONLY]:
             raise interrupts.Stopped(ends[0])
 
     def _save(self, *, rollback_point: bool = False) -> None:
-        """Write a checkpoint, unless a weight is not finite. One that cannot be written is no reason to stop.
+        """Write a checkpoint unless a weight is not finite. Failure to write it is only a warning.
 
-        A ``rollback_point`` is where a divergence sends the run back to: the first step, and each validation score. So the
-        parameters determine it, and not the clock, which decides when the other checkpoints are due.
+        Rollback points, to which the run returns on divergence, are the first step and each validation score: they depend on
+        the parameters and not on the clock, which determines the other checkpoints.
         """
         if self.checkpoints is None:
             return
         began = self.saved_at = time.perf_counter()
         if self.engine.not_finite():
-            return  # the end of the logging interval will find it, and go back to the last good one
+            return  # detected at the end of the logging interval
         state = self._state_dict()
-        if self.world.is_first:
+        if self.distributed.is_first:
             try:
                 self.checkpoints.save(state, rollback_point=rollback_point)
             except UserError as error:
-                print(f"warning: {error}; the checkpoint before it stays, and the training goes on", file=sys.stderr)
+                print(f"warning: {error}; training continues, and the previous checkpoint is kept", file=sys.stderr)
         self.interval_began += time.perf_counter() - began
 
     def _roll_back(self, error: TrainingDiverged) -> None:
-        """Return to the last rollback point with halved learning rates. Raises the error when that may not be done again."""
+        """Return to the last rollback point with halved learning rates. Raises the error if no rollback is left."""
         allowed, count = self.train.max_rollbacks, self.rollbacks + 1
         checkpoints = self.checkpoints
         state = (
-            self.world.from_first(checkpoints.rollback_point) if checkpoints is not None and count <= allowed else None
+            self.distributed.from_first(checkpoints.rollback_point)
+            if checkpoints is not None and count <= allowed
+            else None
         )
         if state is None:
-            again = f", after {self.rollbacks} times back to a checkpoint with halved learning rates"
+            again = f", after {self.rollbacks} rollbacks with halved learning rates"
             raise TrainingDiverged(f"{error}{again if self.rollbacks else ''}") from None
         self._load_state_dict(state)
         self.rollbacks = count
         self.engine.step.rates.scale /= 2
         back = f"back to step {self.engine.done} with halved learning rates ({count} of {allowed})"
         self.history.add_event(self.engine.done, "rollback", f"{error}; {back}")
-        # Saved before it is told: a run that is killed in between tells it when it resumes.
+        # Saved before it is recorded: a run killed in between records it when it resumes.
         self._save(rollback_point=True)
-        self._tell_rollback()
+        self._record_rollback()
 
     def _resume(self) -> bool:
-        """Go on from the last checkpoint, if there is one."""
-        state = self.world.from_first(self.checkpoints.load) if self.checkpoints is not None else None
+        """Restore the last checkpoint, if there is one."""
+        state = self.distributed.from_first(self.checkpoints.load) if self.checkpoints is not None else None
         if state is None:
             return False
         self._load_state_dict(state)
-        if self.world.is_first:
+        if self.distributed.is_first:
             self.recorder.resumed(self._progress())
-        self._tell_rollback()
+        self._record_rollback()
         return True
 
     def _state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the training depends on. Every process must call it."""
+        """All state that the rest of the run depends on. Every process must call it."""
         now = time.perf_counter()
         return {
             "engine": self.engine.state_dict(),
@@ -286,7 +288,7 @@ class _Training:
         return Progress(done, self.steps, done * images_per_step(self.train), time.perf_counter() - self.started)
 
     def _result(self) -> FitResult:
-        """The best networks. A training that was saved at its very end finds them in its checkpoint."""
+        """The best networks, which are part of the last checkpoint too."""
         generator, discriminator = self.engine.step.average.network, self.engine.step.discriminator
         for name, network in (("generator", generator), ("discriminator", discriminator)):
             network.load_state_dict(self.history.best_networks[name])

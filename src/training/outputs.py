@@ -1,4 +1,4 @@
-"""What a training leaves: networks, numbers and sample images. Nothing in it depends on a clock, a host or MLflow."""
+"""The outputs of a run: networks, numbers and sample images. They do not depend on the clock, the host or MLflow."""
 
 from pathlib import Path
 
@@ -15,23 +15,23 @@ from .recorder import Progress, Recorder
 
 HISTORY, SAMPLES = "history.json", "samples.safetensors"
 CLOCK = ("seconds", "images_per_second")
-"""columns of the history that a clock decides: they are recorded in MLflow, and are no output"""
+"""columns of the history that depend on the clock: recorded in MLflow, but not written to outputs"""
 HEADLINE = ("score", "precision", "recall", "coverage", "step")
 
 
 class SampleStore(Recorder):
-    """Keeps the sample images of each validation score in a folder, from which an interrupted run takes them up again."""
+    """Stores the sample images of each validation score in a folder that a resumed run continues."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def samples(self, progress: Progress, images: Tensor) -> None:
-        """Write them, named by the step."""
+        """Write the images to a file named after the step."""
         with replacing(self._file(progress.step)) as part:
             part.write_bytes(save({"images": images.contiguous()}))
 
     def collected(self, history: History) -> dict[str, Tensor]:
-        """Those of the first step and of each score in the history, uint8 (N, C, H, W) by ``step_0000000``."""
+        """The images of the first step and of each score in the history, uint8 (N, C, H, W), by ``step_0000000``."""
         steps = sorted({0, *(int(row["step"]) for row in history.scores)})
         files = [self._file(step) for step in steps]
         return {file.stem: load_file(file)["images"] for file in files if file.is_file()}
@@ -41,12 +41,12 @@ class SampleStore(Recorder):
 
 
 def without_clock(row: dict[str, float]) -> dict[str, float]:
-    """A row of the history without what a clock decides."""
+    """A row of the history without the columns that depend on the clock."""
     return {name: value for name, value in row.items() if name not in CLOCK}
 
 
 def save_result(result: FitResult, samples: SampleStore, data: PreparedData, folder: Path) -> list[Path]:
-    """Write both networks, their history, validation scores and sample images; returns the files."""
+    """Write networks, history, validation scores and sample images. Returns the files."""
     save_network(result.generator, folder, "generator")
     save_network(result.discriminator, folder, "discriminator")
     write_json({"class_names": data.class_names, "data_hash": data.content_hash}, folder / "card.json")

@@ -1,8 +1,8 @@
-"""What a training needs besides its parameters: the images, and the judge that scores it on the validation split."""
+"""The inputs of a run besides its parameters: training images, and the judge that scores it on the validation split."""
 
 from ..config.params import Params
 from ..core import paths
-from ..core.device import pick_device
+from ..core.device import resolve
 from ..data.prepared import PreparedData, check_made_from
 from ..evaluation.judge import ValidationJudge
 from ..evaluation.real_images import RealImages
@@ -11,17 +11,17 @@ from .loop import TrainingData
 
 
 def real_images(params: Params, data: PreparedData) -> RealImages:
-    """The images of each split in the feature space of the present classifier."""
-    return RealImages(load_classifier(paths.CLASSIFIER, pick_device(params.train.device)), data, paths.FEATURES)
+    """The images of each split in the feature space of the current judge."""
+    return RealImages(load_classifier(paths.CLASSIFIER, resolve(params.train).device), data, paths.FEATURES)
 
 
 def validation_judge(params: Params, data: PreparedData) -> ValidationJudge:
-    """The classifier as judge on the validation split."""
+    """The judge on the validation split."""
     return ValidationJudge(real_images(params, data), params.train.score_samples, params.evaluate.nearest_k)
 
 
 def training_data(params: Params, data: PreparedData) -> TrainingData:
-    """The training images, and their judge. Raises UserError if the judge was trained on other images."""
+    """The training images and the judge. Raises UserError if the judge was trained on other images."""
     check_made_from(paths.CLASSIFIER / "report.json", data, "train_classifier")
     judge = validation_judge(params, data)
     return TrainingData(data.train.images, data.train.labels, len(data.class_names), judge, judge.diversity)

@@ -72,10 +72,10 @@ class Comparison:
         from ..tracking.store import project_root
         from ..training.folder import TrainingFolder
         from ..training.identity import identity, source_tags
-        from ..training.step.distributed import World
+        from ..training.step.distributed import DistributedContext
 
         tags = {**source_tags(params, self.data), "recipe": name}
-        known = {**identity(params, tags, World()), "recipe": name}
+        known = {**identity(params, tags, DistributedContext()), "recipe": name}
         place = TrainingFolder(project_root() / paths.CHECKPOINTS / "recipes", known)
         path = self.folder / name / RESULT
         if path.is_file():

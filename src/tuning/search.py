@@ -45,9 +45,7 @@ def answer(params: "Params", storage: "BaseStorage", options: argparse.Namespace
 
 def dry_run(params: "Params", workers: int, trials: int) -> None:
     """Print the space and what a trial will cost on this machine."""
-    import torch
-
-    from ..core.device import pick_device, set_up
+    from ..core.device import resolve
     from ..data import prepared
     from ..training.setup import training_data
     from .pool import share_threads
@@ -59,8 +57,7 @@ def dry_run(params: "Params", workers: int, trials: int) -> None:
     print(f"study {tune.study!r}: {', '.join(tune.objectives)}, sampler {tune.sampler}, pruner {_pruner(params)}")
     print(formatted(space_table(params)))
     threads = share_threads(workers)
-    torch.set_num_threads(threads)
-    set_up(pick_device(params.train.device), deterministic=params.train.deterministic)
+    resolve(params.train, threads)
     cost = probe(trial_params(params, {}), training_data(params, prepared.load(paths.PREPARED, params.data)))
     seconds = cost.trial_seconds(params)
     print(f"a trial: {1000 * tune.kimg:,.0f} images, {cost.images_per_second:,.0f} images/s, about {seconds:.0f} s")
@@ -79,11 +76,11 @@ def _pruner(params: "Params") -> str:
 
 def worker(speak: "Speak", call: "Call") -> None:
     """A worker from its start to its end, in this process or one of its own."""
-    from ..core.device import pick_device, set_up
+    from ..core.device import resolve
     from ..data import prepared
     from ..training.identity import identity
     from ..training.setup import training_data
-    from ..training.step.distributed import World
+    from ..training.step.distributed import DistributedContext
     from . import space
     from .confirm import confirming_plan
     from .storage import Mark, open_storage
@@ -94,8 +91,7 @@ def worker(speak: "Speak", call: "Call") -> None:
     storage = open_storage(call.storage)
     study, search = existing_study(call.study, storage), existing_study(call.search, storage)
     params = call.params.replace(base_values(search))  # the command may run in a project that has changed since
-    device = pick_device(params.train.device)
-    set_up(device, deterministic=params.train.deterministic)
+    resolve(params.train)
     data = prepared.load(paths.PREPARED, params.data)
     material = training_data(params, data)
     draw: Callable[[optuna.Trial], dict[str, Any]] = lambda trial: space.draw(trial, params)  # noqa: E731
@@ -107,7 +103,7 @@ def worker(speak: "Speak", call: "Call") -> None:
             params,
             lambda trial: trial_params(params, draw(trial)),
             material,
-            lambda params: identity(params, call.tags, World()),
+            lambda params: identity(params, call.tags, DistributedContext()),
             call.experiment,
             call.parent,
             call.tags,
@@ -120,7 +116,7 @@ def worker(speak: "Speak", call: "Call") -> None:
 
 def tune(params: "Params", storage: "BaseStorage", options: argparse.Namespace) -> None:
     """Run the trials, and confirm the best ones if asked to; tables and plots are made in any case, also after Ctrl-C."""
-    from ..core.device import pick_device, set_up
+    from ..core.device import resolve
     from ..data import prepared
     from ..tracking.store import outage_is_told
     from ..training.identity import source_tags
@@ -133,7 +129,7 @@ def tune(params: "Params", storage: "BaseStorage", options: argparse.Namespace) 
     from .worker import Goal
 
     deadline = time.monotonic() + (options.timeout or math.inf)
-    set_up(pick_device(params.train.device), deterministic=params.train.deterministic)
+    resolve(params.train)
     data = prepared.load(paths.PREPARED, params.data)
     tags = source_tags(params, data)
     if options.workers > 1:

@@ -8,21 +8,10 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from ..config.params import Choices, IntRange, Params, SpaceEntry, alternatives
+from ..config.params import Choices, IntRange, Params, SpaceEntry, alternatives, parameters
 from ..core.errors import UserError
 
-NOT_SEARCHED = {
-    "train.kimg": "the length of a trial is tune.kimg",
-    "train.score_every_kimg": "a trial's scores are taken every tune.score_every_kimg",
-    "train.log_every_kimg": "it changes no score",
-    "train.device": "it is the same for all trials",
-    "train.score_samples": "scores of different sample counts cannot be compared",
-    "train.seed": "the search would pick luck",
-    "train.compile": "it changes no score",
-    "train.deterministic": "it changes no score",
-    "train.checkpoint_minutes": "it changes no score",
-    "train.max_rollbacks": "a trial that diverges is pruned",
-}
+NOT_SEARCHED = {one.name: one.fixed for one in parameters() if one.fixed}
 """Parameters of train that say how a trial is run and measured, not what is tried, each with the reason."""
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..config.params import Params
 from ..core import interrupts, paths
-from ..core.device import forget_peak_memory, peak_memory, pick_device
+from ..core.device import forget_peak_memory, peak_memory, resolve
 from ..core.errors import UserError, first_line
 from ..core.interrupts import Stopped
 from ..tracking.mlflow_recorder import MlflowRecorder
@@ -164,7 +164,7 @@ class TrialRun:
             trial.set_user_attr(RUN_ID, run.run_id)
             run.tags({"trial": str(trial.number)})  # a trial that is tried again has another number
             recorder = TrialRecorder(run, trial, setting, stored.intermediate_values)
-            device = pick_device(params.train.device)
+            device = resolve(params.train).device
             forget_peak_memory(device)
             try:
                 result = fit(params, setting.data, recorder, folder.checkpoints)

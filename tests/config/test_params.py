@@ -12,8 +12,8 @@ from src.config.params import (
     IntRange,
     Params,
     SpaceEntry,
-    describe,
     load_params,
+    parameters,
     parse_params,
     parse_text,
     read_text,
@@ -41,7 +41,7 @@ def test_the_projects_file_names_every_parameter() -> None:
     load_params(SHIPPED)
     written = YAML(typ="safe").load(SHIPPED.read_text(encoding="utf-8"))
     named = [f"{section}.{name}" for section, entries in written.items() for name in entries]
-    assert named == [name for name, *_ in describe()] == list(Params().flat())
+    assert named == [one.name for one in parameters()] == list(Params().flat())
 
 
 def test_what_the_file_leaves_out_has_its_default(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ ENTRY = "it must be {low, high[, log, step]} with numbers, or {choices} with a l
          ".model.width: when: model.family: 'vae' is not allowed: it must be mlp | dcgan | resnet | progressive | "
          "the dotted path of a class"),
         ("{model.width: {low: 8, high: 9, when: {model.family: mlp}}, model.family: {choices: [mlp]}}",
-         ".model.width: when names model.family, which must stand before it in tune.space"),
+         ".model.width: when names model.family, which must precede it in tune.space"),
         ("model.width: {low: 8, high: 9, when: {}}",
          ".model.width: {'low': 8, 'high': 9, 'when': {}} is not allowed: " + ENTRY),
         ("model.width: 3", ".model.width: 3 is not allowed: " + ENTRY),
@@ -264,26 +264,6 @@ def test_a_space_may_have_conditions_and_lists(tmp_path: Path) -> None:
     assert space["model.hidden_sizes"] == Choices(
         choices=[[256, 512, 1024], [128, 256]], when={"model.family": ["mlp"]}
     )
-
-
-def test_the_table_names_type_default_and_help_of_every_parameter() -> None:
-    rows = {name: (kind, default, text) for name, kind, default, text in describe()}
-    assert list(rows) == list(Params().flat())
-    assert {name: default for name, (_, default, _) in rows.items() if name != "tune.space"} == {
-        name: value for name, value in Params().flat().items() if name != "tune.space"
-    }
-    assert all(len(text) > 5 for _, _, text in rows.values())
-    assert {
-        name: rows[name][0]
-        for name in ("evaluate.inception_weights", "data.channels", "model.family", "train.seed", "train.ema_decay")
-    } == {
-        "evaluate.inception_weights": "text | null",
-        "data.channels": "1 | 3",
-        "model.family": "mlp | dcgan | resnet | progressive | the dotted path of a class",
-        "train.seed": "int >= 0 and < 4294967296",
-        "train.ema_decay": "float >= 0 and < 1",
-    }
-    assert rows["model.hidden_sizes"][0] == "list of 1 to 16, each int >= 1 and <= 65536"
 
 
 def test_the_command_prints_every_name_in_full_even_into_a_narrow_pipe() -> None:

@@ -3,10 +3,19 @@ import os
 import pytest
 import torch
 
-from src.core.device import describe_device, pick_device, pin_gpu, set_up, use_bfloat16, use_graphs
+from src.config.params import Params
+from src.core.device import DeviceContext, pick_device, pin_gpu, resolve
 from src.core.errors import UserError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
 
 
 def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,9 +25,7 @@ def test_without_a_gpu_auto_is_the_cpu_and_cuda_is_refused(monkeypatch: pytest.M
         pick_device("cuda")
 
 
-def test_with_gpus_each_process_takes_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+def test_with_gpus_each_process_takes_its_own(two_gpus: None, monkeypatch: pytest.MonkeyPatch) -> None:
     assert pick_device("auto") == pick_device("cuda") == GPU
     assert pick_device("cpu") == CPU
     monkeypatch.setenv("LOCAL_RANK", "1")
@@ -30,7 +37,12 @@ def test_with_gpus_each_process_takes_its_own(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(
     ("visible", "count", "pinned"),
-    [("4,7", 2, ["4", "7", "4"]), ("", 3, ["0", "1", "2"]), ("MIG-a,MIG-b", 2, ["MIG-a", "MIG-b", "MIG-a"])],
+    [
+        ("4,7", 2, ["4", "7", "4"]),
+        ("", 3, ["0", "1", "2"]),
+        ("MIG-a,MIG-b", 2, ["MIG-a", "MIG-b", "MIG-a"]),
+        ("", 0, [""]),
+    ],
 )
 def test_workers_take_the_visible_gpus_in_turn(
     visible: str, count: int, pinned: list[str], monkeypatch: pytest.MonkeyPatch
@@ -42,28 +54,60 @@ def test_workers_take_the_visible_gpus_in_turn(
         assert os.environ["CUDA_VISIBLE_DEVICES"] == name
 
 
-def test_without_a_gpu_none_is_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    pin_gpu(1)
-    assert "CUDA_VISIBLE_DEVICES" not in os.environ
-
-
 @pytest.mark.parametrize(
     ("precision", "on_cpu", "on_gpu"), [("auto", False, True), ("float32", False, False), ("bfloat16", True, True)]
 )
 def test_auto_precision_is_bfloat16_on_a_gpu_only(precision: str, on_cpu: bool, on_gpu: bool) -> None:
-    assert (use_bfloat16(precision, CPU), use_bfloat16(precision, GPU)) == (on_cpu, on_gpu)
+    train = Params().replace({"train.precision": precision}).train
+    assert (DeviceContext(CPU, train).bfloat16, DeviceContext(GPU, train).bfloat16) == (on_cpu, on_gpu)
 
 
 def test_graphs_need_a_gpu() -> None:
-    assert [use_graphs(name, GPU) for name in ("auto", "graph", "none")] == [True, True, False]
-    assert [use_graphs(name, CPU) for name in ("auto", "none")] == [False, False]
+    auto, graph, none = (Params().replace({"train.compile": name}).train for name in ("auto", "graph", "none"))
+    assert [DeviceContext(GPU, train).graphs for train in (auto, graph, none)] == [True, True, False]
+    assert [DeviceContext(CPU, train).graphs for train in (auto, none)] == [False, False]
     with pytest.raises(UserError, match=r"train\.compile is graph, but CUDA graphs need a GPU"):
-        use_graphs("graph", CPU)
+        _ = DeviceContext(CPU, graph).graphs
 
 
-def test_a_cpu_needs_no_setting_up() -> None:
-    set_up(CPU, deterministic=True)
-    assert not torch.are_deterministic_algorithms_enabled()
-    assert describe_device(CPU) == f"cpu, {torch.get_num_threads()} threads"
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """What was set, in order, in place of PyTorch's own settings."""
+    seen: list[tuple[str, bool]] = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda name: seen.append((name, False)))
+    monkeypatch.setattr(
+        torch, "use_deterministic_algorithms", lambda _, *, warn_only: seen.append(("deterministic", warn_only))
+    )
+    for name in ("allow_tf32", "benchmark"):
+        monkeypatch.setattr(torch.backends.cudnn, name, getattr(torch.backends.cudnn, name))
+    return seen
+
+
+def tf32() -> bool:
+    return bool(torch.backends.cudnn.allow_tf32)
+
+
+def test_only_steps_of_training_leave_full_float32(two_gpus: None, settings: list[tuple[str, bool]]) -> None:
+    context = resolve(Params().replace({"train.deterministic": True}).train)
+    assert context.device == GPU
+    assert settings == [("highest", False), ("deterministic", True)]
+    assert (tf32(), torch.backends.cudnn.benchmark) == (False, False)
+    with context.training_step():
+        assert tf32()
+        assert settings[2:] == [("high", False), ("deterministic", False)]
+    assert settings[4:] == [("highest", False), ("deterministic", True)]
+    assert not tf32()
+
+
+def test_a_cpu_keeps_every_setting_that_changes_bits(settings: list[tuple[str, bool]]) -> None:
+    context = resolve(Params().replace({"train.device": "cpu", "train.deterministic": True}).train)
+    with context.training_step():
+        pass
+    assert settings == []
+    assert str(context) == f"cpu, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    try:
+        assert resolve(threads=threads + 1) == DeviceContext(CPU, threads=threads + 1)
+        assert torch.get_num_threads() == threads + 1
+    finally:
+        torch.set_num_threads(threads)

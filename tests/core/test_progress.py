@@ -58,7 +58,7 @@ def test_a_training_that_goes_on_says_so_and_counts_its_own_time_only(
         recorder.scores(Progress(900, 1000, 90_000, 1010.0), {"score": 3.0, "coverage": 0.5})
         recorder.event(Progress(950, 1000, 95_000, 1015.0), "collapsed", "[bold]all alike[/bold]")
     assert [line.strip() for line in capsys.readouterr().out.splitlines()] == [
-        "going on from the checkpoint at step 800 of 1000",
+        "resuming from the checkpoint at step 800 of 1000",
         "gan 90/100 kimg (90%)    validation score 3.000, coverage 0.500  0:10 left",
         "collapsed at step 950: [bold]all alike[/bold]",
     ]

@@ -135,7 +135,7 @@ def test_a_training_that_was_really_killed_is_marked_and_goes_on(
     assert only().text == "no run is left open"
 
     train.main([])
-    assert "going on from the checkpoint at step" in capsys.readouterr().out
+    assert "resuming from the checkpoint at step" in capsys.readouterr().out
     ended = client.get_run(run.info.run_id)
     assert (ended.info.status, "stopped" in ended.data.tags) == ("FINISHED", False)
     table = pd.read_csv("models/gan/history.csv")

@@ -153,7 +153,9 @@ def test_dropout_acts_in_the_discriminator_while_it_trains(family: str) -> None:
 
 @pytest.mark.parametrize("family", [one for one in FAMILIES if one != "mlp"])
 def test_a_size_that_a_family_cannot_make_is_refused(family: str) -> None:
-    with pytest.raises(UserError, match=rf"^model\.family {family} cannot make 30 x 30 images; .* are .*8, .*28, 32, "):
+    with pytest.raises(
+        UserError, match=rf"^model\.family {family} does not support 30 x 30 images; .* are .*8, .*28, 32, "
+    ):
         pair(family, size=30)
     assert pair("mlp", size=30)[0](torch.zeros(1, 5), torch.tensor([0])).shape == (1, 1, 30, 30)
 
@@ -163,7 +165,8 @@ def test_a_conditioning_that_a_family_has_not_is_refused(family: str) -> None:
     if "batch_norm" in find_family(family).conditionings:
         return
     with pytest.raises(
-        UserError, match=rf"^model\.conditioning: batch_norm is not for model\.family {family}, which has none,"
+        UserError,
+        match=rf"^model\.conditioning: batch_norm is not supported by model\.family {family}, which has none,",
     ):
         pair(family, "batch_norm")
 

@@ -114,7 +114,7 @@ OPTIONS: dict[str, Any] = pair()[0].description["options"]
         ("{", "generator.json is not valid JSON: "),
         ("\xff", "generator.json is not valid JSON: "),
         ("[]", "generator.json: "),
-        ("{}", "generator.json: unknown architecture None; it must be conv classifier, or a family's name with generator or "),
+        ("{}", "generator.json: unknown architecture None; it must be conv classifier, FAMILY generator or "),
         ('{"architecture": "vae", "options": {}}', "generator.json: unknown architecture 'vae'; it must be conv classifier"),
         ('{"architecture": "vae generator", "options": {}}', "generator.json: unknown family 'vae' (it has no dot); it is mlp"),
         ('{"architecture": "os.path generator", "options": {}}', "generator.json: unknown family 'os.path' (os.py is not in"),
@@ -248,6 +248,6 @@ def test_an_option_that_there_is_not_is_named(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Mlp, "generator", Other)
     with pytest.raises(
-        UserError, match=r"^model\.family: the mlp generator takes depth, which there is not; there are channels,"
+        UserError, match=r"^model\.family: the mlp generator takes the unknown options depth; allowed are channels,"
     ):
         build_pair("mlp", **{**OPTIONS, "dropout": 0.0, "spectral_norm": False})

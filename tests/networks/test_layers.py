@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.networks.layers import EqualizedConv, EqualizedLinear, MinibatchDeviation, PixelNorm, limit_slope
+from src.networks.layers import EqualizedConv, EqualizedLinear, MinibatchDeviation, PixelNorm, apply_spectral_norm
 from tests.networks.tiny import FAMILIES, batch, pair
 
 
@@ -27,9 +27,9 @@ def test_without_spectral_norm_there_is_none() -> None:
     assert any("parametrizations" in name for name in limited)
 
 
-def test_limit_slope_leaves_norms_and_biases_alone() -> None:
+def test_apply_spectral_norm_leaves_norms_and_biases_alone() -> None:
     network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Linear(4, 4))
-    limit_slope(network)
+    apply_spectral_norm(network)
     assert [name for name, _ in network.named_parameters()] == [
         "0.bias", "0.parametrizations.weight.original", "1.weight", "1.bias", "2.bias", "2.parametrizations.weight.original",
     ]  # fmt: skip

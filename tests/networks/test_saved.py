@@ -1,4 +1,4 @@
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,29 +40,22 @@ def test_an_architecture_that_is_no_json(saved: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
+    "damage",
     [
-        b"",
-        b"{}",
-        b"\x02" + bytes(7) + b"{",
-        b"\x02" + bytes(7) + b"[]",
-        b"\x1f" + bytes(7) + b'{"a": {"data_offsets": [0, 0]}}',
-        bytes(8) + b"x",
+        lambda _: b"",
+        lambda _: b"{}",
+        lambda _: b"\x02" + bytes(7) + b"[]",
+        lambda _: bytes(8) + b"x",
+        lambda content: content[:-1],
+        lambda content: content + b"x",
     ],
 )
-def test_weights_that_are_no_safetensors(saved: Path, content: bytes) -> None:
-    (saved / "net.safetensors").write_bytes(content)
+def test_weights_that_are_no_safetensors(saved: Path, damage: Callable[[bytes], bytes]) -> None:
+    weights = saved / "net.safetensors"
+    weights.write_bytes(damage(weights.read_bytes()))
     for read in (saved_hash, parameter_count):
         with pytest.raises(UserError, match=r"net\.safetensors is corrupt: "):
             read(saved, "net")
-
-
-@pytest.mark.parametrize("change", [-1, 1])
-def test_weights_that_are_too_short_or_too_long(saved: Path, change: int) -> None:
-    weights = saved / "net.safetensors"
-    os.truncate(weights, weights.stat().st_size + change)
-    with pytest.raises(UserError, match=r"net\.safetensors is corrupt: its size is not what its header says"):
-        saved_hash(saved, "net")
 
 
 @pytest.mark.parametrize("place", [0, 3, 9, -1])

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from src.core.errors import UserError
-from src.training.checkpoint import KEPT, ROLLBACK, Checkpoints
+from src.training.checkpoint import KEPT, Checkpoints
 
 
 def saved(folder: Path, count: int) -> Checkpoints:
@@ -29,12 +29,6 @@ def files(folder: Path) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-def test_nothing_saved_is_nothing_loaded(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "new")
-    assert checkpoints.load() is None
-    assert not checkpoints
-
-
 def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
     checkpoints = saved(tmp_path, 5)
     assert len(files(tmp_path)) == KEPT == 2
@@ -43,7 +37,7 @@ def test_the_last_two_are_kept_and_the_newest_is_loaded(tmp_path: Path) -> None:
     assert state["number"] == 4
     assert torch.equal(state["weights"], torch.arange(1000.0) + 4)
     assert checkpoints
-    # Another process goes on counting.
+    # Another process continues the numbering.
     assert number(saved(tmp_path, 1)) == 0
     assert len(files(tmp_path)) == 2
 
@@ -56,9 +50,7 @@ def test_notes_are_part_of_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "line only", "foreign"])
-def test_a_torn_file_is_known_and_the_one_before_is_taken(
-    tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_corrupt_file_is_skipped(tmp_path: Path, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoints = saved(tmp_path, 3)
     newest = files(tmp_path)[-1]
     content = newest.read_bytes()
@@ -78,7 +70,8 @@ def test_a_torn_file_is_known_and_the_one_before_is_taken(
     assert number(checkpoints) == 7
 
 
-def test_both_torn_is_none(tmp_path: Path) -> None:
+def test_without_an_intact_file_there_is_no_checkpoint(tmp_path: Path) -> None:
+    assert not Checkpoints(tmp_path / "new")
     checkpoints = saved(tmp_path, 2)
     for file in files(tmp_path):
         file.write_bytes(file.read_bytes()[:-3])
@@ -101,7 +94,7 @@ def test_no_code_is_run_from_a_checkpoint(tmp_path: Path, capfd: pytest.CaptureF
     assert "code ran" not in capfd.readouterr().out
 
 
-def test_a_full_disk_is_told_and_the_last_good_checkpoints_stay(
+def test_a_full_disk_is_an_error_and_earlier_checkpoints_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoints = saved(tmp_path, 3)
@@ -117,7 +110,7 @@ def test_a_full_disk_is_told_and_the_last_good_checkpoints_stay(
     assert number(checkpoints) == 2
 
 
-def test_a_file_that_the_system_cuts_short_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_write_that_fails_midway_leaves_no_checkpoint(tmp_path: Path) -> None:
     """A real limit of the system: the write ends in the middle, as on a full disk."""
     checkpoints = saved(tmp_path, 2)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -137,36 +130,20 @@ def step(state: dict[str, object] | None) -> object:
     return None if state is None else state["step"]
 
 
-def test_the_last_rollback_point_stays_beside_the_last_two(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damage", [None, b"", b"0" * 100])
+def test_the_last_rollback_point_is_kept_in_addition(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], damage: bytes | None
+) -> None:
     checkpoints = Checkpoints(tmp_path)
     for number_ in range(6):
         checkpoints.save({"step": number_}, rollback_point=number_ in (0, 2))
+    assert [path.name for path in files(tmp_path)] == [
+        *("00000002.rollback.checkpoint", "00000004.checkpoint", "00000005.checkpoint"),
+    ]
     assert step(checkpoints.load()) == 5
-    assert step(checkpoints.rollback_point()) == 2
-    assert sum(file.suffix == ".checkpoint" for file in files(tmp_path)) == KEPT
-
-
-def test_a_rollback_point_whose_process_died_before_it_was_named(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    for number_ in range(2):
-        checkpoints.save({"step": number_}, rollback_point=True)
-    older = tmp_path / "older"
-    os.link(tmp_path / "00000000.checkpoint", older)
-    older.replace(tmp_path / ROLLBACK)
-    assert step(checkpoints.rollback_point()) == 0
-    assert step(checkpoints.load()) == 1
-    assert step(checkpoints.rollback_point()) == 1
-
-
-@pytest.mark.parametrize("content", [None, b"", b"0" * 100])
-def test_without_a_whole_rollback_point_the_newest_checkpoint_is_taken(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
-) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    checkpoints.save({"step": 0}, rollback_point=True)
-    checkpoints.save({"step": 1})
-    (tmp_path / ROLLBACK).unlink()
-    if content is not None:
-        (tmp_path / ROLLBACK).write_bytes(content)
-    assert step(checkpoints.rollback_point()) == 1
-    assert "rollback.state is missing or corrupt; falling back to the newest checkpoint" in capsys.readouterr().err
+    if damage is None:
+        assert step(checkpoints.rollback_point()) == 2
+        return
+    files(tmp_path)[0].write_bytes(damage)
+    assert step(checkpoints.rollback_point()) == 5
+    assert "no intact rollback point; falling back to the newest checkpoint" in capsys.readouterr().err

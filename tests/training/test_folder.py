@@ -42,7 +42,7 @@ def test_another_identity_has_another_folder_and_the_differences_are_named(tmp_p
 
 def test_only_one_process_has_it(tmp_path: Path) -> None:
     first = TrainingFolder(tmp_path, ONE)
-    with pytest.raises(UserError, match=f"another process is busy with this training; {first.path}"):
+    with pytest.raises(UserError, match=f"another process is training this run; {first.path}"):
         TrainingFolder(tmp_path, ONE)
     first.remove()
     assert not first.path.exists()
@@ -72,7 +72,7 @@ def test_a_training_that_is_done_leaves_nothing_and_who_waited_has_a_lock_of_its
     second = TrainingFolder(tmp_path, ONE, patience=10)
     later.join()
     assert second.path.is_dir()
-    with pytest.raises(UserError, match="another process is busy"):
+    with pytest.raises(UserError, match="another process is training this run"):
         TrainingFolder(tmp_path, ONE)
     second.remove()
     assert list(tmp_path.iterdir()) == []

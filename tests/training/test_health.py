@@ -30,7 +30,7 @@ def test_a_critic_that_is_always_right_is_no_alarm() -> None:
 def test_collapsed_classes_are_named_once_each() -> None:
     health, fine = Health(), accuracies(0.7, 0.7)
     diversity = torch.tensor([0.9, COLLAPSED * 0.9, torch.nan, 0.5])
-    assert "class 1 are all alike" in health.alarms(fine, diversity)["collapsed"]
+    assert "class 1 are nearly identical" in health.alarms(fine, diversity)["collapsed"]
     assert health.alarms(fine, diversity) == {}
     diversity[3] = 0.0
     assert "class 3 are" in health.alarms(fine, diversity)["collapsed"]

@@ -177,7 +177,7 @@ def test_a_checkpoint_that_cannot_be_written_stops_nothing(
     result = fit(short(), training_data(), At(20, fill), Checkpoints(tmp_path))
     assert summary(result) == expected
     told = capsys.readouterr().err
-    assert "No space left on device; the checkpoint before it stays, and the training goes on" in told
+    assert "No space left on device; training continues, and the previous checkpoint is kept" in told
     state = Checkpoints(tmp_path).load()
     assert state is not None
     assert state["engine"]["done"] == 0
@@ -259,7 +259,7 @@ def test_a_training_that_diverges_too_often_ends(tmp_path: Path, monkeypatch: py
         fit(short(**{"train.max_rollbacks": allowed}), training_data(), recorder, Checkpoints(tmp_path))
     assert [event[0] for event in recorder.events if event[1] == "rollback"] == [0] * allowed
     assert re.match(r"loss_\w+ is nan since step 6 of 60 ", str(caught.value))
-    again = f", after {allowed} times back to a checkpoint with halved learning rates"
+    again = f", after {allowed} rollbacks with halved learning rates"
     assert str(caught.value).endswith(again if allowed else ")")
 
 

@@ -22,7 +22,7 @@ from src.core.interrupts import Stopped
 from src.training.checkpoint import Checkpoints
 from src.training.loop import fit
 from src.training.recorder import Progress, Recorder
-from src.training.step.distributed import World
+from src.training.step.distributed import DistributedContext
 from tests.training.digits import digits
 from tests.training.resumed import params, summary, training_data
 
@@ -49,16 +49,16 @@ class Heard(Recorder):
 
 
 def train(folder: Path) -> None:
-    world = World.join(torch.device("cpu"))
-    heard = Heard(world.is_first and (folder / "term").exists())
+    distributed = DistributedContext.join(torch.device("cpu"))
+    heard = Heard(distributed.is_first and (folder / "term").exists())
     found: dict[str, object] = {}
     try:
         found = summary(fit(params(CHANGES), training_data(), heard, Checkpoints(folder / "checkpoints")))
     except Stopped as stopped:
         found = {"stopped": stopped.number}
-    found |= {"losses_at": heard.losses_at, "scores_at": heard.scores_at, "size": world.size}
-    (folder / f"{world.rank}.json").write_text(json.dumps(found), encoding="utf-8")
-    world.leave()
+    found |= {"losses_at": heard.losses_at, "scores_at": heard.scores_at, "size": distributed.size}
+    (folder / f"{distributed.rank}.json").write_text(json.dumps(found), encoding="utf-8")
+    distributed.leave()
 
 
 def fork(folder: Path, rank: int, count: int, port: int) -> int:

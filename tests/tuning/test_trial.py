@@ -130,7 +130,7 @@ def test_a_diverged_trial_is_pruned_with_its_reason(study: optuna.Study, params:
         ),
         (
             {"model.conditioning": "batch_norm"},
-            "not allowed: model.conditioning: batch_norm is not for model.family mlp",
+            "not allowed: model.conditioning: batch_norm is not supported by model.family mlp",
         ),
     ],
 )

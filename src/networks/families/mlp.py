@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from ..conditioning import Head, VectorLabel, latent_label
-from ..interface import Discriminator, Family, Generator
-from ..layers import limit_slope
+from ..conditioning import VectorLabel
+from ..interface import Family
+from .base import LabelledDiscriminator, LabelledGenerator
 
 
-class MlpGenerator(Generator):
-    """See :class:`Generator`."""
+class MlpGenerator(LabelledGenerator):
+    """See :class:`~src.networks.interface.Generator`."""
 
     def __init__(
         self,
@@ -22,25 +22,19 @@ class MlpGenerator(Generator):
         conditioning: str,
         hidden_sizes: Sequence[int],
     ) -> None:
-        super().__init__()
-        self.latent_size, self.class_count, self.conditional = latent_size, class_count, conditioning != "none"
+        super().__init__(latent_size, class_count, conditioning)
         self.image_shape = (channels, image_size, image_size)
-        self.label = latent_label(latent_size, class_count, conditioning)
-        layers: list[nn.Module] = []
-        size = self.label.size
-        for hidden in hidden_sizes:
-            layers += [nn.Linear(size, hidden), nn.LeakyReLU(0.2)]
-            size = hidden
+        layers, size = _hidden(self.label.size, hidden_sizes)
         self.layers = nn.Sequential(*layers, nn.Linear(size, channels * image_size**2), nn.Tanh())
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """See the class."""
+        """See the base class."""
         images: Tensor = self.layers(self.label(latents, labels)).unflatten(1, self.image_shape)
         return images
 
 
-class MlpDiscriminator(Discriminator):
-    """See :class:`Discriminator`."""
+class MlpDiscriminator(LabelledDiscriminator):
+    """See :class:`~src.networks.interface.Discriminator`."""
 
     def __init__(
         self,
@@ -55,20 +49,22 @@ class MlpDiscriminator(Discriminator):
     ) -> None:
         super().__init__()
         self.label = VectorLabel(channels * image_size**2, class_count, conditioning)
-        layers: list[nn.Module] = []
-        size = self.label.size
-        for hidden in reversed(hidden_sizes):
-            layers += [nn.Linear(size, hidden), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
-            size = hidden
+        layers, size = _hidden(self.label.size, hidden_sizes[::-1], dropout)
         self.layers = nn.Sequential(*layers)
-        self.head = Head(size, class_count, conditioning)
-        if spectral_norm:
-            limit_slope(self)
+        self.add_head(size, class_count, conditioning, spectral_norm=spectral_norm)
 
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See the class."""
-        judged: tuple[Tensor, Tensor | None] = self.head(self.layers(self.label(images.flatten(1), labels)), labels)
-        return judged
+        """See the base class."""
+        return super().forward(images.flatten(1), labels)
+
+
+def _hidden(size: int, hidden_sizes: Sequence[int], dropout: float | None = None) -> tuple[list[nn.Module], int]:
+    """Hidden layers behind an input of ``size``, and the size of their output."""
+    layers: list[nn.Module] = []
+    for hidden in hidden_sizes:
+        layers += [nn.Linear(size, hidden), nn.LeakyReLU(0.2), *([] if dropout is None else [nn.Dropout(dropout)])]
+        size = hidden
+    return layers, size
 
 
 class Mlp(Family):

@@ -1,11 +1,11 @@
-"""Progressive growing (Karras et al. 2018): training begins with 4 x 4 images, and doubles them by layers that fade in.
+"""Progressive growing (Karras et al. 2018): training starts at 4 x 4 and doubles the size with layers that fade in.
 
-Both networks take and give images of the full size throughout: smaller ones are doubled, or halved, to it. So whatever judges,
-saves or shows the images need not know how far the network has grown.
+Both networks always take and return images of the full size; smaller ones are upsampled or downsampled to it. Scoring, saving
+and sampling therefore do not depend on how far a network has grown.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,14 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..conditioning import Head, ImageLabel, latent_label
-from ..interface import Discriminator, Family, Generator, Growing
-from ..layers import EqualizedConv, EqualizedLinear, MinibatchDeviation, PixelNorm, limit_slope
-from ..sizes import channels_at, sizes_of
+from ..interface import Family, Growing
+from ..layers import EqualizedConv, EqualizedLinear, MinibatchDeviation, PixelNorm
+from .base import ConvDiscriminator, ConvGenerator
 
 
 class _Growth(Growing):
-    """How far a network has grown: ``growth`` doublings, the last one of them perhaps in part."""
+    """The growth of a network in doublings; the last one may be partial."""
 
     growth: Tensor
 
@@ -31,7 +30,7 @@ class _Growth(Growing):
         self._stage = (doublings, False)
 
     def grow(self, share: float) -> None:
-        """See :class:`Growing`. Each size has equal time, and fades in during the first half of it."""
+        """See :class:`Growing`. Each size gets equal time and fades in during the first half."""
         halves = share * 2 * self.doublings
         whole = min(int(halves / 2), self.doublings)
         self._set(min(whole + max(0.0, halves - 2 * whole - 1), self.doublings))
@@ -43,7 +42,7 @@ class _Growth(Growing):
 
     @property
     def share(self) -> Tensor:
-        """How far the last size has come in: a tensor, so that a captured step can be replayed with another one."""
+        """The weight of the last size, a tensor so that captured steps can change it."""
         return self.growth - (self._stage[0] - 1)
 
     def _set(self, growth: float) -> None:
@@ -67,24 +66,19 @@ def _halve(images: Tensor, times: int = 1) -> Tensor:
     return F.avg_pool2d(images, 2**times) if times else images
 
 
-class ProgressiveGenerator(Generator):
-    """See :class:`Generator`."""
+class ProgressiveGenerator(ConvGenerator):
+    """See :class:`~src.networks.interface.Generator`."""
 
-    rounding = 5e-4  # each pixel is normed on the way: 1e-4 was seen; a grey level is 8e-3
+    family, fewest_doublings = "progressive", 1
+    rounding = 5e-4  # each pixel is normalised on the way: 1e-4 was seen; a grey level is 8e-3
 
-    def __init__(
-        self, *, latent_size: int, class_count: int, channels: int, image_size: int, conditioning: str, width: int
-    ) -> None:
-        super().__init__()
-        self.latent_size, self.class_count, self.conditional = latent_size, class_count, conditioning != "none"
-        sizes = sizes_of("progressive", image_size, fewest_doublings=1)
-        widths = [channels_at(size, image_size, width) for size in sizes]
-        self.grown = _Growth(len(sizes) - 1)
-        self.label = latent_label(latent_size, class_count, conditioning)
+    def build(self, widths: Sequence[int], channels: int, conditioning: str) -> None:
+        """See the base class."""
+        self.grown = _Growth(len(widths) - 1)
         self.start = nn.Sequential(
             PixelNorm(),
-            EqualizedLinear(self.label.size, widths[0] * sizes[0] ** 2, gain=math.sqrt(2) / 4),
-            nn.Unflatten(1, (widths[0], sizes[0], sizes[0])),
+            EqualizedLinear(self.label.size, math.prod(self.start_shape), gain=math.sqrt(2) / 4),
+            nn.Unflatten(1, self.start_shape),
             nn.LeakyReLU(0.2),
             PixelNorm(),
         )
@@ -95,7 +89,7 @@ class ProgressiveGenerator(Generator):
         self.to_image = nn.ModuleList(EqualizedConv(one, channels, 1, gain=1) for one in widths)
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """See the class."""
+        """See the base class."""
         last, fading = self.grown.stage
         features = self.start(self.label(latents, labels))
         before = features
@@ -108,27 +102,15 @@ class ProgressiveGenerator(Generator):
         return torch.tanh(_double(images, self.grown.doublings - last))
 
 
-class ProgressiveDiscriminator(Discriminator):
-    """See :class:`Discriminator`."""
+class ProgressiveDiscriminator(ConvDiscriminator):
+    """See :class:`~src.networks.interface.Discriminator`."""
 
+    family, fewest_doublings = "progressive", 1
     batch_multiple = MinibatchDeviation.GROUP
 
-    def __init__(
-        self,
-        *,
-        class_count: int,
-        channels: int,
-        image_size: int,
-        conditioning: str,
-        width: int,
-        dropout: float,
-        spectral_norm: bool,
-    ) -> None:
-        super().__init__()
-        sizes = sizes_of("progressive", image_size, fewest_doublings=1)
-        widths = [channels_at(size, image_size, width) for size in sizes]
-        self.grown = _Growth(len(sizes) - 1)
-        self.label = ImageLabel(channels, image_size, class_count, conditioning)
+    def build(self, smallest: int, widths: Sequence[int], dropout: float) -> int:
+        """See the base class."""
+        self.grown = _Growth(len(widths) - 1)
         self.from_image = nn.ModuleList(
             nn.Sequential(EqualizedConv(self.label.channels, one, 1), nn.LeakyReLU(0.2)) for one in widths
         )
@@ -139,28 +121,26 @@ class ProgressiveDiscriminator(Discriminator):
             MinibatchDeviation(),
             *_block(widths[0] + 1, widths[0]),
             nn.Flatten(),
-            EqualizedLinear(widths[0] * sizes[0] ** 2, widths[0]),
+            EqualizedLinear(widths[0] * smallest**2, widths[0]),
             nn.LeakyReLU(0.2),
             nn.Dropout(dropout),
         )
-        self.head = Head(widths[0], class_count, conditioning)
-        if spectral_norm:
-            limit_slope(self)
+        return widths[0]
 
-    def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor | None]:
-        """See the class."""
+    def features(self, inputs: Tensor) -> Tensor:
+        """See the base class."""
         last, fading = self.grown.stage
-        images = _halve(self.label(images, labels), self.grown.doublings - last)
+        images = _halve(inputs, self.grown.doublings - last)
         features = self.from_image[last](images)
         for level in range(last - 1, -1, -1):
             features = _halve(self.blocks[level](features))
             if fading and level == last - 1:
                 features = torch.lerp(self.from_image[level](_halve(images)), features, self.grown.share)
-        judged: tuple[Tensor, Tensor | None] = self.head(self.end(features), labels)
-        return judged
+        found: Tensor = self.end(features)
+        return found
 
 
 class Progressive(Family):
-    """Layers that fade in from 4 x 4 pixels to the full size."""
+    """Growing from 4 x 4 pixels to the full size."""
 
     generator, discriminator = ProgressiveGenerator, ProgressiveDiscriminator

@@ -11,27 +11,27 @@ from torch.optim import Optimizer
 from ...config.params import Train
 from ...networks.interface import Discriminator, Generator, Growing
 from .augment import Augmentation
-from .distributed import Draws, World
+from .distributed import DistributedContext, Draws
 from .losses import find_loss, gradient_penalty, has_gradient_penalty, l1_penalty, r1_penalty
 from .optimizers import AveragedGenerator, LearningRates, Schedule, make_optimizer
 
 COUNTERS = ("loss_discriminator", "loss_generator", "real_accuracy", "fake_accuracy")
-"""What a step returns, in this order. The accuracies are the discriminator's."""
+"""What a step returns, in this order; accuracies of the discriminator."""
 
 
 class Kind(NamedTuple):
-    """What a step does that another one may not: steps of one kind are the same work for the device."""
+    """What distinguishes steps: steps of one kind run the same kernels."""
 
     penalises: bool
-    """takes the gradient penalties"""
+    """whether the step has gradient penalties"""
     stages: tuple[tuple[int, bool], ...] = ()
-    """of the networks that grow"""
+    """of growing networks"""
 
 
 class AdversarialStep:
-    """The two networks, their optimisers and the averaged generator, moved on by one call.
+    """Both networks, their optimisers and the averaged generator, updated by one call.
 
-    With several processes, each has a part of the batch, and the gradients are averaged over them.
+    With several processes, each has a part of the batch, and gradients are averaged over them.
     """
 
     def __init__(
@@ -44,11 +44,11 @@ class AdversarialStep:
         *,
         bfloat16: bool = False,
     ) -> None:
-        """``draws``, None: from ``train.seed``, give the random numbers of augmentation and of the penalty between images."""
+        """``draws`` (default: from ``train.seed``) provides the random numbers of augmentation and of gradient penalties."""
         self.generator, self.discriminator, self.train = generator, discriminator, train
         device = next(generator.parameters()).device
-        self.draws = draws or Draws(torch.Generator(device).manual_seed(train.seed), World())
-        parallel = self.draws.world.parallel
+        self.draws = draws or Draws(torch.Generator(device).manual_seed(train.seed), DistributedContext())
+        parallel = self.draws.distributed.parallel
         self._generate, self._discriminate = parallel(generator), parallel(discriminator)
         self.loss = find_loss(train.loss, train.label_smoothing)
         self.average = AveragedGenerator(generator, train.ema_decay)
@@ -72,7 +72,7 @@ class AdversarialStep:
             for part in network.modules()
             if isinstance(part, Growing)
         ]
-        # A captured step must not keep casts of weights from one replay to the next.
+        # A captured step must not cache casts of weights across replays.
         self._autocast = partial(
             torch.autocast, device.type, torch.bfloat16, enabled=bfloat16, cache_enabled=device.type != "cuda"
         )
@@ -80,31 +80,31 @@ class AdversarialStep:
     def __call__(self, step: int, real: Tensor, labels: Tensor, latents: Tensor) -> Tensor:
         """Train on real images (N, C, H, W), their labels (N,) and latents (N, L). Returns the four COUNTERS, on the device.
 
-        N is :func:`~src.training.engine.images_per_step`: a batch for each of ``train.critic_steps``. The fakes carry the
-        labels of the real batch, so that both have the same class frequencies.
+        N is :func:`~src.training.engine.images_per_step`: one batch for each of ``train.critic_steps``. Fakes have the labels
+        of the real batch, so that class frequencies agree.
         """
         self.prepare(step)
         return self.update(real, labels, latents, self.kind(step))
 
     def prepare(self, step: int) -> None:
-        """Set what changes from step to step and is no tensor of the batch: rates, the weight of the average, growth."""
+        """Set what changes between steps besides the batch: learning rates, weight of the average, growth."""
         self.rates.apply(step)
         self.average.prepare(step)
         for part in self._growing:
             part.grow(min(1.0, step / (self.steps * self.train.grow_until)))
 
     def kind(self, step: int) -> Kind:
-        """Of the step that was prepared. Penalties come seldom, and so much stronger (lazily, Karras et al. 2020)."""
+        """The kind of the prepared step. Penalties are lazy: rarer and scaled up accordingly (Karras et al. 2020)."""
         penalises = has_gradient_penalty(self.train) and step % self.train.penalty_interval == 0
         return Kind(penalises, tuple(part.stage for part in self._growing))
 
     def update(self, real: Tensor, labels: Tensor, latents: Tensor, kind: Kind) -> Tensor:
-        """The step's work on the device alone, the same kernels for each step of a kind: a CUDA graph can hold it."""
+        """The part of the step on the device, the same kernels for each step of a kind, so that a CUDA graph can capture it."""
         count = self.train.critic_steps
         batches = list(zip(*(some.chunk(count) for some in (real, labels, latents)), strict=True))
         counters = []
         for batch_number, (images, classes, codes) in enumerate(batches, start=1):
-            # The last batch's fakes are also the ones that the generator learns from.
+            # The fakes of the last batch also train the generator.
             with self._autocast(), torch.set_grad_enabled(batch_number == count):
                 fake = self._generate(codes, classes)
             counters.append(self._train_discriminator(images, fake.detach(), classes, penalise=kind.penalises))
@@ -112,11 +112,11 @@ class AdversarialStep:
         self.average.update()
         with torch.no_grad():
             loss_d, real_accuracy, fake_accuracy = torch.stack(counters).mean(dim=0)
-            self.augment.adapt(real_accuracy, len(real) * self.draws.world.size)
+            self.augment.adapt(real_accuracy, len(real) * self.draws.distributed.size)
             return torch.stack([loss_d, loss_g, real_accuracy, fake_accuracy])
 
     def _train_discriminator(self, real: Tensor, fake: Tensor, labels: Tensor, *, penalise: bool) -> Tensor:
-        """Returns the loss and both accuracies (3,)."""
+        """Update the discriminator. Returns the loss and both accuracies (3,)."""
         train = self.train
         real, fake = self.augment(real), self.augment(fake.to(real.dtype))
         with self._autocast():
@@ -127,7 +127,7 @@ class AdversarialStep:
         if class_logits is not None:
             total = total + train.auxiliary_weight * F.cross_entropy(class_logits.float(), torch.cat([labels, labels]))
         if penalise:
-            # In full precision: they are gradients of gradients.
+            # In full precision because they are gradients of gradients.
             total = total + train.penalty_interval * self._penalties(real, fake, labels)
         if train.l1:
             total = total + train.l1 * l1_penalty(self.discriminator.parameters())
@@ -151,7 +151,7 @@ class AdversarialStep:
         return total
 
     def _train_generator(self, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
-        # The discriminator only passes the gradient on: none is built for its own weights.
+        # Gradients only pass through the discriminator; none are computed for its weights.
         self.discriminator.requires_grad_(False)
         with self._autocast():
             logits, class_logits = self.discriminator(self.augment(fake), labels)
@@ -176,11 +176,11 @@ class AdversarialStep:
         optimizer.step()
 
     def named_networks(self) -> dict[str, nn.Module]:
-        """Generator, discriminator and average by name."""
+        """Generator, discriminator and averaged generator by name."""
         return {"generator": self.generator, "discriminator": self.discriminator, "average": self.average.network}
 
     def state_dict(self) -> dict[str, Any]:
-        """Weights, optimisers, rates and the chance of augmentation."""
+        """Weights, optimisers, learning rates and the probability of augmentation."""
         return {
             **{name: network.state_dict() for name, network in self.named_networks().items()},
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -189,13 +189,13 @@ class AdversarialStep:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on exactly where ``state_dict`` was taken."""
+        """Restore the state of :meth:`state_dict`."""
         for name, network in self.named_networks().items():
             network.load_state_dict(state[name])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             rates = [group["lr"] for group in optimizer.param_groups]
             optimizer.load_state_dict(saved)
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                group["lr"] = rate  # on a GPU, the same tensor as before
+                group["lr"] = rate  # the same tensor as before on a GPU
         self.rates.load_state_dict(state["rates"])
         self.augment.probability.copy_(state["augment_probability"])

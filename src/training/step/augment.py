@@ -1,7 +1,7 @@
-"""Differentiable augmentation of all images that the discriminator sees, with a fixed chance or an adaptive one.
+"""Differentiable augmentation of all inputs of the discriminator, with a fixed or adaptive probability.
 
-Real and fake images are changed alike, and the gradient goes through to the generator, so that it does not learn the changes
-(Zhao et al. 2020, DiffAugment). The adaptive chance follows Karras et al. 2020 (ADA).
+Real and fake images are augmented alike, and gradients flow through to the generator, so that the augmentations do not leak
+into its images (Zhao et al. 2020, DiffAugment). The adaptive probability follows Karras et al. 2020 (ADA).
 """
 
 from collections.abc import Callable, Sequence
@@ -13,13 +13,13 @@ from torch.nn import functional as F
 from .distributed import Draws
 
 LARGEST_SHIFT = 0.125
-"""of a translation, as a share of the image size"""
+"""of a translation, relative to the image size"""
 HOLE = 0.5
-"""side of the cut-out square, as a share of the image size"""
+"""side of the cut-out square, relative to the image size"""
 
 
 class Augmentation:
-    """Changes each image by each of the named augmentations with a chance."""
+    """Applies each of the named augmentations to each image with a probability."""
 
     def __init__(
         self,
@@ -30,16 +30,16 @@ class Augmentation:
         target: float = 0.0,
         images_to_one: float = 50_000,
     ) -> None:
-        """With a ``target`` the chance begins at 0 and rises while the discriminator is right on real images more often than
-        the target says (as a sign, -1..1), and falls otherwise, by 1 in ``images_to_one`` images.
+        """With a ``target``, the probability starts at 0, rises while the mean sign of the discriminator on real images,
+        from -1 to 1, is above the target, and falls otherwise, by 1 in ``images_to_one`` images.
         """
         self.names, self.draws, self.target, self.images_to_one = tuple(names), draws, target, images_to_one
         device = draws.generator.device
         self.probability = torch.tensor(0.0 if target else probability, device=device)
-        """a tensor on the device, so that nothing waits for it and a captured step can change it"""
+        """a tensor on the device: no synchronisation, and captured steps can change it"""
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Images (N, C, H, W) in [-1, 1] to the same; what comes in from outside the image is 0, mid grey."""
+        """Images (N, C, H, W) in [-1, 1] to the same; padding is 0, mid grey."""
         for name in self.names:
             chosen = self.draws.uniform(len(images), 1, 1, 1) < self.probability
             places = self.draws.uniform(len(images), 2)
@@ -48,14 +48,14 @@ class Augmentation:
 
     @torch.no_grad()
     def adapt(self, right: Tensor, images: int) -> None:
-        """Move the chance: ``right`` is the share of real images that the discriminator takes for real, a scalar."""
+        """Adapt the probability; ``right`` is the discriminator's accuracy on real images, a scalar."""
         if self.target:
             direction = torch.sign(2 * right - 1 - self.target)
             self.probability.add_(direction * (images / self.images_to_one)).clamp_(0, 1)
 
 
 def translate(images: Tensor, places: Tensor) -> Tensor:
-    """Shift each image by up to an eighth in each direction; ``places`` (N, 2) in 0..1 are the shifts."""
+    """Shift each image by up to an eighth in each direction; ``places`` (N, 2) in 0..1 determine the shifts."""
     size = images.shape[2]
     reach = max(1, int(size * LARGEST_SHIFT + 0.5))
     starts = (places * (2 * reach + 1)).long().clamp(max=2 * reach)
@@ -67,7 +67,7 @@ def translate(images: Tensor, places: Tensor) -> Tensor:
 
 
 def cut_out(images: Tensor, places: Tensor) -> Tensor:
-    """Blank a square of half the image's size; its middle is at ``places`` (N, 2) in 0..1, and part of it may be outside."""
+    """Blank a square of half the image size around ``places`` (N, 2) in 0..1; part of it may be outside the image."""
     size = images.shape[2]
     half = HOLE * size / 2
     middles = places * size
@@ -77,7 +77,7 @@ def cut_out(images: Tensor, places: Tensor) -> Tensor:
 
 
 def flip(images: Tensor, places: Tensor) -> Tensor:
-    """Mirror half of the images; ``places`` (N, 2) in 0..1 say which."""
+    """Flip half of the images horizontally, selected by ``places`` (N, 2) in 0..1."""
     return torch.where(places[:, :1, None, None] < 0.5, images.flip(3), images)
 
 

@@ -1,4 +1,4 @@
-"""The processes that train together, and the random numbers that they share."""
+"""The distributed context of a run, and random numbers that do not depend on the number of processes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from torch.nn.parallel import DistributedDataParallel
 from ...networks.interface import Growing
 
 TIMEOUT = timedelta(hours=1)
-"""The first process scores alone, and the others wait for it."""
+"""The other processes wait while the first one scores."""
 
 
 @dataclass(frozen=True)
-class World:
-    """This process among ``size`` others; without ``torchrun``, the only one. Every process must make the same calls."""
+class DistributedContext:
+    """The rank of this process among ``size`` processes; a single one without ``torchrun``. All must make the same calls."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
     def join(cls, device: torch.device) -> Self:
-        """Meet the processes that ``torchrun`` has started, NCCL between GPUs and Gloo between CPUs."""
+        """Join the process group of ``torchrun``: NCCL for GPUs, Gloo for CPUs."""
         if not dist.is_torchelastic_launched():
             return cls()
         if not dist.is_initialized():
@@ -34,27 +34,27 @@ class World:
 
     @staticmethod
     def leave() -> None:
-        """Part from the others at the end."""
+        """Leave the process group."""
         if dist.is_initialized():
             dist.destroy_process_group()
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that scores, records and saves."""
+        """Whether this process scores, records and saves."""
         return self.rank == 0
 
     def parallel(self, network: nn.Module) -> Callable[..., Any]:
-        """The network, such that its gradients are averaged over the processes."""
+        """The network, wrapped so that its gradients are averaged over the processes."""
         if self.size == 1:
             return network
         devices = [next(network.parameters()).device.index] if next(network.parameters()).is_cuda else None
-        grows = any(isinstance(part, Growing) for part in network.modules())  # then not all weights are in use
+        grows = any(isinstance(part, Growing) for part in network.modules())  # unused weights at first
         return DistributedDataParallel(
             network, device_ids=devices, gradient_as_bucket_view=True, find_unused_parameters=grows
         )
 
     def share(self, whole: Tensor) -> Tensor:
-        """This process's part of a tensor (N, ...) that all have; N is divisible by ``size``."""
+        """The part of this process of a tensor (N, ...) that all have; N is divisible by ``size``."""
         return whole.chunk(self.size)[self.rank] if self.size > 1 else whole
 
     def mean(self, value: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class World:
         return value
 
     def from_first(self, make: Callable[[], Any]) -> Any:
-        """What ``make`` returns in the first process, in all of them."""
+        """The result of ``make`` in the first process, broadcast to all."""
         if self.size == 1:
             return make()
         box = [make() if self.is_first else None]
@@ -73,7 +73,7 @@ class World:
         return box[0]
 
     def gather(self, value: Any) -> list[Any]:
-        """Every process's value, in all of them."""
+        """The values of all processes."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -82,19 +82,19 @@ class World:
 
 
 class Draws:
-    """From one generator, the same for any number of processes: each draws those of the whole batch and takes its share."""
+    """Random numbers independent of the number of processes: each process draws the whole batch and takes its share."""
 
-    def __init__(self, generator: torch.Generator, world: World) -> None:
-        self.generator, self.world = generator, world
+    def __init__(self, generator: torch.Generator, distributed: DistributedContext) -> None:
+        self.generator, self.distributed = generator, distributed
 
     def normal(self, count: int, *shape: int) -> Tensor:
         """Standard normal, float32 (count, *shape), on the generator's device."""
         return self._share(torch.randn, count, shape)
 
     def uniform(self, count: int, *shape: int) -> Tensor:
-        """From 0 up to 1, float32 (count, *shape), on the generator's device."""
+        """Uniform in [0, 1), float32 (count, *shape), on the generator's device."""
         return self._share(torch.rand, count, shape)
 
     def _share(self, draw: Callable[..., Tensor], count: int, shape: tuple[int, ...]) -> Tensor:
-        size = count * self.world.size, *shape
-        return self.world.share(draw(size, generator=self.generator, device=self.generator.device))
+        size = count * self.distributed.size, *shape
+        return self.distributed.share(draw(size, generator=self.generator, device=self.generator.device))

@@ -1,4 +1,4 @@
-"""A training step as a CUDA graph: hundreds of kernels, launched by one call."""
+"""A training step as a CUDA graph, which launches hundreds of kernels in one call."""
 
 import sys
 from collections.abc import Callable, Hashable, Sequence
@@ -10,14 +10,14 @@ from torch import Tensor
 from ...core.errors import first_line
 
 WARM_UP = 3
-"""Steps of each kind that run one kernel at a time first, as PyTorch asks for; they count like any other."""
+"""Uncaptured steps of each kind that PyTorch requires before capture; they are ordinary steps."""
 
 
-class Replayed:
-    """Calls ``function(images, labels, kind)`` by a CUDA graph for each kind.
+class GraphedStep:
+    """Runs ``function(images, labels, kind)`` as one CUDA graph per kind.
 
-    The function must do the same work on the device for each call of a kind, and may wait for nothing. It writes its results
-    into tensors of its own. ``generators`` are those it draws from, besides the default one.
+    The function must run the same kernels for each call of a kind, must not synchronise, and writes its results into tensors
+    of its own. ``generators`` are the random generators that it uses besides the default one.
     """
 
     def __init__(self, function: Callable[[Tensor, Tensor, Any], None], generators: Sequence[torch.Generator]) -> None:
@@ -25,14 +25,14 @@ class Replayed:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the graphs: to be called when tensors that the function uses were replaced."""
+        """Discard the graphs; to be called after tensors that the function uses have been replaced."""
         self._calls: dict[Hashable, int] = {}
         self._graphs: dict[Hashable, torch.cuda.CUDAGraph] = {}
         self._inputs: tuple[Tensor, Tensor] | None = None
         self._failed = False
 
     def __call__(self, images: Tensor, labels: Tensor, kind: Hashable) -> None:
-        """Run the function on these inputs, which have the same shapes each time."""
+        """Run the function on inputs that have the same shapes each time."""
         calls = self._calls[kind] = self._calls.get(kind, 0) + 1
         if self._failed or calls <= WARM_UP:
             self._run_apart(images, labels, kind)
@@ -47,7 +47,7 @@ class Replayed:
         self._graphs[kind].replay()
 
     def _run_apart(self, images: Tensor, labels: Tensor, kind: Hashable) -> None:
-        """On a side stream, as warm-up must be: what a stream has used stays bound to it."""
+        """Run on a side stream, as warm-up requires: memory remains bound to the stream that used it."""
         side, current = torch.cuda.Stream(), torch.cuda.current_stream()
         side.wait_stream(current)
         with torch.cuda.stream(side):
@@ -55,7 +55,7 @@ class Replayed:
         current.wait_stream(side)
 
     def _capture(self, inputs: tuple[Tensor, Tensor], kind: Hashable) -> bool:
-        """Record the function's kernels; nothing runs. False, once with a message, when the device cannot."""
+        """Capture the kernels without running them. Returns False, with a message, if capture fails."""
         graph = torch.cuda.CUDAGraph()
         for generator in self.generators:
             graph.register_generator_state(generator)

@@ -1,4 +1,4 @@
-"""Adversarial losses on logits, and the penalties that are added to them."""
+"""Adversarial losses on logits, and penalties."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -11,14 +11,14 @@ from ...config.params import Train
 
 
 class AdversarialLoss(NamedTuple):
-    """Both sides of the game. Each takes the logits of real and of fake images, (N,) each, and returns a scalar to minimise."""
+    """The losses of both networks, functions of the logits of real and fake images, (N,) each, to a scalar to minimise."""
 
     discriminator: Callable[[Tensor, Tensor], Tensor]
     generator: Callable[[Tensor, Tensor], Tensor]
     boundary: float | None = 0.0
-    """the logit that parts real from fake; None: a logit tells something only beside another one"""
+    """the logit between real and fake; None if only differences of logits are meaningful"""
     paired: bool = False
-    """whether the generator's loss asks for the logits of real images"""
+    """whether the generator loss needs the logits of real images"""
 
 
 def find_loss(name: str, label_smoothing: float = 0.0) -> AdversarialLoss:
@@ -56,7 +56,7 @@ def find_loss(name: str, label_smoothing: float = 0.0) -> AdversarialLoss:
 
 
 def _cross_entropy(logits: Tensor, target: float) -> Tensor:
-    # softplus(-x) = -log sigmoid(x), without overflow; its slope is exact also where the sigmoid itself is rounded to 1.
+    # softplus(-x) = -log sigmoid(x) without overflow; its gradient is exact even where the sigmoid rounds to 1.
     return target * F.softplus(-logits).mean() + (1 - target) * F.softplus(logits).mean()
 
 
@@ -65,25 +65,25 @@ def _half_square(logits: Tensor, target: float) -> Tensor:
 
 
 def has_gradient_penalty(train: Train) -> bool:
-    """Whether one of the three gradient penalties is on, every ``train.penalty_interval`` steps."""
+    """Whether any of the three gradient penalties is on."""
     return bool(train.gp_weight or train.r1_weight or train.r2_weight)
 
 
 def r1_penalty(discriminator: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Half the squared norm of the logit's gradient at images, averaged. A scalar tensor.
+    """Half the mean squared norm of the logit's gradient at images, a scalar tensor.
 
-    R1 at real images, R2 at fake ones: Mescheder et al. 2018.
+    R1 at real images, R2 at fake images (Mescheder et al. 2018).
     """
     return 0.5 * _squared_slopes(discriminator, images, labels).mean()
 
 
 def gradient_penalty(discriminator: nn.Module, real: Tensor, fake: Tensor, labels: Tensor, positions: Tensor) -> Tensor:
-    """How far the norm of the logit's gradient is from 1, squared and averaged, at points between real and fake images.
+    """Mean squared deviation from 1 of the norm of the logit's gradient between real and fake images, a scalar tensor.
 
-    ``positions`` float (N, 1, 1, 1) in 0..1 says where between the two. WGAN-GP: Gulrajani et al. 2017. A scalar tensor.
+    ``positions`` float (N, 1, 1, 1) in 0..1 are the interpolation weights (WGAN-GP, Gulrajani et al. 2017).
     """
     slopes = _squared_slopes(discriminator, torch.lerp(real, fake.to(real.dtype), positions), labels)
-    # The root's own slope has no end at 0.
+    # The gradient of the root is unbounded at 0.
     return ((slopes + 1e-12).sqrt() - 1).square().mean()
 
 
@@ -96,5 +96,5 @@ def _squared_slopes(discriminator: nn.Module, images: Tensor, labels: Tensor) ->
 
 
 def l1_penalty(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """The sum of absolute values of all weights with two or more dimensions; biases and norms are left free."""
+    """The sum of absolute values of all weights with two or more dimensions; biases and norms are excluded."""
     return torch.stack([parameter.abs().sum() for parameter in parameters if parameter.dim() > 1]).sum()

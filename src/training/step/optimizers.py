@@ -1,4 +1,4 @@
-"""What moves the weights: optimisers, schedules of learning rates, and the exponential moving average."""
+"""Optimisers, learning rate schedules, and the exponential moving average of the generator."""
 
 import copy
 import math
@@ -14,9 +14,9 @@ from ...networks.interface import Generator
 
 
 def make_optimizer(network: nn.Module, train: Train, lr: float) -> Optimizer:
-    """The optimiser that ``train.optimizer`` names. Adam and SGD run fused: one call for all weights.
+    """The optimiser that ``train.optimizer`` names; Adam and SGD are fused.
 
-    On a GPU the rate is a tensor there, so that a captured step can be replayed with another one.
+    On a GPU the learning rate is a tensor, so that captured steps can change it.
     """
     parameters = list(network.parameters())
     on_gpu = parameters[0].is_cuda
@@ -46,18 +46,18 @@ def make_optimizer(network: nn.Module, train: Train, lr: float) -> Optimizer:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The factor on the learning rates over a training: up from 0, then 1, then down to 0."""
+    """The factor on the learning rates during a run: warm-up from 0 to 1, constant, decay to 0."""
 
     steps: int
     shape: str = "linear"
-    """of the way down: linear, or cosine (half a wave, Loshchilov and Hutter 2017)"""
+    """of the decay: linear, or cosine (half a period, Loshchilov and Hutter 2017)"""
     decay_from: float = 1.0
-    """share of the training at which the way down begins; 1: never"""
+    """share of the run at which the decay starts; 1: never"""
     warmup: float = 0.0
-    """share of the training in which it rises, linearly"""
+    """share of the run with linear warm-up"""
 
     def __call__(self, step: int) -> float:
-        """The factor for the step that follows ``step`` others."""
+        """The factor after ``step`` steps."""
         rising = self.warmup * self.steps
         factor = min(1.0, (step + 1) / rising) if rising else 1.0
         decaying = self.steps * (1 - self.decay_from)
@@ -66,21 +66,21 @@ class Schedule:
 
 
 class LearningRates:
-    """The rates of several optimisers over the training: ``base * scale * schedule(step)``."""
+    """The learning rates of several optimisers: ``base * scale * schedule(step)``."""
 
     def __init__(self, optimizers: Sequence[Optimizer], base: Sequence[float], schedule: Schedule) -> None:
         self.optimizers, self.base, self.schedule = optimizers, base, schedule
         self.scale = 1.0
-        """halved when a diverged training goes back to a checkpoint"""
+        """halved at each rollback"""
         self._applied: tuple[float, ...] | None = None
 
     def at(self, step: int) -> tuple[float, ...]:
-        """The rates after ``step`` steps."""
+        """The learning rates after ``step`` steps."""
         factor = self.schedule(step)
         return tuple(rate * self.scale * factor for rate in self.base)
 
     def apply(self, step: int) -> None:
-        """Give the optimisers their rates for the step that follows ``step`` others."""
+        """Set the learning rates of the optimisers after ``step`` steps."""
         rates = self.at(step)
         if rates == self._applied:
             return
@@ -93,18 +93,18 @@ class LearningRates:
         self._applied = rates
 
     def state_dict(self) -> dict[str, float]:
-        """The scale; the rest follows from the parameters."""
+        """The scale; everything else follows from the parameters."""
         return {"scale": self.scale}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Take over the scale; the next ``apply`` sets every rate, whatever the optimisers' own states brought."""
+        """Restore the scale; the next :meth:`apply` sets every learning rate, overriding the states of the optimisers."""
         self.scale, self._applied = state["scale"], None
 
 
 class AveragedGenerator:
-    """Holds ``.network``, whose floating-point weights and buffers follow those of the trained one.
+    """Exponential moving average, in ``.network``, of the floating-point weights and buffers of a generator.
 
-    The decay grows with the step as ``min(decay, (1 + step) / (10 + step))``, so that the random start is forgotten soon.
+    The decay is ``min(decay, (1 + step) / (10 + step))``, so that the initial weights are forgotten quickly.
     """
 
     def __init__(self, source: Generator, decay: float) -> None:
@@ -112,12 +112,12 @@ class AveragedGenerator:
         self.network = copy.deepcopy(source).eval().requires_grad_(False)
         self._targets, self._sources = _floats(self.network), _floats(source)
         device = self._targets[0].device
-        # On a GPU the weight is a tensor there, so that a captured step can be replayed with another one.
+        # A tensor on a GPU, so that captured steps can change it.
         self._on_gpu = torch.zeros((), device=device) if device.type == "cuda" else None
         self._weight = 0.0
 
     def prepare(self, step: int) -> None:
-        """Set how far the next update goes; ``step`` counts from 0."""
+        """Set the weight of the next update; ``step`` counts from 0."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         if self._on_gpu is not None and weight != self._weight:
             self._on_gpu.fill_(weight)
@@ -125,7 +125,7 @@ class AveragedGenerator:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Move every weight a little towards its source."""
+        """Update the average."""
         if self._on_gpu is None:
             torch._foreach_lerp_(self._targets, self._sources, self._weight)
             return

@@ -3,11 +3,11 @@ import torch
 from torch import Tensor
 
 from src.training.step.augment import AUGMENTATIONS, Augmentation, cut_out, flip, translate
-from src.training.step.distributed import Draws, World
+from src.training.step.distributed import DistributedContext, Draws
 
 
 def draws(seed: int = 0) -> Draws:
-    return Draws(torch.Generator().manual_seed(seed), World())
+    return Draws(torch.Generator().manual_seed(seed), DistributedContext())
 
 
 def images(count: int = 6, size: int = 8) -> Tensor:

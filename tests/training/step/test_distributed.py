@@ -11,7 +11,7 @@ import torch
 
 from src.core.errors import UserError
 from src.training.engine import Engine
-from src.training.step.distributed import Draws, World
+from src.training.step.distributed import DistributedContext, Draws
 from tests.training import together
 from tests.training.digits import digits, tiny
 
@@ -80,37 +80,37 @@ def test_a_signal_to_one_ends_both_and_they_go_on_together(whole: list[dict[str,
 
 
 def test_a_batch_that_cannot_be_split_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(World, "join", lambda device: World(0, 3))
+    monkeypatch.setattr(DistributedContext, "join", lambda device: DistributedContext(0, 3))
     split = digits().train
     with pytest.raises(
-        UserError, match=r"train\.batch_size 50 cannot be split over 3 processes: it must be a multiple of 3"
+        UserError, match=r"train\.batch_size 50 cannot be split over 3 processes; it must be a multiple of 3"
     ):
         Engine(tiny(), split.images, split.labels, 10)
 
 
 def test_alone_every_call_is_the_identity() -> None:
-    world = World()
+    distributed = DistributedContext()
     whole = torch.arange(4.0)
-    assert world.is_first
-    assert torch.equal(world.share(whole), whole)
-    assert torch.equal(world.mean(whole), whole)
-    assert world.from_first(lambda: 3) == 3
-    assert world.gather("x") == ["x"]
+    assert distributed.is_first
+    assert torch.equal(distributed.share(whole), whole)
+    assert torch.equal(distributed.mean(whole), whole)
+    assert distributed.from_first(lambda: 3) == 3
+    assert distributed.gather("x") == ["x"]
 
 
 def test_the_shares_of_two_processes_are_the_draws_of_one() -> None:
-    def made(world: World, count: int) -> list[torch.Tensor]:
-        draws = Draws(torch.Generator().manual_seed(3), world)
+    def made(distributed: DistributedContext, count: int) -> list[torch.Tensor]:
+        draws = Draws(torch.Generator().manual_seed(3), distributed)
         return [draws.normal(count, 5), draws.uniform(count, 1, 1, 1), draws.normal(count)]
 
-    whole = made(World(), 6)
-    parts = [made(World(rank, 2), 3) for rank in (0, 1)]
+    whole = made(DistributedContext(), 6)
+    parts = [made(DistributedContext(rank, 2), 3) for rank in (0, 1)]
     for one, *shares in zip(whole, *parts, strict=True):
         assert torch.equal(torch.cat(shares), one)
 
 
 def test_what_is_drawn_has_its_distribution() -> None:
-    draws = Draws(torch.Generator().manual_seed(0), World())
+    draws = Draws(torch.Generator().manual_seed(0), DistributedContext())
     uniform, normal = draws.uniform(20_000), draws.normal(20_000)
     assert uniform.min() >= 0
     assert uniform.max() < 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from src.core.device import set_up
+from src.core.device import resolve
 from src.networks.weights import content_hash
 from src.training.checkpoint import Checkpoints
 from src.training.engine import Engine
@@ -39,16 +39,17 @@ def test_replayed_steps_are_the_same_steps(family: str, precision: str) -> None:
         found, expected = captured.end_interval(), plain.end_interval()
         assert found.steps == found.finite_steps == 20
         assert found.means == pytest.approx(expected.means, rel=0.05, abs=0.02)
-    assert captured._replayed is not None
-    assert {isinstance(kind, Kind) and kind.penalises for kind in captured._replayed._graphs} == {False, True}
-    assert plain._replayed is None
+    assert captured._graphed_step is not None
+    assert {isinstance(kind, Kind) and kind.penalises for kind in captured._graphed_step._graphs} == {False, True}
+    assert plain._graphed_step is None
 
 
 @pytest.mark.parametrize("compile_", ["graph", "none"])
 def test_a_deterministic_training_resumes_to_the_bit(tmp_path: Path, compile_: str) -> None:
-    set_up(torch.device("cuda", 0), deterministic=True)
+    ours = tiny(model__family="dcgan", model__width=8, train__device="cuda", train__compile=compile_, train__kimg=3)
+    ours = ours.replace({"train.deterministic": True})
+    resolve(ours.train)
     try:
-        ours = tiny(model__family="dcgan", model__width=8, train__device="cuda", train__compile=compile_, train__kimg=3)
 
         class Crash(Recorder):
             def losses(self, progress: Any, values: Any) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from src.core.errors import UserError
-from src.networks.sizes import channels_at, possible, sizes_of
+from src.networks.families.base import channels_at, possible, sizes_of
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_a_size_that_cannot_be_halved_is_refused_with_those_that_can(size: int) 
         sizes_of("resnet", size)
     message = str(caught.value)
     assert message.startswith(
-        f"model.family resnet cannot make {size} x {size} images; the sizes that it can make are 8, 12,"
+        f"model.family resnet does not support {size} x {size} images; supported sizes are 8, 12,"
     )
     assert message.endswith(" 192, 224, 256")
     assert str(size) not in message.partition("; ")[2].split(", ")
