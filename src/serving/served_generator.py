@@ -1,14 +1,14 @@
-"""Labels and seeds to images: how MLflow serves a registered generator. It travels in the ``code`` folder of the model.
+"""Labels and seeds to images: how MLflow serves a registered generator. It is stored in the ``code`` folder of the model.
 
-It stands alone: PyTorch, and what MLflow brings. ``mlflow.pyfunc.load_model`` imports it and calls :func:`_load_pyfunc`.
+It depends on PyTorch and the dependencies of MLflow only. ``mlflow.pyfunc.load_model`` imports it and calls
+:func:`_load_pyfunc`.
 """
 
 import base64
+import io
 import json
 import reprlib
-import struct
 import threading
-import zlib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE
+from PIL import Image
 from torch import Tensor
 
 MAX_ROWS = 1000
@@ -28,7 +29,7 @@ MAX_SEED = 2**63 - 1
 COLUMNS = ("label", "seed")
 FORMATS = ("array", "png")
 BATCH = 100
-"""As in ``generate`` of the project, whose pixels these are."""
+"""As in the project's ``generate``, so that the pixels are the same."""
 SMALL_BATCH = 8
 
 Program = Callable[[Tensor, Tensor], Tensor]
@@ -36,24 +37,23 @@ Program = Callable[[Tensor, Tensor], Tensor]
 
 
 class RequestError(MlflowException):
-    """What is wrong with a request, in one sentence. The server answers it with status 400."""
+    """An invalid request, in one sentence. The server responds with status 400."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence, error_code=INVALID_PARAMETER_VALUE)
         self.sentence = sentence
 
     def serialize_as_json(self) -> str:
-        """The answer's body. By then the server has put the whole input before the sentence."""
+        """The response body. The server has prepended the whole input to the message by then."""
         self.message = self.sentence
         return str(super().serialize_as_json())  # type: ignore[no-untyped-call]
 
 
 class Renderer:
-    """Runs the program, one batch at a time, with the rows of all threads that wait.
+    """Runs the program, one batch at a time, with the rows of all waiting threads.
 
-    Batches are filled up to one size, the last rows being thrown away: so an image has the same bits in any company. A
-    small batch is used where one is enough and where it gives the same bits as the large one. That depends on the
-    processor, and is tried once.
+    Batches are padded to one size, so that an image is bit-identical regardless of batch. A small batch is used if it
+    suffices and gives the same bits as the large one, which depends on the processor and is tried once.
     """
 
     def __init__(self, program: Program) -> None:
@@ -202,20 +202,10 @@ def _to_uint8(images: Tensor) -> Tensor:
 
 
 def _png(pixels: np.ndarray) -> str:
-    """A PNG (ISO 15948) as base64 text, from uint8 (C, H, W): grey for one channel, RGB for three.
-
-    By hand, since Pillow needs six times as long for so small a picture.
-    """
-    channels, height, width = pixels.shape
-    header = struct.pack(">2I5B", width, height, 8, 2 if channels == 3 else 0, 0, 0, 0)
-    lines = pixels.transpose(1, 2, 0).reshape(height, -1)
-    unfiltered = np.insert(lines, 0, 0, axis=1)  # each line begins with the number of its filter
-    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(unfiltered.tobytes())), (b"IEND", b"")
-    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*some) for some in chunks)).decode("ascii")
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    """A PNG as base64 text, from uint8 (C, H, W): grey for one channel, RGB for three."""
+    image, buffer = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)), io.BytesIO()
+    image.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _load_pyfunc(path: str) -> ServedGenerator:
