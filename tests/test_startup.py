@@ -120,7 +120,7 @@ def test_arguments_are_read_before_anything_slow_is_imported(answers: dict[str, 
 
 
 def test_the_registry_is_read_without_pytorch_and_pandas(project: Project) -> None:
-    names = [*HEAVY, "safetensors", "src.evaluation.scored", "src.networks.interface", "src.training"]
+    names = [*HEAVY, "safetensors.torch", "src.evaluation.scored", "src.networks.interface", "src.training"]
     commit = project.run("git", "rev-parse", "HEAD").stdout.strip()
     calls = [["registry", "list"], ["registry", "show", "gan-digits"], ["lineage", commit], ["registry", "best"]]
     found = in_a_fresh_process(REGISTRY + LOOKS, [names, [*calls, ["doctor"]]], project.folder)

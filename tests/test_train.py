@@ -48,7 +48,7 @@ def checkpoints(project: Project) -> list[Path]:
 
 def newest(project: Project) -> int:
     files = checkpoints(project)
-    return int(files[-1].stem) if files else -1
+    return int(files[-1].name.partition(".")[0]) if files else -1
 
 
 def wait_for(condition: Callable[[], bool], running: "Popen[str]", seconds: float = 60) -> None:

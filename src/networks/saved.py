@@ -6,8 +6,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-
 from ..core.errors import UserError
 
 BUFFERS = {"running_mean", "running_var", "num_batches_tracked", "_u", "_v", "growth"}
@@ -55,6 +53,8 @@ def parameter_count(folder: Path, name: str) -> int:
 
 def read_shapes(path: Path) -> dict[str, list[int]]:
     """The shape of each tensor in a safetensors file, by name. Raises UserError when the file is missing or corrupt."""
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="np") as file:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118

@@ -116,7 +116,7 @@ OPTIONS: dict[str, Any] = pair()[0].description["options"]
         ("[]", "generator.json: "),
         ("{}", "generator.json: unknown architecture None; it must be conv classifier, FAMILY generator or "),
         ('{"architecture": "vae", "options": {}}', "generator.json: unknown architecture 'vae'; it must be conv classifier"),
-        ('{"architecture": "vae generator", "options": {}}', "generator.json: unknown family 'vae' (it has no dot); it is mlp"),
+        ('{"architecture": "vae generator", "options": {}}', "generator.json: unknown family 'vae' (it has no dot); allowed"),
         ('{"architecture": "os.path generator", "options": {}}', "generator.json: unknown family 'os.path' (os.py is not in"),
         ('{"architecture": ["mlp generator"], "options": {}}', "generator.json: unknown architecture ['mlp generator']"),
         ('{"architecture": "mlp generator"}', "generator.json: mlp generator needs the options ['channels', "),

@@ -138,29 +138,25 @@ def test_a_critic_of_several_steps_takes_a_batch_each_and_the_generator_the_last
     assert len(seen) == 3 + 3 + 3 + 1  # fakes, batches, penalties, and the generator's own step
 
 
-def test_the_generators_step_leaves_the_discriminator_alone() -> None:
-    train = Train(optimizer="sgd", beta1=0.0, lr_generator=0.5, lr_discriminator=1e-30, r1_weight=0.0)
-    generator, discriminator, _ = run(train)
-    start_g, start_d = pair()
-    assert same(weights(discriminator), weights(start_d))
-    assert not same(weights(generator), weights(start_g))
-    assert all(one.requires_grad for one in discriminator.parameters())
-    # What is left in .grad is the discriminator's own step and nothing of the generator's.
+@pytest.mark.parametrize("still", [0, 1])
+def test_the_step_of_one_network_leaves_the_other_alone(still: int) -> None:
+    rates = {"lr_generator": 0.5, "lr_discriminator": 0.5, ("lr_generator", "lr_discriminator")[still]: 1e-30}
+    train = Train.model_validate({"optimizer": "sgd", "beta1": 0.0, "r1_weight": 0.0, **rates})
+    *trained, _ = run(train)
+    start = pair()
+    assert [same(weights(one), weights(other)) for one, other in zip(trained[:2], start, strict=True)] == [
+        *(still == 0, still == 1),
+    ]
+    generator, discriminator = start
+    assert all(one.requires_grad for one in trained[1].parameters())
+    # The gradients of the discriminator are those of its own step, without the generator's.
     images, labels, latents = batch()
-    fake = start_g(latents, labels).detach()
-    find_loss("bce").discriminator(start_d(images, labels)[0], start_d(fake, labels)[0]).backward()
-    for one, other in zip(discriminator.parameters(), start_d.parameters(), strict=True):
+    fake = generator(latents, labels).detach()
+    find_loss("bce").discriminator(discriminator(images, labels)[0], discriminator(fake, labels)[0]).backward()
+    for one, other in zip(trained[1].parameters(), discriminator.parameters(), strict=True):
         assert one.grad is not None
         assert other.grad is not None
         assert torch.allclose(one.grad, other.grad, rtol=0, atol=1e-6)
-
-
-def test_the_discriminators_step_leaves_the_generator_alone() -> None:
-    train = Train(optimizer="sgd", beta1=0.0, lr_generator=1e-30, lr_discriminator=0.5)
-    generator, discriminator, _ = run(train)
-    start_g, start_d = pair()
-    assert same(weights(generator), weights(start_g))
-    assert not same(weights(discriminator), weights(start_d))
 
 
 def test_penalties_come_on_the_first_step_and_every_kth_after_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,37 +38,17 @@ def test_sgd_moves_by_rate_times_gradient_and_decay() -> None:
 
 
 @pytest.mark.parametrize(
-    ("decay_from", "at", "factor"),
+    ("schedule", "factors"),
     [
-        (0.5, 0, 1),
-        (0.5, 50, 1),
-        (0.5, 51, 0.98),
-        (0.5, 75, 0.5),
-        (0.5, 99, 0.02),
-        (0.5, 100, 0),
-        (0.5, 101, 0),
-        (0.0, 0, 1),
-        (0.0, 25, 0.75),
-        (0.0, 100, 0),
-        (1.0, 0, 1),
-        (1.0, 99, 1),
-        (1.0, 100, 1),
+        (Schedule(100, "linear", 0.5), {0: 1, 50: 1, 51: 0.98, 75: 0.5, 99: 0.02, 100: 0, 101: 0}),
+        (Schedule(100, "linear", 0.0), {0: 1, 25: 0.75, 100: 0}),
+        (Schedule(100, "linear", 1.0), {0: 1, 99: 1, 100: 1}),
+        (Schedule(100, "cosine", 0.5), {0: 1, 50: 1, 60: 0.904508, 75: 0.5, 90: 0.095492, 99: 0.000987, 100: 0}),
+        (Schedule(100, "linear", 0.5, warmup=0.1), {0: 0.1, 4: 0.5, 9: 1, 10: 1, 40: 1, 75: 0.5}),
     ],
 )
-def test_the_rate_is_constant_and_then_falls_to_zero(decay_from: float, at: int, factor: float) -> None:
-    assert Schedule(100, "linear", decay_from)(at) == pytest.approx(factor)
-
-
-@pytest.mark.parametrize(
-    ("at", "factor"), [(0, 1), (50, 1), (60, 0.904508), (75, 0.5), (90, 0.095492), (99, 0.000987), (100, 0)]
-)
-def test_a_cosine_falls_slowly_then_fast_then_slowly(at: int, factor: float) -> None:
-    assert Schedule(100, "cosine", 0.5)(at) == pytest.approx(factor, abs=1e-6)
-
-
-def test_the_rate_rises_first() -> None:
-    schedule = Schedule(100, "linear", 0.5, warmup=0.1)
-    assert [schedule(step) for step in (0, 4, 9, 10, 40, 75)] == pytest.approx([0.1, 0.5, 1, 1, 1, 0.5])
+def test_schedules(schedule: Schedule, factors: dict[int, float]) -> None:
+    assert {step: schedule(step) for step in factors} == pytest.approx(factors, abs=1e-6)
 
 
 def test_the_rates_are_set_before_every_step_and_halve_with_the_scale() -> None:
