@@ -64,7 +64,7 @@ def test_a_generator_of_other_images_is_refused(copy: Project) -> None:
 
 def test_pixels_from_0_to_1_are_refused(copy: Project) -> None:
     save_changed(copy, 0.1, 3)
-    assert "this looks like 0..1 in place of -1..1" in refused(copy)
+    assert "this looks like 0..1 instead of -1..1" in refused(copy)
 
 
 def test_too_few_samples_name_the_number_that_needs_more(copy: Project) -> None:

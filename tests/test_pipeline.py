@@ -114,9 +114,12 @@ def test_mlflow_run_holds_everything(project: Project) -> None:
     assert [point.value for point in history] == scores["score"].tolist()
     assert [point.step for point in history] == scores["step"].tolist()
     scorecard = read_json(project.folder / "models/evaluation/scorecard.json")
-    for source, prefix in {"generated": "test.", "real": "test.real.", "floor": "test.floor."}.items():
-        for name, one in scorecard[source].items():
-            assert run.data.metrics[prefix + name] == one["value"]
+    for name, one in scorecard["generated"].items():
+        assert run.data.metrics[f"test.{name}"] == one["value"]
+    (model_id,) = (output.model_id for output in run.outputs.model_outputs)
+    logged = {metric.key: metric for metric in client.get_logged_model(model_id).metrics or []}
+    assert logged["test.coverage"].value == scorecard["generated"]["coverage"]["value"]
+    assert logged["test.coverage"].dataset_name == "digits test"
     assert "| ↑ Coverage |" in tags["mlflow.note.content"]
     names = {file.path for file in client.list_artifacts(run.info.run_id)}
     assert {"generator.safetensors", "history.csv", "evaluation", "images", "samples", "dvc.lock"} <= names

@@ -36,6 +36,6 @@ def test_without_raw_files_the_command_says_so_and_exits_with_2(tmp_path: Path) 
     assert done.returncode == 2
     assert done.stderr == (
         "error: data/raw/train-images-idx3-ubyte is missing; "
-        "make it with `dvc repro download` or `python -m src.download`\n"
+        "create it with `dvc repro download` or `python -m src.download`\n"
     )
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]

@@ -77,6 +77,8 @@ def take() -> int | None:
     """
     global _owed  # noqa: PLW0603
     _owed = None
+    if signal.getsignal(REMINDER) is _raise_owed:
+        signal.setitimer(signal.ITIMER_REAL, 0)  # at exit, when Python has restored the default action, it would kill
     if not _noted:
         return None
     seen, _noted[:] = list(_noted), []

@@ -4,11 +4,13 @@ from .bootstrap import Estimate
 from .metric import BY_CLASS, Number, discover, number_of, ordered
 
 # Relative, so that the same tree works under another package name; the stage scanner reads the string.
-METRICS = discover(".metrics")
+QUICK = discover(".metrics.quick")
+METRICS = (*QUICK, *(metric for metric in discover(".metrics") if metric not in QUICK))
+"""in the order of computation: those that train or search come after those that fail early"""
 NUMBERS = ordered(METRICS)
 CATALOGUE = {name: number for name, number in NUMBERS.items() if not name.endswith(BY_CLASS)}
 """the numbers over all classes"""
-QUICK_NUMBERS = tuple(name for name in ordered(discover(".metrics.quick")) if name in CATALOGUE)
+QUICK_NUMBERS = tuple(name for name in ordered(QUICK) if name in CATALOGUE)
 """the numbers that are also computed at each validation score of a run"""
 
 

@@ -111,7 +111,7 @@ def test_the_served_code_needs_nothing_else() -> None:
             imported |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").partition(".")[0])
-    assert imported - sys.stdlib_module_names == {"mlflow", "numpy", "pandas", "torch"}
+    assert imported - sys.stdlib_module_names == {"PIL", "mlflow", "numpy", "pandas", "torch"}
 
 
 def test_the_stored_onnx_gives_the_pixels_of_generate(folder: Path) -> None:
