@@ -63,7 +63,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         required=True,
         help=".png: a grid; .gif: one image after the other; .npz: images uint8 (N, H, W) or (N, C, H, W), labels and "
         "seeds of the latents, both int64 (N,); a name that ends in / or has no ending: a folder of PNG files, a "
-        "subfolder a class, which goes on where it was interrupted",
+        "subfolder a class, which is resumed if interrupted",
     )
     options = parser.parse_args(arguments)
     options.kind = "/" if options.out.endswith("/") else Path(options.out).suffix.lower() or "/"

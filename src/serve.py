@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     server.serve(
         versions.called(version), partial(versions.fetch, client, version), options.host, options.port, options.workers
     )
-    interrupts.take()  # the signal that has ended the server, as it should
+    interrupts.take()  # the signal that stopped the server
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_a_family_from_outside_is_trained_registered_and_drawn_from(extended: Pr
     assert (extended.folder / "images.png").stat().st_size > 100
     (extended.folder / "extras" / "tiny.py").rename(extended.folder / "extras" / "hidden.py")
     told = extended.module("doctor", check=False)
-    assert "gan-digits/2: its family extras.tiny.Tiny is not there" in told.stdout
+    assert "gan-digits/2: its family extras.tiny.Tiny is missing" in told.stdout
     (extended.folder / "extras" / "hidden.py").rename(extended.folder / "extras" / "tiny.py")
 
 

@@ -267,7 +267,7 @@ def test_an_experiment_ends_with_a_champion(committed: Project, tmp_path: Path) 
     restored = copy.run("dvc", "repro").stdout
     assert "Stage 'train' is cached" in restored
     assert (
-        f"these are the outputs of run {first}, registered before as gan-digits/1: nothing was trained anew" in restored
+        f"these are the outputs of run {first}, already registered as gan-digits/1: nothing was trained" in restored
     )
     assert only_run(copy).info.run_id == first
     assert "reused.at" in only_run(copy).data.tags

@@ -97,7 +97,7 @@ def test_a_version_that_was_rolled_back_is_not_promoted_by_the_gate(two: MlflowC
 
 
 def test_delete(two: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="gan-digits/1 is the champion, and the registry is never left without one"):
+    with pytest.raises(UserError, match="gan-digits/1 is the champion, which cannot be deleted"):
         registry.main(["delete", "gan-digits/1", "--yes"])
     registry.main(["delete", "gan-digits/2", "--yes"])
     assert "and with it the alias candidate; its run " in capsys.readouterr().out
@@ -116,7 +116,7 @@ def test_without_a_terminal_nothing_is_done_unasked(two: MlflowClient, command: 
     )
     assert result.returncode == 2
     assert "gan-digits/2 " in result.stdout
-    assert result.stderr == "error: nothing was changed: there is no terminal to ask on; add --yes\n"
+    assert result.stderr == "error: nothing was changed: there is no terminal for a confirmation; add --yes\n"
     assert aliases_of(two, "gan-digits") == {"candidate": "2", "champion": "1"}
 
 
@@ -141,7 +141,7 @@ def test_compare(two: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:
     differences = [float(text.split("| objective |")[1].split("|")[2].split()[0]) for text in (forth, back)]
     assert differences[0] == -differences[1] != 0
     assert aliases_of(two, "gan-digits") == {"candidate": "2", "champion": "1"}
-    with pytest.raises(UserError, match="gan-digits/1 is both; name two versions"):
+    with pytest.raises(UserError, match="both are gan-digits/1; name two versions"):
         registry.main(["compare", "gan-digits/1"])
 
 
@@ -150,7 +150,7 @@ def test_compare(two: MlflowClient, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["show", "boots@champion"], "has no model 'boots'"),
         (["promote", "gan-digits/1"], "gan-digits/1 is the champion already"),
-        (["rollback", "gan-digits"], "gan-digits has no previous champion to go back to"),
+        (["rollback", "gan-digits"], "gan-digits has no previous champion to restore"),
         (["rollback", "gan-digits/1"], "rollback takes the NAME of a model alone, not 'gan-digits/1'"),
         (["delete", "gan-digits/9"], "gan-digits has no version '9'"),
     ],

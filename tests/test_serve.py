@@ -327,7 +327,7 @@ def test_a_signal_ends_the_server(project: Project, tmp_path: Path, number: sign
         (["gan-digits", "--workers", "0"], "--workers is 0; it must be 1 or more"),
         (["gan-digits", "--port", "70000"], "--port is 70000; it must be 1 to 65535"),
         (["gan-digits", "--port", "0"], "--port is 0"),
-        (["gan-digits", "--host", "192.0.2.1"], "--host 192.0.2.1 --port 5001 cannot be listened on"),
+        (["gan-digits", "--host", "192.0.2.1"], "--host 192.0.2.1 --port 5001: cannot bind to the address"),
     ],
 )
 def test_wrong_arguments(in_project: Project, arguments: list[str], message: str) -> None:
@@ -340,6 +340,6 @@ def test_a_port_that_is_taken(in_project: Project) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(
-            UserError, match=r"^--host 127.0.0.1 --port \d+ cannot be listened on: Address already in use"
+            UserError, match=r"^--host 127.0.0.1 --port \d+: cannot bind to the address \(Address already in use"
         ):
             serve.main(["gan-digits", "--port", str(taken.getsockname()[1])])

@@ -1,4 +1,4 @@
-"""What a person can do with a registered version."""
+"""The actions of ``python -m src.registry`` on registered versions."""
 
 import argparse
 import sys
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def agreed(plan: str, *, yes: bool) -> bool:
-    """Say what will be done and ask, unless ``yes``. Raises UserError where nobody can be asked."""
+    """Print the plan and ask for confirmation, unless ``yes``. Raises UserError without a terminal."""
     print(plan)
     if yes:
         return True
     if not sys.stdin.isatty():
-        raise UserError("nothing was changed: there is no terminal to ask on; add --yes")
+        raise UserError("nothing was changed: there is no terminal for a confirmation; add --yes")
     try:
-        answer = input("Do it? [y/N] ")
+        answer = input("Proceed? [y/N] ")
     except EOFError:
         answer = ""
         print()
@@ -33,7 +33,7 @@ def agreed(plan: str, *, yes: bool) -> bool:
 
 
 def compare(client: "MlflowClient", options: argparse.Namespace) -> None:
-    """Print what the gate says of one version against another; nothing is changed."""
+    """Print the gate's comparison of two versions; nothing is changed."""
     from ..config.params import load_params
     from ..data.prepared import load
     from ..training.setup import real_images
@@ -43,7 +43,7 @@ def compare(client: "MlflowClient", options: argparse.Namespace) -> None:
     candidate = versions.find_version(client, options.model)
     champion = versions.find_version(client, options.other or candidate.name)
     if versions.called(candidate) == versions.called(champion):
-        raise UserError(f"{versions.called(candidate)} is both; name two versions")
+        raise UserError(f"both are {versions.called(candidate)}; name two versions")
     for one in (candidate, champion):
         versions.check_dataset(client, one.name, data.name)
     gate = promotion.make_gate(params, real_images(params, data))
@@ -51,14 +51,14 @@ def compare(client: "MlflowClient", options: argparse.Namespace) -> None:
 
 
 def promote(client: "MlflowClient", options: argparse.Namespace) -> None:
-    """Make a version champion, whatever the gate said; it is told, and what it said is shown first."""
+    """Make a version champion regardless of the gate, whose verdict is shown first."""
     from . import aliases, facts, versions
 
     version = versions.find_version(client, options.model)
     champion = versions.aliases_of(client, version.name).get(versions.CHAMPION)
     if champion == str(version.version):
         raise UserError(f"{versions.called(version)} is the champion already")
-    versions.check_version(client, version)  # a broken version must not become champion
+    versions.check_version(client, version)  # a corrupt version must not become champion
     plan = f"{versions.called(version)} becomes champion"
     plan += f" in place of {version.name}/{champion}, which becomes previous" if champion else ""
     known = facts.facts(client, version)
@@ -71,7 +71,7 @@ def promote(client: "MlflowClient", options: argparse.Namespace) -> None:
 
 
 def rollback(client: "MlflowClient", options: argparse.Namespace) -> None:
-    """Make the previous champion champion again."""
+    """Restore the previous champion."""
     from . import aliases, facts, versions
 
     name, kind, _ = versions.split_reference(options.model)
@@ -84,27 +84,27 @@ def rollback(client: "MlflowClient", options: argparse.Namespace) -> None:
     if agreed(plan, yes=options.yes):
         with aliases.deciding():
             aliases.promote(client, version, instead_of=str(champion.version))
-        # Or the next call of the stage register would make it champion again.
+        # Otherwise the next run of the stage register would promote it again.
         facts.remove(client, champion, [facts.SINCE])
         facts.record(client, champion, {facts.ROLLED_BACK: f"to {versions.called(version)}"})
         _tell(client, version, f"rolled back from {versions.called(champion)}")
 
 
 def delete(client: "MlflowClient", options: argparse.Namespace) -> None:
-    """Take a version out of the registry."""
+    """Delete a version."""
     from . import aliases, describe, facts, versions
 
     version = versions.find_version(client, options.model)
     aliases.may_delete(client, version)
     own = versions.own_aliases(client, version.name).get(str(version.version), [])
-    plan = f"{versions.called(version)} is taken out of the registry"
+    plan = f"{versions.called(version)} is deleted from the registry"
     plan += f", and with it the alias {', '.join(own)}" if own else ""
     plan += f"; its run {facts.run_of(version)} keeps scores, pictures and files."
     if agreed(plan, yes=options.yes):
         with aliases.deciding():
             aliases.delete(client, version)
         describe.update_model(client, version.name)
-        print(f"{versions.called(version)} is gone")
+        print(f"{versions.called(version)} is deleted")
 
 
 def _tell(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
@@ -117,14 +117,14 @@ def _tell(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
 
 
 def show(client: "MlflowClient", options: argparse.Namespace) -> None:
-    """Print everything that is known of a version."""
+    """Print everything about a version."""
     from . import describe, versions
 
     print(describe.text(client, versions.find_version(client, options.model)))
 
 
 def remake(client: "MlflowClient", options: argparse.Namespace) -> None:
-    """Make a version again from its commit; exit status 1 if another generator comes out."""
+    """Rebuild a version from its commit; exit status 1 if the generator differs."""
     from . import rebuild, versions
 
     version = versions.find_version(client, options.model)

@@ -1,4 +1,4 @@
-"""Who is candidate, champion and previous champion of a registered model. There is never a moment without the champion."""
+"""Candidate, champion and previous champion of a registered model. There is always a champion."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ PREVIOUS = "previous"
 
 @contextmanager
 def deciding() -> Iterator[None]:
-    """Of several processes of the project, one at a time compares with the champion and takes its place."""
+    """A lock: one process of the project at a time compares with the champion and replaces it."""
     with FileLock(store.project_root() / "mlruns" / "registry.lock"):
         yield
 
@@ -29,13 +29,13 @@ def deciding() -> Iterator[None]:
 def promote(client: "MlflowClient", version: "ModelVersion", instead_of: str | None) -> None:
     """Make a version champion in place of the version ``instead_of``, which becomes previous.
 
-    Raises UserError where it is champion already, and where another one is champion than ``instead_of`` by now.
+    Raises UserError if it is champion already, or if the champion is no longer ``instead_of``.
     """
     name, number = version.name, str(version.version)
     champion = aliases_of(client, name).get(CHAMPION)
     if champion != instead_of:
         raise UserError(
-            f"the champion of {name} is version {champion or 'none'} by now, not {instead_of or 'none'}; try again"
+            f"the champion of {name} is now version {champion or 'none'}, not {instead_of or 'none'}; try again"
         )
     if champion == number:
         raise UserError(f"{called(version)} is the champion already")
@@ -45,19 +45,19 @@ def promote(client: "MlflowClient", version: "ModelVersion", instead_of: str | N
 
 
 def since(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
-    """Note on a version since when it is champion, and how it became that."""
+    """Record when and how a version became champion."""
     when = datetime.now(UTC).isoformat(timespec="seconds")
     facts.remove(client, version, [facts.ROLLED_BACK])
     facts.record(client, version, {facts.SINCE: f"{when}, {what}"})
 
 
 def previous(client: "MlflowClient", name: str) -> str:
-    """The version that a rollback goes to. Raises UserError where there is none."""
+    """The version that a rollback restores. Raises UserError if there is none."""
     aliases = aliases_of(client, name)
     number = aliases.get(PREVIOUS)
     if not number or number == aliases.get(CHAMPION):
         raise UserError(
-            f"{name} has no previous champion to go back to; `python -m src.registry list` shows its versions, and "
+            f"{name} has no previous champion to restore; `python -m src.registry list` shows its versions, and "
             f"`python -m src.registry promote {name}/VERSION` makes one champion"
         )
     return number
@@ -67,13 +67,13 @@ def may_delete(client: "MlflowClient", version: "ModelVersion") -> None:
     """Raise UserError for the champion."""
     if aliases_of(client, version.name).get(CHAMPION) == str(version.version):
         raise UserError(
-            f"{called(version)} is the champion, and the registry is never left without one; promote another "
+            f"{called(version)} is the champion, which cannot be deleted; promote another "
             f"version first (`python -m src.registry promote {version.name}/VERSION`)"
         )
 
 
 def delete(client: "MlflowClient", version: "ModelVersion") -> None:
-    """Take a version, not the champion, out of the registry, with its aliases. Its run keeps scores and pictures."""
+    """Delete a version other than the champion, with its aliases. Its run keeps scores and pictures."""
     may_delete(client, version)
     for alias in own_aliases(client, version.name).get(str(version.version), []):
         client.delete_registered_model_alias(version.name, alias)

@@ -1,4 +1,4 @@
-"""All that is known of a registered version, to read."""
+"""A registered version as text: its page in MLflow, and ``python -m src.registry show``."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -67,9 +67,9 @@ def version_page(version: "ModelVersion", card: Mapping[str, Any], verdict: str,
 
 
 def text(client: "MlflowClient", version: "ModelVersion") -> str:
-    """Version, scores with their intervals, origin, files, and the commands that make and use it.
+    """Version, scores with intervals, origin, files, and the commands that rebuild and use it.
 
-    Raises UserError where its files are missing or not those that were registered.
+    Raises UserError if its files are missing or differ from those that were registered.
     """
     stored = versions.check_version(client, version)
     name, tags = versions.called(version), facts(client, version)
@@ -93,7 +93,7 @@ def text(client: "MlflowClient", version: "ModelVersion") -> str:
             "Origin",
             *_lines(dict(_origin(client, version, tags))),
             "",
-            "Make it again",
+            "Rebuild it",
             *(f"  {line}" for line in _rebuild(version, tags)),
             "",
             "Use it",
@@ -109,7 +109,7 @@ def _lines(values: dict[str, str]) -> list[str]:
 
 
 def _scores(name: str, tags: dict[str, str]) -> Iterator[str]:
-    """Each number of the scorecard with its interval beside that of real images."""
+    """Each number of the scorecard with its interval and the value of real images."""
     try:
         card = stored_scorecards.find_scorecard(name, resamples=False).card
     except UserError as error:
@@ -135,7 +135,7 @@ def _origin(client: "MlflowClient", version: "ModelVersion", tags: dict[str, str
         yield "MLflow run", f"{run_id} ({run.info.run_name}, {run.info.status})"
         yield "model card", f"artifact {versions.CARD_FOLDER}/model_card.html of the run"
     except MlflowException:
-        yield "MLflow run", f"{run_id}, which the store no longer has"
+        yield "MLflow run", f"{run_id}, which is no longer in the store"
     yield "MLflow store", store.where()
     for tag, title in ORIGIN.items():
         value = tags.get(tag, "")
@@ -152,9 +152,9 @@ def _origin(client: "MlflowClient", version: "ModelVersion", tags: dict[str, str
 
 
 def _rebuild(version: "ModelVersion", tags: dict[str, str]) -> Iterator[str]:
-    """The commands that make it again from its commit."""
+    """The commands that rebuild it from its commit."""
     folder = f"../{version.name}-{version.version}"
-    yield f"python -m src.registry rebuild {versions.called(version)}    # does all of the following, and compares"
+    yield f"python -m src.registry rebuild {versions.called(version)}    # does all of the following and compares"
     yield f"git worktree add --detach {folder} {tags.get('git.commit', 'COMMIT')}"
     if tags.get("git.dirty") == "true":
         yield (

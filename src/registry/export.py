@@ -1,7 +1,7 @@
-"""The forms in which a registered generator is stored, for programs that do not have this project.
+"""The formats in which a registered generator is stored for use without this project.
 
-PyTorch's exported program and ONNX hold the whole way from label and seed to image. The first is served by
-``served_generator.py``, which is stored beside it. None of them is a pickle.
+PyTorch's exported program and ONNX include everything from label and seed to image. The first is served by
+``served_generator.py``, which is stored with it. Neither is a pickle.
 """
 
 import hashlib
@@ -29,14 +29,14 @@ INPUTS = ("label_and_seed", "truncation")
 
 
 class GeneratorFlavor:
-    """Writes the model's folder: the exported program as MLflow does, and the code that serves it. See Model.log."""
+    """Writes the model's folder for Model.log: the exported program and the code that serves it."""
 
     @staticmethod
     def save_model(path: str, mlflow_model: "Model", program: SeededGenerator, extra_files: list[str]) -> None:
         """Fill the folder ``path``.
 
-        The signature has parameters and no input schema. MLflow's enforcement would drop unknown columns and the fraction
-        of a seed without a word, and refuse arrays; the served code checks all that itself.
+        The signature has parameters and no input schema: MLflow's schema enforcement would silently drop unknown columns
+        and the fraction of a seed, and refuse arrays. The served code validates its input.
         """
         import mlflow
         from mlflow.models import ModelSignature
@@ -95,14 +95,14 @@ def log_exported(run: Run, generator: Generator, extra_files: Sequence[str]) -> 
 
 
 def code_hash() -> str:
-    """SHA-256 of the code that is stored with each model, as hexadecimal text."""
+    """SHA-256 of the code that is stored with each model, in hexadecimal."""
     return hashlib.sha256(SERVED.read_bytes()).hexdigest()
 
 
 def example(class_count: int, count: int = 3) -> tuple[Tensor, Tensor]:
     """Labels of all classes in turn with seeds of all sizes, int64 (N, 2), and truncation, float32 (N,) from 1 down to 0.5.
 
-    More than one row, or the exported batch would have a fixed size.
+    More than one row: a batch of one would be exported as a fixed size.
     """
     places = torch.arange(count)
     rows = torch.stack([places % class_count, places * ((2**63 - 1) // count)], dim=1)

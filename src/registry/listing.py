@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def _rows(client: "MlflowClient", name: str) -> list[dict[str, Any]]:
-    """A row a version, the newest first."""
+    """A row for each version, the newest first."""
     from . import facts, versions
 
     own = versions.own_aliases(client, name)
@@ -30,7 +30,7 @@ def _rows(client: "MlflowClient", name: str) -> list[dict[str, Any]]:
 
 
 def table(client: "MlflowClient") -> list[dict[str, Any]]:
-    """A row a version of every model. Raises UserError for an empty registry."""
+    """A row for each version of every model. Raises UserError for an empty registry."""
     from ..tracking import store
     from . import versions
 
@@ -41,9 +41,9 @@ def table(client: "MlflowClient") -> list[dict[str, Any]]:
 
 
 def best_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The row with the lowest validation score of each classifier: scores of different ones do not compare.
+    """The row with the lowest validation score for each judge: scores of different judges are not comparable.
 
-    Raises UserError where no version has one.
+    Raises UserError if no version has one.
     """
     best: dict[str, dict[str, Any]] = {}
     for row in rows:

@@ -1,4 +1,4 @@
-"""The gate at work: a registered candidate against the champion, and what comes of it in the registry."""
+"""Promotion: a registered candidate is compared with the champion and replaces it if the gate decides so."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,35 +18,35 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 DIRTY = {"git.dirty": "trained", "registered.git.dirty": "registered"}
-"""tags that must say ``false``, and what was done then"""
+"""tags that must be ``false``, and the action that they describe"""
 UNCLEAN = {"true": "by code that differs from the commit", "unknown": "outside of a git repository"}
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What was decided of a candidate."""
+    """The decision on a candidate."""
 
     verdict: str
     """a sentence"""
     ruling: Ruling | None = None
-    """None for a version that is champion already: nothing is compared then"""
+    """None for the present champion, which is not compared"""
     champion: str | None = None
-    """NAME/VERSION of the one that it was compared with"""
+    """NAME/VERSION of the champion that it was compared with"""
     notes: tuple[str, ...] = ()
     allowed_dirty: bool = False
-    """its code is not that of a commit, and register.allow_dirty is set"""
+    """its code was not committed, and register.allow_dirty is set"""
 
 
 def make_gate(params: Params, images: RealImages) -> Gate:
-    """The gate with the settings of params.yaml."""
+    """The gate with the parameters of the project."""
     return Gate(images, params.evaluate.resamples, params.evaluate.nearest_k)
 
 
 def decide(client: "MlflowClient", candidate: "ModelVersion", gate: Gate, settings: Register) -> Decision:
-    """Compare a candidate with the champion, and make it champion if the gate says so.
+    """Compare a candidate with the champion, and promote it if the gate decides so.
 
-    To be called within ``aliases.deciding()``. Raises UserError where another process, on another machine, has changed the
-    champion meanwhile.
+    To be called within ``aliases.deciding()``. Raises UserError if a process on another machine has changed the champion in
+    the meantime.
     """
     number = versions.aliases_of(client, candidate.name).get(CHAMPION)
     if number == str(candidate.version):
@@ -66,7 +66,7 @@ def compare(
     gate: Gate,
     settings: Register,
 ) -> Decision:
-    """The gate's ruling on a candidate. Both are measured anew, so that it does not matter what scored them before."""
+    """The gate's ruling on a candidate. Both are measured again with the present judge and data."""
     measured = gate.measure(versions.load_version(client, candidate).network)
     known = facts.facts(client, candidate)
     against = list(refusals(known, gate.data_hash, allow_dirty=settings.allow_dirty))
@@ -75,19 +75,19 @@ def compare(
         try:
             theirs = gate.measure(versions.load_version(client, champion).network)
         except UserError as error:
-            against.append(f"the champion cannot be measured ({error}), so nobody knows whether this one is better")
+            against.append(f"the champion cannot be measured ({error}), so they cannot be compared")
         notes = list(_notes(gate, candidate, champion))
     allowed_dirty = settings.allow_dirty and any(known.get(tag) != "false" for tag in DIRTY)
     if allowed_dirty:
-        notes.append("It was made by code that is not that of a commit; register.allow_dirty allows it.")
+        notes.append("Its code was not committed; register.allow_dirty allows that.")
     ruling = gate.rule(measured, theirs, settings.max_class_drop, against)
     other = called(champion) if champion else None
     return Decision(gate_text.sentence(called(candidate), other, ruling), ruling, other, tuple(notes), allowed_dirty)
 
 
 def record(run: Run, version: "ModelVersion", decision: Decision) -> None:
-    """Write the verdict, its numbers and reasons as tags of the version, and the report into the run."""
-    if decision.ruling is None:  # the verdict that made it champion stays
+    """Record the verdict, its numbers and reasons as tags, and the report in the run."""
+    if decision.ruling is None:  # keep the verdict that promoted it
         return
     tags = {"verdict": decision.verdict, **gate_text.tags(decision.ruling, decision.champion)}
     if decision.allowed_dirty:
@@ -104,15 +104,15 @@ def report(version: "ModelVersion", decision: Decision) -> str:
 
 
 def refusals(tags: Mapping[str, str], data_hash: str, *, allow_dirty: bool) -> Iterator[str]:
-    """What speaks against a version's origin, whatever its scores are. ``tags`` are the version's."""
+    """Reasons against a version because of its origin, regardless of scores. ``tags`` are the version's facts."""
     made_from = tags.get("data.hash")
     if made_from != data_hash:
-        known = f"data {made_from[:12]}" if made_from else "data that nobody knows"
+        known = f"data {made_from[:12]}" if made_from else "unknown data"
         yield f"it was trained on {known}, and the prepared images are {data_hash[:12]}"
     if facts.ROLLED_BACK in tags:
         yield (
-            f"it was champion, and was rolled back {tags[facts.ROLLED_BACK]}; `python -m src.registry promote` makes it "
-            "that again"
+            f"it was champion, and was rolled back {tags[facts.ROLLED_BACK]}; `python -m src.registry promote` promotes "
+            "it again"
         )
     if not allow_dirty:
         for state, what in UNCLEAN.items():
@@ -135,6 +135,6 @@ def _notes(gate: Gate, candidate: "ModelVersion", champion: "ModelVersion") -> I
     trained_on = champion.tags.get("data.hash", "unknown")
     if trained_on != gate.data_hash:
         yield (
-            f"The champion was trained on other data ({trained_on[:12]}): it may have seen today's validation images in "
-            "training, which can only help it."
+            f"The champion was trained on other data ({trained_on[:12]}): its training may have included the present "
+            "validation images, which can only help it."
         )

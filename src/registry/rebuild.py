@@ -1,4 +1,4 @@
-"""A registered version made again from its commit, and compared with what is registered."""
+"""Rebuilds a registered version from its commit, and compares the result with what is registered."""
 
 import json
 import os
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 STAGES = ("download", "prepare", "train_classifier", "train", "evaluate")
 PLACE = Path("models/rebuilds")
 DONE = ".rebuilt"
-"""file in the worktree with the stages that have ended"""
+"""file in the worktree that lists the finished stages"""
 DVC_PREFIX = "DVC_"
 MACHINE = ("cpu", "threads", "device", "requirements.sha256", "version.")
-"""tags that tell on what a version was made: where they differ, other bits are no surprise"""
+"""tags of the environment of a version: if they differ, different bits are to be expected"""
 
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What came out, beside what is registered."""
+    """The result of a rebuild, compared with what is registered."""
 
     name: str
     hashes: dict[str, tuple[str, str]]
@@ -52,7 +52,7 @@ class Rebuilt:
     furthest: float | None
     """the largest difference between two weights of the generators; None where their shapes differ"""
     machine: dict[str, tuple[str, str]]
-    """what is not as it was when the version was made: then, now"""
+    """differences of the environment: then, now"""
     seconds: float
     kept: Path | None
 
@@ -66,8 +66,8 @@ class Rebuilt:
 def rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, *, keep: bool = False) -> Rebuilt:
     """Check out the version's commit beside the project, apply the stored diff, and run every stage from download.
 
-    It takes as long as the pipeline did; when it is interrupted, the same command goes on. The project's files and its MLflow
-    store are left alone. Raises UserError where the version does not say what it was made from, and for a stage that fails.
+    It takes as long as the pipeline did, and an interrupted rebuild is resumed by the same command. The project's files and
+    MLflow store are not changed. Raises UserError if the version's origin is unknown, and for a stage that fails.
     """
     name = versions.called(version)
     folder = root / PLACE / f"{version.name}-{version.version}"
@@ -75,7 +75,7 @@ def rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, *, keep
     try:
         lock = FileLock(f"{folder}.lock").acquire(timeout=0)
     except Timeout:
-        raise UserError(f"another process is making {name} again, in {folder}") from None
+        raise UserError(f"another process is rebuilding {name} in {folder}") from None
     with lock:
         return _rebuild(client, version, root, folder, keep=keep)
 
@@ -98,7 +98,7 @@ def _rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, folder
             with (folder / DONE).open("a", encoding="utf-8") as file:
                 file.write(f"{stage}\n")
     seconds = time.perf_counter() - began
-    (folder / DONE).unlink()  # a further call begins anew, in what is kept too
+    (folder / DONE).unlink()  # the next rebuild starts from the beginning
     outcome = _compared(name, known, registered.network, scorecard, folder, seconds, kept=folder if keep else None)
     if not keep:
         _remove(root, folder)
@@ -185,7 +185,7 @@ def _remove(root: Path, folder: Path) -> None:
 
 
 def _environment(tags: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """That of this process, with the threads of then, and an MLflow store of the worktree's own."""
+    """This process's environment with the original number of threads and a separate MLflow store."""
     own = {name: value for name, value in os.environ.items() if not name.startswith((DVC_PREFIX, "PYTHONPATH"))}
     own["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}"
     if tags.get("threads", "").isdecimal():
@@ -198,14 +198,14 @@ def _run(stage: str, folder: Path, environment: dict[str, str]) -> None:
     try:
         status = process.wait()
     except KeyboardInterrupt:
-        process.send_signal(signal.SIGTERM)  # a training saves itself
+        process.send_signal(signal.SIGTERM)  # a run saves a checkpoint
         process.wait()
-        print(f"what is done stays in {folder}; the same command goes on from there")
+        print(f"finished stages are kept in {folder}; the same command resumes there")
         raise
     if status:
         raise UserError(
-            f"stage {stage} ended with status {status}, its message is above; {folder} stays as it is, and the same "
-            "command goes on from there"
+            f"stage {stage} failed with status {status}, see its message above; {folder} is kept, and the same command "
+            "resumes there"
         )
 
 
@@ -252,17 +252,15 @@ def _machine(then: Mapping[str, str], now: Mapping[str, str]) -> Iterator[tuple[
 
 
 def report(outcome: Rebuilt) -> str:
-    """What came out, to read."""
-    lines = [f"{outcome.name} made again in {outcome.seconds / 60:.1f} minutes"]
+    """The result as text."""
+    lines = [f"{outcome.name} rebuilt in {outcome.seconds / 60:.1f} minutes"]
     lines += [f"  in {outcome.kept}"] * bool(outcome.kept)
     for kind, (then, now) in outcome.hashes.items():
         lines.append(f"  {kind:<10}  {then[:16]}  {'the same' if then == now else f'{now[:16]}  DIFFERENT'}")
     differing = {title: pair for title, pair in outcome.scores.items() if pair[0] != pair[1]}
-    lines.append(
-        f"  {len(outcome.scores) - len(differing)} of {len(outcome.scores)} scores are the same to the last digit"
-    )
+    lines.append(f"  {len(outcome.scores) - len(differing)} of {len(outcome.scores)} scores are identical")
     if outcome.equal:
-        return "\n".join([*lines, "Equal: the generator has the same bits and the same scores."])
+        return "\n".join([*lines, "Equal: the generator is bit-identical and has the same scores."])
     lines += [
         f"    {title}: {then:.6g} registered, {now:.6g} now ({now - then:+.3g})"
         for title, (then, now) in differing.items()
@@ -270,10 +268,8 @@ def report(outcome: Rebuilt) -> str:
     if outcome.furthest is not None:
         lines.append(f"  weights of the generator differ by at most {outcome.furthest:.3g}")
     if outcome.machine:
-        lines.append("  not as it was when the version was made:")
+        lines.append("  differences of the environment:")
         lines += [f"    {tag}: {then} then, {now} now" for tag, (then, now) in outcome.machine.items()]
     else:
-        lines.append(
-            "  processor, threads, packages and device are as they were, so the bits should have been the same"
-        )
+        lines.append("  processor, threads, packages and device are the same, so the bits should have been identical")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Registering the pipeline's generator: finding its run, adding a version, and letting the gate decide."""
+"""Registers the pipeline's generator: finds its run, adds a version, and calls the promotion gate."""
 
 import hashlib
 import json
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from ..tracking.runs import Run
 
 GATE_INPUT = "gate.input"
-"""tag of a version: the hash of all that the gate's decision depended on"""
+"""tag of a version: the hash of everything that the gate's decision depended on"""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What there is to register."""
+    """The outputs to register."""
 
     params: "Params"
     data: "PreparedData"
@@ -56,7 +56,7 @@ def read_scorecard(digest: str, data: "PreparedData") -> dict[str, Any]:
 
 
 def code_of(client: "MlflowClient", run_id: str, family: str) -> dict[str, str]:
-    """Where a training comes from. If it ran before its code was committed, and that is the present commit: from there."""
+    """The origin of a run. If its code was committed afterwards as the present commit, that is its origin."""
     from ..tracking import origin
 
     tags = origin.kept(client.get_run(run_id).data.tags)
@@ -67,7 +67,7 @@ def code_of(client: "MlflowClient", run_id: str, family: str) -> dict[str, str]:
 
 
 def registration_tags() -> dict[str, str]:
-    """What registers: its commit, and whether its code differs from that."""
+    """The commit that registers, and whether the code differs from it."""
     from ..tracking import origin
 
     now = origin.code_tags(complete=True)
@@ -75,7 +75,7 @@ def registration_tags() -> dict[str, str]:
 
 
 def gate_input(client: "MlflowClient", version: "ModelVersion", params: "Params", classifier: str) -> str:
-    """The hash of all that the gate's decision on a version depends on: nothing new can be decided while it is the same."""
+    """The hash of everything that the gate's decision depends on: while it is unchanged, so is the decision."""
     from . import facts, promotion, versions
 
     used = (
@@ -94,7 +94,7 @@ def gate_input(client: "MlflowClient", version: "ModelVersion", params: "Params"
 
 
 def registered_already(client: "MlflowClient", result: Result, run_id: str | None, evaluated: str) -> str | None:
-    """The verdict on a generator of which everything is registered and decided; None where something is left to do."""
+    """The verdict on a generator that is completely registered and decided; None if something is left to do."""
     from ..tracking import outputs
     from ..tracking.runs import run_exists
     from . import facts, promotion, versions
@@ -118,7 +118,7 @@ def registered_already(client: "MlflowClient", result: Result, run_id: str | Non
 
 
 def version_tags(client: "MlflowClient", run_id: str, result: Result, score: float) -> dict[str, str]:
-    """What a version says of itself: where its training comes from, and its scores."""
+    """The tags of a version: the origin of its run, and its scores."""
     from ..tracking import origin
     from . import facts
 
@@ -135,7 +135,7 @@ def version_tags(client: "MlflowClient", run_id: str, result: Result, score: flo
 
 
 def document(run: "Run", params: "Params", version: "ModelVersion", card: Mapping[str, Any]) -> None:
-    """Write the model card of a version into its run, and its description, which links the card."""
+    """Log the model card of a version in its run, and set its description, which links the card."""
     from ..reports import model_card
     from ..tracking.outbox import LONGEST_TEXT
     from ..tracking.runs import recorded_params
@@ -158,7 +158,7 @@ def document(run: "Run", params: "Params", version: "ModelVersion", card: Mappin
 
 
 def register(client: "MlflowClient", result: Result, run_id: str, evaluated: str) -> str:
-    """Add the version, or find the one that holds the same generator, and let the gate decide; returns the verdict."""
+    """Add the version, or find the one with the same generator, and call the gate; returns the verdict."""
     from ..evaluation.judge import ValidationJudge
     from ..networks.description import load_generator
     from ..tracking import origin, outputs
@@ -198,22 +198,22 @@ def register(client: "MlflowClient", result: Result, run_id: str, evaluated: str
 
 
 def registered_before(run: "Run", version: str) -> None:
-    """Say why there is no new version: DVC has restored or kept the outputs, or another training gave the same bits."""
+    """Print why there is no new version: DVC restored or kept the outputs, or another run gave the same bits."""
     from ..tracking import origin
 
     if run.client.get_run(run.run_id).data.tags.get("registered") != version:
-        print(f"{version} holds the same generator, bit for bit, so no version is added")
+        print(f"{version} holds a bit-identical generator, so no version is added")
         return
     experiment = origin.experiment_name()
     again = {"reused.at": datetime.now(UTC).isoformat(timespec="seconds")}
     run.tags(again | ({"dvc.exp.name": experiment} if experiment else {}))
-    print(f"these are the outputs of run {run.run_id}, registered before as {version}: nothing was trained anew")
+    print(f"these are the outputs of run {run.run_id}, already registered as {version}: nothing was trained")
 
 
 def register_outputs(params: "Params", data: "PreparedData") -> str:
-    """Register the generator of the pipeline's outputs unless all of it is registered; returns what was decided.
+    """Register the generator of the pipeline's outputs unless it is completely registered; returns the verdict.
 
-    Raises UserError where an output is missing or corrupt, or belongs to another one than it should.
+    Raises UserError if an output is missing, corrupt, or does not belong to the others.
     """
     from ..networks.saved import saved_hash
     from ..tracking import outputs, store
@@ -222,7 +222,7 @@ def register_outputs(params: "Params", data: "PreparedData") -> str:
     digest = saved_hash(paths.GAN, "generator")
     result = Result(params, data, read_scorecard(digest, data), digest)
     client = store.connect()
-    sync_all(client)  # the end of the training may be among them
+    sync_all(client)  # the end of the run may be among them
     run_id = outputs.find_run(client, digest, data.name)
     evaluated = outputs.files_hash(outputs.report_files())
     verdict = registered_already(client, result, run_id, evaluated)

@@ -22,16 +22,16 @@ FOLDER = "evaluation"
 """where a run keeps them"""
 RUN_ID = re.compile("[0-9a-f]{6,32}")
 SHOWN = 10
-"""candidates of an ambiguous reference that are listed"""
+"""matches of an ambiguous reference that are listed"""
 
 
 def find_scorecard(reference: str, *, resamples: bool = True) -> StoredScorecard:
-    """The scorecard that a reference means.
+    """Find a scorecard by a reference.
 
-    It is a folder such as ``models/evaluation``; or a run: its id, the first digits of it (at least 6), or its name; or a
-    model: ``NAME@ALIAS``, ``NAME/VERSION``, or ``NAME`` for its champion. Raises UserError when there is none, when
-    there are several, and when a file is missing or corrupt. Without ``resamples`` it has no rows, and neither pandas
-    nor PyTorch is imported.
+    A reference is a folder such as ``models/evaluation``; or a run: its id, the first digits of it (at least 6), or its
+    name; or a model: ``NAME@ALIAS``, ``NAME/VERSION``, or ``NAME`` for its champion. Raises UserError if there is none, if
+    there are several, or if a file is missing or corrupt. Without ``resamples`` it has no rows, and neither pandas nor
+    PyTorch is imported.
     """
     if Path(reference).is_dir():
         return read_scorecard(Path(reference), reference, resamples=resamples)
@@ -51,7 +51,7 @@ def _find(client: "MlflowClient", reference: str, resamples: bool) -> StoredScor
         listed = [f"run {run.info.run_id} ({_about(run)})" for run in runs[:SHOWN]]
         listed += [f"{len(runs) - SHOWN} more"] if len(runs) > SHOWN else []
         listed += [f"model {model}"] if model else []
-        raise UserError(f"{reference!r} may mean {'; '.join(listed)}; give a run's whole id, or NAME/VERSION")
+        raise UserError(f"{reference!r} is ambiguous: {'; '.join(listed)}; give a run's whole id, or NAME/VERSION")
     if runs:
         return _of_run(client, runs[0].info.run_id, f"run {runs[0].info.run_name}", resamples)
     if model is None:
@@ -63,16 +63,16 @@ def _find(client: "MlflowClient", reference: str, resamples: bool) -> StoredScor
 
 
 def _runs(client: "MlflowClient", reference: str) -> Sequence["Run"]:
-    """Those with this id, or whose id begins so, or with this name, in whatever experiment; deleted ones do not count."""
+    """The runs with this id, prefix of an id, or name, in all experiments; without deleted ones."""
     prefix = reference.lower()
     filters = [f"attributes.run_id LIKE '{prefix}%'"] if RUN_ID.fullmatch(prefix) else []
-    # MLflow's filters know two quotation marks and no escapes: a name with both, or with a backslash, is not found.
+    # MLflow's filters have two quotation marks and no escapes: a name with both, or with a backslash, is not found.
     if quote := next((mark for mark in "'\"" if mark not in reference and "\\" not in reference), ""):
         filters.append(f"attributes.run_name = {quote}{reference}{quote}")
     found = {run.info.run_id: run for some in filters for run in _search(client, some)}
     if prefix in found:
         return [found[prefix]]
-    # Some databases take no notice of case.
+    # Some databases ignore case.
     return [run for run in found.values() if reference == run.info.run_name or run.info.run_id.startswith(prefix)]
 
 
@@ -91,7 +91,7 @@ def _about(run: "Run") -> str:
 
 
 def _model(client: "MlflowClient", reference: str) -> str | None:
-    """The name of the registered model that the reference is about. Raises UserError for a version or alias it lacks."""
+    """The name of the registered model of a reference, if there is one."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -111,7 +111,7 @@ def _of_model(client: "MlflowClient", reference: str, resamples: bool) -> Stored
     name = versions.called(version)
     run_id = facts.run_of(version)
     if not run_id:
-        raise UserError(f"{name} was registered without an MLflow run, so it has no scorecard; name a run instead")
+        raise UserError(f"{name} was registered without an MLflow run, so it has no scorecard; give a run instead")
     found = _of_run(client, run_id, name, resamples)
     registered = version.tags.get("generator.hash", "")
     if found.card.generator_hash != registered:
@@ -134,7 +134,7 @@ def _of_run(client: "MlflowClient", run_id: str, name: str, resamples: bool) -> 
                 if file not in there:
                     raise UserError(
                         f"run {run_id} ({name}) has no {FOLDER}/{file}: it was not evaluated, or by an older version of this "
-                        "project; `dvc repro evaluate` makes it"
+                        "project; `dvc repro evaluate` creates it"
                     )
                 folder = Path(client.download_artifacts(run_id, f"{FOLDER}/{file}", place)).parent
         except (MlflowException, OSError) as error:

@@ -1,4 +1,4 @@
-"""Registered generators: adding a version, looking one up, and loading it without running code from it."""
+"""Registered generators: adds, finds, checks and loads versions without running code from them."""
 
 import hashlib
 import json
@@ -32,17 +32,17 @@ DOWNLOAD_NOTE = "registered_model_meta"
 
 @dataclass(frozen=True)
 class StoredGenerator:
-    """A generator as it comes back from the registry or from a folder."""
+    """A generator that was loaded from the registry or from a folder."""
 
     network: "Generator"
     class_names: tuple[str, ...]
     name: str
-    """what it was looked up as, for example ``gan-fashion-mnist/3``"""
+    """its name, for example ``gan-fashion-mnist/3``"""
 
 
 @dataclass(frozen=True)
 class StoredFacts:
-    """What the files of a registered generator tell without being loaded."""
+    """Facts about a registered generator that do not require loading it."""
 
     class_names: tuple[str, ...]
     parameters: int
@@ -65,7 +65,7 @@ def split_reference(reference: str) -> tuple[str, str, str]:
 
 
 def find_version(client: "MlflowClient", reference: str) -> "ModelVersion":
-    """The version that a reference means. Raises UserError with what there is when the name, alias or version is unknown."""
+    """The version of a reference. Raises UserError that lists what exists if the name, alias or version is unknown."""
     from mlflow.exceptions import MlflowException
 
     name, kind, value = split_reference(reference)
@@ -95,12 +95,12 @@ def called(version: "ModelVersion") -> str:
 
 
 def aliases_of(client: "MlflowClient", name: str) -> dict[str, str]:
-    """The aliases of a registered model with their versions, as text: some stores give numbers."""
+    """The aliases of a registered model with their versions as text (some stores return numbers)."""
     return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
 
 
 def own_aliases(client: "MlflowClient", name: str) -> dict[str, list[str]]:
-    """The aliases of each version that has some, in order."""
+    """The aliases of each version, in order."""
     found: dict[str, list[str]] = {}
     for alias, number in sorted(aliases_of(client, name).items()):
         found.setdefault(number, []).append(alias)
@@ -108,7 +108,7 @@ def own_aliases(client: "MlflowClient", name: str) -> dict[str, list[str]]:
 
 
 def models(client: "MlflowClient") -> Iterator["RegisteredModel"]:
-    """Every registered model of this project: a server may hold others too."""
+    """Every registered model of this project; a server may hold others, too."""
     token = None
     while token != "":
         page = client.search_registered_models(page_token=token)
@@ -123,9 +123,9 @@ def versions_of(client: "MlflowClient", name: str) -> list["ModelVersion"]:
 
 
 def check_version(client: "MlflowClient", version: "ModelVersion") -> StoredFacts:
-    """Check that a version's files are those that were registered. Nothing is loaded: it takes no PyTorch.
+    """Check that a version's files are those that were registered, without PyTorch.
 
-    Raises UserError when files are missing, are not those that were registered, or belong to a family whose file is gone.
+    Raises UserError if files are missing or differ from those registered, or if the file of a custom family is missing.
     """
     name = called(version)
     with TemporaryDirectory() as folder:
@@ -140,38 +140,38 @@ def check_version(client: "MlflowClient", version: "ModelVersion") -> StoredFact
 
 
 def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGenerator:
-    """Load a version's architecture (JSON) and weights (safetensors), and check them against the hash it was registered with.
+    """Load a version's architecture (JSON) and weights (safetensors), and verify their hash.
 
-    Raises UserError when files are missing, or are not those that were registered.
+    Raises UserError if files are missing or differ from those that were registered.
     """
     from ..networks.weights import content_hash
 
     name = called(version)
     with TemporaryDirectory() as folder:
         files = _download(f"models:/{name}", folder, name)
-        stored = load_folder(files / "extra_files", name)  # which names what is missing
+        stored = load_folder(files / "extra_files", name)  # which reports missing files
         _check_files(client, version, files)
     _check_generator(version, content_hash(stored.network))
     return stored
 
 
 def check_family(description: dict[str, Any], name: str) -> None:
-    """Raise UserError where a network is of a family of the user's own, and the project has no such file any more."""
+    """Raise UserError if a network is of a custom family whose file is missing."""
     family = str(description["architecture"]).rpartition(" ")[0]
     file = Path(*family.split(".")[:-1]).with_suffix(".py") if "." in family else None
     if family not in FAMILIES and file is not None and not file.is_file():
-        raise UserError(f"{name}: its family {family} is not there: {file} is not in {Path.cwd()}")
+        raise UserError(f"{name}: its family {family} is missing: {file} is not in {Path.cwd()}")
 
 
 def _check_generator(version: "ModelVersion", digest: str) -> None:
     if digest != version.tags.get("generator.hash"):
         raise UserError(
-            f"{called(version)} is not what was registered: its files have another hash than its tag generator.hash says"
+            f"{called(version)} differs from what was registered: the hash of its files is not that of its tag generator.hash"
         )
 
 
 def fetch(client: "MlflowClient", version: "ModelVersion", folder: str) -> Path:
-    """Copy all files of a version into ``folder``. Raises UserError when they are missing, or not those registered."""
+    """Copy all files of a version into ``folder``. Raises UserError if they are missing or differ from those registered."""
     name = called(version)
     files = _download(f"models:/{name}", folder, name)
     _check_files(client, version, files)
@@ -179,12 +179,12 @@ def fetch(client: "MlflowClient", version: "ModelVersion", folder: str) -> Path:
 
 
 def _check_files(client: "MlflowClient", version: "ModelVersion", files: Path) -> None:
-    for compiled in list(files.rglob("__pycache__")):  # where somebody has imported the code from the store itself
+    for compiled in list(files.rglob("__pycache__")):  # of code that was imported from the store itself
         shutil.rmtree(compiled)
     registered = facts.facts(client, version).get(FILES_TAG)
     if registered and files_hash(files) != registered:
         raise UserError(
-            f"{called(version)} is not what was registered: its files have another hash than its tag {FILES_TAG} says"
+            f"{called(version)} differs from what was registered: the hash of its files is not that of its tag {FILES_TAG}"
         )
 
 
@@ -221,7 +221,7 @@ def _moved(name: str) -> str | None:
 
 
 def files_hash(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files in a model's folder, but the one that MLflow writes on download."""
+    """SHA-256 over the names and contents of all files in a model's folder, without the one that MLflow writes on download."""
     names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
     lines = [
         f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"
@@ -249,12 +249,12 @@ def _class_names(folder: Path) -> tuple[str, ...]:
 def add_version(
     run: Run, generator: "Generator", model_name: str, class_names: tuple[str, ...], tags: dict[str, str]
 ) -> tuple["ModelVersion", bool]:
-    """Log the generator into the run, register it as candidate, and say whether that is news.
+    """Log the generator in the run and register it as candidate; returns the version, and whether it was added.
 
-    The same generator is not registered twice: the version that holds it becomes candidate again.
+    The same generator is not registered twice: its version becomes candidate again.
 
-    It is stored as the plain network (JSON and safetensors) with a card, which this project loads, and in the forms of
-    :mod:`src.registry.export` for programs that do not have this project.
+    It is stored as JSON and safetensors with a card, which this project loads, and in the formats of
+    :mod:`src.registry.export` for use without this project.
     """
     from ..networks.weights import content_hash, save_network
     from .export import log_exported
@@ -304,7 +304,7 @@ def _register(run: Run, model_name: str, model_uri: str, tags: dict[str, str]) -
 
 
 def check_dataset(client: "MlflowClient", model_name: str, dataset: str) -> None:
-    """Refuse to mix datasets under one registered name, with a UserError."""
+    """Raise UserError if a registered model holds generators of another dataset."""
     for model in client.search_registered_models(f"name = '{model_name}'"):
         if model.tags.get("dataset", dataset) != dataset:
             raise UserError(

@@ -33,7 +33,7 @@ FAMILIES = {
 }
 PICTURES = {
     "samples.png": "Generated images, not selected.",
-    "best_and_worst.png": "Of the images scored: the surest and the least sure of each class, in the classifier's eyes.",
+    "best_and_worst.png": "Of the images scored: the surest and the least sure of each class, by the judge's confidence.",
     "nearest_training.png": "The generated images nearest to a training image, and that image.",
     "confusion.png": "The class asked for (rows) and the class that the classifier sees, in percent.",
 }
@@ -60,7 +60,7 @@ NEAR = 0.95
 
 @dataclass(frozen=True)
 class CardFacts:
-    """All that a model card tells of."""
+    """The facts of a model card."""
 
     name: str
     version: str
@@ -73,7 +73,7 @@ class CardFacts:
     confusion: pd.DataFrame
     """models/evaluation/confusion.csv: ``asked`` and ``seen``, class names as text, a row an image"""
     stopped: str
-    """why the training ended"""
+    """why the run ended"""
     tags: Mapping[str, str]
     """of the training run and of the version; those that are missing are left out of the card"""
     verdict: str

@@ -75,14 +75,14 @@ class Renderer:
             pieces.append(future)
             self._waiting.append((*piece, future))
         for future in pieces:
-            # Whoever has the turn works for all who wait, and may have done this piece already.
+            # The thread that holds the lock works for all waiting ones, and may have done this piece already.
             with self._turn:
                 while not future.done():
                     self._next_batch()
         return torch.cat([future.result() for future in pieces])
 
     def _next_batch(self) -> None:
-        """Run the pieces that have waited longest, as many as a batch holds."""
+        """Run the longest-waiting pieces, as many as fit in a batch."""
         batch = [self._waiting.popleft()]
         while self._waiting and sum(len(rows) for rows, *_ in [*batch, self._waiting[0]]) <= BATCH:
             batch.append(self._waiting.popleft())
@@ -105,9 +105,9 @@ class Renderer:
 
 
 class ServedGenerator:
-    """What ``mlflow.pyfunc.load_model`` gives.
+    """The model that ``mlflow.pyfunc.load_model`` returns.
 
-    The names of the classes are counted from 0, as the labels of the program are.
+    Class names are numbered from 0, as the labels of the program.
     """
 
     def __init__(self, program: Program, class_names: Sequence[str]) -> None:
@@ -121,8 +121,8 @@ class ServedGenerator:
 
         ``data``: a DataFrame, a dict of lists or a list of dicts with the columns ``label`` (the name of a class, or its
         number) and ``seed`` (a whole number from 0 to 2**63 - 1), or an array or list (N, 2) of them; at most 1,000 rows.
-        ``params``: ``truncation`` (above 0, up to 1) is multiplied with the latents: below 1, images are more alike, and
-        more like the mean (the truncation trick of StyleGAN, Karras et al. 2019, whose mean latent is 0 here).
+        ``params``: ``truncation`` (above 0, up to 1) scales the latents: below 1, images are less diverse and more typical
+        (the truncation trick of StyleGAN, Karras et al. 2019, whose mean latent is 0 here).
         ``format``: ``array`` for float32 (N, C, H, W) in [-1, 1], or ``png`` for N pictures as base64 text. Raises
         RequestError for anything else.
         """
@@ -155,7 +155,7 @@ class ServedGenerator:
 
 
 def _columns(data: Any) -> tuple[list[Any], list[Any]]:
-    """The labels and the seeds, as they were written."""
+    """The labels and the seeds as given."""
     scalar = isinstance(data, np.ndarray) and not data.ndim
     if scalar or not isinstance(data, pd.DataFrame | Mapping | list | tuple | np.ndarray):
         raise RequestError(f"the input is {reprlib.repr(_plain(data))}; it must be rows of label and seed")
@@ -181,7 +181,7 @@ def _columns(data: Any) -> tuple[list[Any], list[Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Python's own value for one of NumPy's, and a whole number for a float that holds one exactly."""
+    """A NumPy scalar as a Python value, and an integral float as an integer."""
     if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
         value = value.item()
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 2**53 else value
@@ -209,6 +209,6 @@ def _png(pixels: np.ndarray) -> str:
 
 
 def _load_pyfunc(path: str) -> ServedGenerator:
-    """The entry that MLflow calls with the model's folder. The program stays on the CPU: its constants cannot be moved."""
+    """MLflow's entry point, called with the model's folder. The program stays on the CPU: its constants cannot be moved."""
     card = json.loads((Path(path) / "extra_files" / "card.json").read_text(encoding="utf-8"))
     return ServedGenerator(mlflow.pytorch.load_model(path), card["class_names"])

@@ -1,7 +1,6 @@
-"""MLflow's own scoring server for a registered generator, behind a limit for what a request may hold.
+"""MLflow's scoring server for a registered generator, with a limit on the size of requests.
 
-``mlflow models serve`` reads a body of any length into memory before the model's code sees it, and has no setting against
-that. The rest is the same.
+``mlflow models serve`` reads a body of any length into memory before it calls the model, and has no option to limit it.
 """
 
 import asyncio
@@ -24,23 +23,23 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
 MAX_BODY = 2**20
-"""Bytes; a thousand rows take less than a tenth of it."""
+"""Bytes; a thousand rows need less than a tenth of it."""
 BODY_SECONDS = 30.0
-"""How long a client may take to send its body."""
+"""Time limit for a client to send its body."""
 LINGER_SECONDS = 10.0
-"""How long the rest of a body that is refused is read and thrown away."""
+"""How long the rest of a refused body is read and discarded."""
 SHUTDOWN_SECONDS = 5
-"""How long requests under way may take when the server is to end."""
+"""Time limit for requests in progress at shutdown."""
 FOLDER = "GAN_SERVED_FOLDER"
-"""The variable of the environment that tells the processes of the server where the model is."""
+"""Environment variable with the model's folder, for the server processes."""
 
 
 class BodyLimit:
-    """ASGI middleware: reads a request's body before the application does, and answers itself where it ought not to see it.
+    """ASGI middleware that reads a request's body first, and responds itself if the application must not see it.
 
-    413 for a body above ``limit`` bytes, whatever its Content-Length says, 408 for one that does not come, 415 for one
-    without a Content-Type, and 400 for one that the application cannot take apart (MLflow answers 500 to a number of 5,000
-    digits, and to JSON in a thousand brackets).
+    413 for a body above ``limit`` bytes regardless of its Content-Length, 408 for one that does not arrive, 415 for one
+    without a Content-Type, and 400 for one that the application cannot parse (MLflow responds with 500 to a number of
+    5,000 digits, and to JSON in a thousand brackets).
     """
 
     def __init__(self, app: ASGIApp, limit: int = MAX_BODY) -> None:
@@ -65,7 +64,7 @@ class BodyLimit:
                     too_long = len(body) > self._limit
                     more = message.get("more_body", False) and not too_long
         except TimeoutError:
-            await _error(408, f"the body did not come within {BODY_SECONDS:g} seconds")(scope, receive, send)
+            await _error(408, f"the body did not arrive within {BODY_SECONDS:g} seconds")(scope, receive, send)
             return
         if too_long:
             await self._refuse(receive, send)
@@ -77,7 +76,7 @@ class BodyLimit:
             await self._pass_on(scope, bytes(body), receive, send)
 
     async def _pass_on(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-        """Let the application answer."""
+        """Call the application."""
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
         started = False
 
@@ -97,7 +96,7 @@ class BodyLimit:
             await _error(400, f"the body cannot be read: {str(error).partition(';')[0]}")(scope, receive, send)
 
     async def _refuse(self, receive: Receive, send: Send) -> None:
-        """Answer 413, and read on for a while: many clients look at the answer only after they have sent everything."""
+        """Respond with 413, and keep reading: many clients read the response only after sending everything."""
         answer = _error(413, f"the body has more than {self._limit:,} bytes, which is the limit of this server")
         answer.headers["connection"] = "close"
         await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
@@ -112,18 +111,18 @@ class BodyLimit:
 
 
 def _error(status: int, sentence: str) -> JSONResponse:
-    """An answer of the shape that MLflow's own errors have."""
+    """A response in the format of MLflow's errors."""
     return JSONResponse({"error_code": "INVALID_PARAMETER_VALUE", "message": sentence}, status)
 
 
 def create_app() -> "FastAPI":
-    """MLflow's application for the model in the folder that the environment names; each server process calls it."""
+    """MLflow's application for the model in the folder of the environment variable; called by each server process."""
     import mlflow
     from mlflow.pyfunc import scoring_server
 
-    # A second thread gains little on such small batches, and takes the core on which requests are read and written.
+    # A second thread gains little on such small batches, and competes with reading and writing requests.
     resolve(threads=1)
-    # MLflow's own goes through json.dump, in Python for each number: 100 ms for 64 images, where this takes 2.
+    # MLflow's own function calls json.dump, in Python for each number: 100 ms for 64 images instead of 2.
     scoring_server.predictions_to_json = _predictions_to_json  # type: ignore[assignment]
     app: FastAPI = scoring_server.init(mlflow.pyfunc.load_model(os.environ[FOLDER]))
     app.add_middleware(BodyLimit)
@@ -131,21 +130,21 @@ def create_app() -> "FastAPI":
 
 
 def _predictions_to_json(predictions: Any, output: TextIO) -> None:
-    """The body that MLflow's function of this name writes, its float32 in the fewest digits that are exact."""
+    """The same body as MLflow's function, with float32 in the shortest exact decimals."""
     output.write(orjson.dumps({"predictions": predictions}, option=orjson.OPT_SERIALIZE_NUMPY).decode("ascii"))
 
 
 def serve(name: str, fetch: Callable[[str], Path], host: str, port: int, workers: int) -> None:
-    """Serve a version, which ``fetch`` puts into a folder, until a signal comes.
+    """Serve a version, which ``fetch`` downloads into a folder, until a signal is received.
 
-    Raises UserError when the address cannot be used, and whatever ``fetch`` raises.
+    Raises UserError if the address cannot be used, and whatever ``fetch`` raises.
     """
     import uvicorn
 
     _check_address(host, port)
     with TemporaryDirectory() as folder:
         os.environ[FOLDER] = str(fetch(folder))
-        print(f"serving {name} at http://{host}:{port}/invocations; Ctrl-C ends it", flush=True)
+        print(f"serving {name} at http://{host}:{port}/invocations; press Ctrl-C to stop", flush=True)
         uvicorn.run(
             f"{__name__}:create_app",
             factory=True,
@@ -158,11 +157,11 @@ def serve(name: str, fetch: Callable[[str], Path], host: str, port: int, workers
 
 
 def _check_address(host: str, port: int) -> None:
-    """Raise UserError where nothing can listen: uvicorn would say so only after the model has been loaded."""
+    """Raise UserError for an unusable address, which uvicorn would report only after the model has been loaded."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        raise UserError(f"--host {host} --port {port} cannot be listened on: {error.strerror}") from None
+        raise UserError(f"--host {host} --port {port}: cannot bind to the address ({error.strerror})") from None

@@ -32,7 +32,7 @@ def promote(client: MlflowClient, number: int) -> None:
 
 def test_a_champion_that_has_changed_meanwhile_is_not_replaced(client: MlflowClient) -> None:
     promote(client, 1)
-    with pytest.raises(UserError, match="the champion of gan is version 1 by now, not 2; try again"):
+    with pytest.raises(UserError, match="the champion of gan is now version 1, not 2; try again"):
         aliases.promote(client, version(client, 3), "2")
     assert aliases_of(client, "gan")["champion"] == "1"
 
@@ -56,7 +56,7 @@ def test_the_champion_is_not_promoted_again(client: MlflowClient) -> None:
 
 def test_nothing_to_go_back_to(client: MlflowClient) -> None:
     for _ in range(2):
-        with pytest.raises(UserError, match="gan has no previous champion to go back to"):
+        with pytest.raises(UserError, match="gan has no previous champion to restore"):
             aliases.previous(client, "gan")
         client.set_registered_model_alias("gan", "champion", "1")
         client.set_registered_model_alias("gan", "previous", "1")
@@ -65,7 +65,7 @@ def test_nothing_to_go_back_to(client: MlflowClient) -> None:
 def test_the_champion_is_never_deleted(client: MlflowClient) -> None:
     promote(client, 1)
     promote(client, 3)
-    with pytest.raises(UserError, match="gan/3 is the champion, and the registry is never left without one"):
+    with pytest.raises(UserError, match="gan/3 is the champion, which cannot be deleted"):
         aliases.delete(client, version(client, 3))
     aliases.delete(client, version(client, 1))
     assert aliases_of(client, "gan") == {"candidate": "3", "champion": "3"}

@@ -90,7 +90,7 @@ def test_a_class_may_lose_as_much_as_the_parameter_says(client: MlflowClient) ->
         ({"git__dirty": "unknown"}, "it was trained outside of a git repository"),
         ({"registered__git__dirty": "true"}, "it was registered by code that differs from the commit"),
         ({"data__hash": "e" * 64}, "it was trained on data eeeeeeeeeeee, and the prepared images are dddddddddddd"),
-        ({"data__hash": ""}, "it was trained on data that nobody knows"),
+        ({"data__hash": ""}, "it was trained on unknown data"),
     ],
 )
 @pytest.mark.parametrize("before", [True, False])
@@ -134,12 +134,12 @@ def test_a_champion_that_cannot_be_loaded_stays(client: MlflowClient, monkeypatc
 
     def broken(client: MlflowClient, version: ModelVersion) -> Any:
         if version.version in ("1", 1):
-            raise UserError("gan/1 is not what was registered")
+            raise UserError("gan/1 differs from what was registered")
         return load(client, version)
 
     monkeypatch.setattr(versions, "load_version", broken)
     found = decide(client, add(client, 2.0))
-    assert "the champion cannot be measured (gan/1 is not what was registered)" in found.verdict
+    assert "the champion cannot be measured (gan/1 differs from what was registered)" in found.verdict
     assert champion(client) == "1"
 
 

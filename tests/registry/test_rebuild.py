@@ -29,7 +29,7 @@ def test_the_same_bits_from_the_commit_and_the_stored_difference(dirty: Project)
     before = dirty.run("git", "status", "--porcelain").stdout
     versions = dirty.client().search_model_versions("name = 'gan-digits'")
     result = dirty.module("registry", "rebuild", "gan-digits/2", "--keep")
-    assert "Equal: the generator has the same bits and the same scores." in result.stdout
+    assert "Equal: the generator is bit-identical and has the same scores." in result.stdout
     assert result.stdout.count("the same\n") == 3
     place = dirty.folder / "models/rebuilds/gan-digits-2"
     assert (place / "src/extra.py").read_text(encoding="utf-8") == "EXTRA = 1\n \n"
@@ -75,7 +75,7 @@ def test_a_stage_that_fails_says_so_and_keeps_what_is_done(project: Project, tmp
     copy.client().set_model_version_tag("gan-digits", "1", "git.commit", commit)
     result = copy.module("registry", "rebuild", "gan-digits/1", check=False)
     assert result.returncode == 2
-    assert "stage prepare ended with status 2" in result.stderr
+    assert "stage prepare failed with status 2" in result.stderr
     assert (copy.folder / "models/rebuilds/gan-digits-1" / rebuild.DONE).read_text(encoding="utf-8") == "download\n"
 
 
@@ -98,7 +98,7 @@ SAME = {"data": ("d", "d"), "classifier": ("c", "c"), "generator": ("g", "g")}
 def test_reports() -> None:
     equal = Rebuilt("gan/1", SAME, {"Recall": (0.5, 0.5)}, 0.0, {}, 90.0, None)
     assert equal.equal
-    assert rebuild.report(equal).startswith("gan/1 made again in 1.5 minutes\n")
+    assert rebuild.report(equal).startswith("gan/1 rebuilt in 1.5 minutes\n")
     other = Rebuilt(
         "gan/1",
         {**SAME, "generator": ("g", "h")},
@@ -110,7 +110,7 @@ def test_reports() -> None:
     )
     assert not other.equal
     text = rebuild.report(other)
-    assert "1 of 2 scores are the same to the last digit" in text
+    assert "1 of 2 scores are identical" in text
     assert "Recall: 0.5 registered, 0.25 now (-0.25)" in text
     assert "differ by at most 0.125" in text
     assert "cpu: EPYC, AVX2 then, Xeon, AVX512 now" in text

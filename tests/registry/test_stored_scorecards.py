@@ -82,7 +82,7 @@ def test_a_deleted_run_does_not_count(place: Path) -> None:
 def test_a_name_of_several_runs(place: Path) -> None:
     ids = [log("mlp", None) for _ in range(12)]
     with pytest.raises(
-        UserError, match=r"'mlp' may mean run [0-9a-f]{32} \(mlp, of .* UTC\); .*; 2 more; give a"
+        UserError, match=r"'mlp' is ambiguous: run [0-9a-f]{32} \(mlp, of .* UTC\); .*; 2 more; give a"
     ) as it:
         find_scorecard("mlp")
     assert sum(run_id in str(it.value) for run_id in ids) == 10
@@ -92,7 +92,7 @@ def test_a_prefix_of_several_runs(place: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(stored_scorecards, "RUN_ID", re.compile("[0-9a-f]{1,32}"))
     ids = [log(f"run {number}", None) for number in range(17)]  # two of them begin with the same digit
     digit, count = Counter(run_id[0] for run_id in ids).most_common(1)[0]
-    with pytest.raises(UserError, match=f"'{digit}' may mean run {digit}.*; give a run's whole id") as it:
+    with pytest.raises(UserError, match=f"'{digit}' is ambiguous: run {digit}.*; give a run's whole id") as it:
         find_scorecard(digit)
     assert sum(run_id in str(it.value) for run_id in ids) == count
 
@@ -126,7 +126,7 @@ def test_models(place: Path) -> None:
         find_scorecard("boots@champion")
     log("gan-digits", first)
     with pytest.raises(
-        UserError, match=r"'gan-digits' may mean run .*; model gan-digits; give a run's whole id, or NAME/"
+        UserError, match=r"'gan-digits' is ambiguous: run .*; model gan-digits; give a run's whole id, or NAME/"
     ):
         find_scorecard("gan-digits")
 

@@ -122,7 +122,7 @@ def test_each_file_of_a_version_is_checked(
     with (folder / name).open("ab") as file:
         file.write(b"#")
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", lambda uri, dst_path: str(folder))
-    with pytest.raises(UserError, match=r"another hash than its tag files\.sha256 says"):
+    with pytest.raises(UserError, match=r"the hash of its files is not that of its tag files\.sha256"):
         versions.load_version(client, version)
 
 
@@ -139,7 +139,7 @@ def test_tampered_files_are_refused(in_project: Project, tmp_path: Path, monkeyp
         return str(shutil.copytree(folder, Path(dst_path) / "model"))
 
     monkeypatch.setattr(mlflow.artifacts, "download_artifacts", tampered)
-    with pytest.raises(UserError, match="gan-digits/1 is not what was registered"):
+    with pytest.raises(UserError, match="gan-digits/1 differs from what was registered"):
         versions.load_version(client, version)
 
 
@@ -155,7 +155,7 @@ def test_a_family_of_ones_own_needs_its_file(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     versions.check_family({"architecture": "mlp generator"}, "gan-digits/1")
     with pytest.raises(
-        UserError, match=r"gan-digits/1: its family extras.tiny.Tiny is not there: extras/tiny.py is not"
+        UserError, match=r"gan-digits/1: its family extras.tiny.Tiny is missing: extras/tiny.py is not"
     ):
         versions.check_family({"architecture": "extras.tiny.Tiny generator"}, "gan-digits/1")
     (tmp_path / "extras").mkdir()

@@ -76,7 +76,7 @@ def test_a_client_that_goes_on_sending_is_left_after_a_while(monkeypatch: pytest
 def test_a_body_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "BODY_SECONDS", 0.05)
     status, body, _ = ask(b"123", stalls=True)
-    assert (status, sentence(body)) == (408, "the body did not come within 0.05 seconds")
+    assert (status, sentence(body)) == (408, "the body did not arrive within 0.05 seconds")
 
 
 def test_a_client_that_has_gone_is_not_answered() -> None:
