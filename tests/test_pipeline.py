@@ -266,9 +266,7 @@ def test_an_experiment_ends_with_a_champion(committed: Project, tmp_path: Path) 
     copy.run("git", "checkout", "-q", "--", ".")
     restored = copy.run("dvc", "repro").stdout
     assert "Stage 'train' is cached" in restored
-    assert (
-        f"these are the outputs of run {first}, already registered as gan-digits/1: nothing was trained" in restored
-    )
+    assert f"these are the outputs of run {first}, already registered as gan-digits/1: nothing was trained" in restored
     assert only_run(copy).info.run_id == first
     assert "reused.at" in only_run(copy).data.tags
     assert len(copy.client().search_model_versions("name = 'gan-digits'")) == 2

@@ -1,9 +1,9 @@
 """A registered version as text: its page in MLflow, and ``python -m src.registry show``."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.errors import UserError
 from ..evaluation.catalogue import CATALOGUE, short
@@ -16,6 +16,8 @@ from .versions import CHAMPION
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+
+    from ..evaluation.scorecard import Scorecard
 
 DESCRIBED = 9
 """versions in a model's description: MLflow's UI truncates a table after ten rows"""
@@ -56,12 +58,12 @@ def card_link(client: "MlflowClient", version: "ModelVersion") -> str | None:
     return f"#/experiments/{experiment}/runs/{run_id}/artifacts/{versions.CARD_FOLDER}/model_card.html"
 
 
-def version_page(version: "ModelVersion", card: Mapping[str, Any], verdict: str, card_page: str | None) -> str:
+def version_page(version: "ModelVersion", card: "Scorecard", verdict: str, card_page: str | None) -> str:
     """The version's description: a sentence for lists, the main scores as a table, and the link to the model card."""
     lines = [f"{verdict}.", "", "| score on the test split | generated | real images |", "|---|---:|---:|"]
     for name in (score.removeprefix("test.") for score in SCORES):
-        if name in card["generated"]:
-            ours, theirs = (short(card[source][name]["value"])[0] for source in ("generated", "real"))
+        if name in card.generated:
+            ours, theirs = short(card.generated[name].value, card.real[name].value)
             lines.append(f"| {CATALOGUE[name].title} | {ours} | {theirs} |")
     return "\n".join([*lines, "", f"[Model card]({card_page})" if card_page else ""])
 

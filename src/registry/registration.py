@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core import paths
 from ..core.errors import UserError
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
 
     from ..config.params import Params
     from ..data.prepared import PreparedData
+    from ..evaluation.scorecard import Scorecard
     from ..tracking.runs import Run
 
 GATE_INPUT = "gate.input"
@@ -30,8 +30,7 @@ class Result:
 
     params: "Params"
     data: "PreparedData"
-    card: Mapping[str, Any]
-    """the scorecard"""
+    card: "Scorecard"
     digest: str
     """hash of the generator"""
 
@@ -41,16 +40,15 @@ class Result:
         return self.params.register_.model_name
 
 
-def read_scorecard(digest: str, data: "PreparedData") -> dict[str, Any]:
+def read_scorecard(digest: str, data: "PreparedData") -> "Scorecard":
     """The scorecard of evaluate. Raises UserError if it is corrupt, or about another generator or other data."""
     path = paths.EVALUATION / "scorecard.json"
     from ..evaluation.scorecard import Scorecard
 
-    card: dict[str, Any] = Scorecard.read(path).model_dump()
-    generator, scored_on = card["generator_hash"], card["data_hash"]
-    if generator != digest:
+    card = Scorecard.read(path)
+    if card.generator_hash != digest:
         raise UserError(f"{path} scores another generator than {paths.GAN}; run `dvc repro evaluate`")
-    if scored_on != data.content_hash:
+    if card.data_hash != data.content_hash:
         raise UserError(f"{path} scores on other images than {paths.PREPARED} has; run `dvc repro evaluate`")
     return card
 
@@ -110,7 +108,7 @@ def registered_already(client: "MlflowClient", result: Result, run_id: str | Non
     recorded_facts = facts.facts(client, version)
     if any(recorded_facts.get(name) != "false" == told.get(name) for name in promotion.DIRTY):
         return None
-    if recorded_facts.get(GATE_INPUT) != gate_input(client, version, result.params, result.card["classifier_hash"]):
+    if recorded_facts.get(GATE_INPUT) != gate_input(client, version, result.params, result.card.classifier_hash):
         return None
     if versions.aliases_of(client, result.name).get(versions.CANDIDATE) != str(version.version):
         return None
@@ -126,15 +124,15 @@ def version_tags(client: "MlflowClient", run_id: str, result: Result, score: flo
         **code_of(client, run_id, result.params.model.family),
         **registration_tags(),
         "dataset": result.data.name,
-        "classifier.hash": result.card["classifier_hash"],
+        "classifier.hash": result.card.classifier_hash,
         "validation.score": f"{score:.6f}",
     }
-    numbers = {f"test.{name}": one["value"] for name, one in result.card["generated"].items()}
+    numbers = {f"test.{name}": one.value for name, one in result.card.generated.items()}
     tags |= {name: f"{numbers[name]:.6f}" for name in facts.SCORES if name in numbers}
     return tags | origin.lock_tags()
 
 
-def document(run: "Run", params: "Params", version: "ModelVersion", card: Mapping[str, Any]) -> None:
+def document(run: "Run", params: "Params", version: "ModelVersion", card: "Scorecard") -> None:
     """Log the model card of a version in its run, and set its description, which links the card."""
     from ..reports import model_card
     from ..tracking.outbox import LONGEST_TEXT
@@ -147,7 +145,7 @@ def document(run: "Run", params: "Params", version: "ModelVersion", card: Mappin
     trained = {
         name: value for name, value in recorded_params(recorded.params).items() if name.startswith(("model.", "train."))
     }
-    pictures = model_card.find_pictures(paths.EVALUATION, conditional=card["conditional"])
+    pictures = model_card.find_pictures(paths.EVALUATION, conditional=card.conditional)
     number, used, tags = str(version.version), params.replace(trained), {**recorded.tags, **known}
     card_facts = model_card.read_facts(version.name, number, run.run_id, used, tags, verdict, pictures)
     with TemporaryDirectory() as folder:
@@ -229,6 +227,6 @@ def register_outputs(params: "Params", data: "PreparedData") -> str:
     if verdict is not None:
         return f"nothing new to register: {verdict}"
     if run_id is None:
-        known = {"data.hash": data.content_hash, "classifier.hash": result.card["classifier_hash"]}
+        known = {"data.hash": data.content_hash, "classifier.hash": result.card.classifier_hash}
         run_id = outputs.recreate_run(data, params, digest, known)
     return register(client, result, run_id, evaluated)

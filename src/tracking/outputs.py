@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from ..config.params import Params
     from ..data.prepared import PreparedData
+    from ..evaluation.scorecard import Scorecard
 
 GENERATOR_TAG = "generator.hash"
 """tag of a finished training: the hash of its generator"""
@@ -87,7 +88,7 @@ def files_hash(files: Iterable[Path]) -> str:
 
 def record_evaluation(
     run: Run,
-    card: Mapping[str, Any],
+    card: "Scorecard",
     files: Iterable[Path],
     digest: str,
     model_id: str | None = None,
@@ -98,7 +99,7 @@ def record_evaluation(
     The scores are metrics of the run and of the logged model ``model_id``, on the dataset ``split`` (name and digest). Those
     of real and trivial images are in the scorecard only, or they would be two thirds of the charts.
     """
-    run.scores({f"test.{name}": one["value"] for name, one in card["generated"].items()}, model_id, split)
+    run.scores({f"test.{name}": one.value for name, one in card.generated.items()}, model_id, split)
     for file in files:
         folder = {paths.EVALUATION: "evaluation", paths.GAN: None}.get(file.parent, SAMPLES)
         run.artifact(file, folder)

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 
 from src.config.params import Params
+from src.evaluation.scorecard import Scorecard
 from src.reports.model_card import CardFacts
 
 NAMES = ["cat", "<b>dog</b> | *x*", "cow"]
@@ -79,7 +80,7 @@ def facts(*, conditional: bool = True, **changes: Any) -> CardFacts:
             "split_seed": 4,
             "content_hash": "d" * 64,
         },
-        "scorecard": scorecard(conditional=conditional),
+        "scorecard": Scorecard.model_validate(scorecard(conditional=conditional)),
         "confusion": pd.DataFrame(rows, columns=["asked", "seen"]),
         "stopped": "reached train.kimg",
         "tags": {"git.commit": "abc", "git.dirty": "false", "device": "cpu, 2 threads", "version.torch": "2.14.1"},
