@@ -68,8 +68,8 @@ for name, *arguments in calls:
 """
 REGISTRY = """
 import mlflow
-from src.doctor import runner
-runner.check_device = lambda: []  # which needs PyTorch
+from src.doctor import __main__ as doctor
+doctor.CHECKS["device"] = lambda: []  # which needs PyTorch
 """
 STUDY = """
 from src.config.params import load_params

@@ -47,7 +47,10 @@ def read_json(path: Path, made_by: str, *keys: str, shown: str | None = None) ->
 
 
 def read_tensors(path: Path, made_by: str, *names: str) -> "dict[str, Tensor]":
-    """The tensors of a safetensors file of an earlier stage, at least ``names``. Raises UserError if missing or corrupt."""
+    """The memory-mapped tensors of a safetensors file of an earlier stage, at least ``names``.
+
+    Raises UserError if it is missing or corrupt.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -58,6 +61,21 @@ def read_tensors(path: Path, made_by: str, *names: str) -> "dict[str, Tensor]":
     if missing := [name for name in names if name not in tensors]:
         raise corrupt(path, made_by, f"{', '.join(missing)} is missing")
     return tensors
+
+
+def read_about(path: Path, made_by: str, entry: str, *keys: str) -> dict[str, Any]:
+    """The mapping, JSON with at least ``keys``, in the metadata ``entry`` of a safetensors file of an earlier stage.
+
+    Raises UserError if it is missing or corrupt.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(require_file(path, made_by), framework="pt") as file:
+            content = json.loads((file.metadata() or {})[entry])
+        return {**content, **{key: content[key] for key in keys}}
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise corrupt(path, made_by, error) from None
 
 
 def corrupt(path: Path | str, made_by: str, reason: Exception | str) -> UserError:

@@ -1,6 +1,5 @@
-"""Endless shuffled batches of a split: from the device's own memory, or streamed there when it does not fit."""
+"""Endless shuffled batches of a split: from device memory, or streamed to the device if it does not fit."""
 
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 ON_DEVICE_SHARE = 0.5
-"""Images live on a GPU when they take at most this share of its free memory."""
+"""Images are stored on a GPU if they take at most this share of its free memory."""
 
 _Gathered = tuple[Tensor, Tensor, "torch.cuda.Event | None"]
 
@@ -22,21 +21,21 @@ def open_batches(
     seed: int,
     part: Callable[[Tensor], Tensor] = lambda indices: indices,
 ) -> "Batches":
-    """The batches of uint8 images (N, C, H, W) and int64 labels (N,) that fit the device; the same in either form.
+    """Batches of uint8 images (N, C, H, W) and int64 labels (N,); the same batches whether streamed or not.
 
-    ``part`` takes a process's own share of a batch's indices. Raises ValueError for other dtypes, shapes or no images.
+    ``part`` selects this process's share of a batch's indices. Raises ValueError for other dtypes or shapes, or no images.
     """
     if device.type == "cuda" and images.device != device:
         free, _ = torch.cuda.mem_get_info(device)
         if images.nbytes > ON_DEVICE_SHARE * free:
-            return StreamedImages(images, labels, device, seed, part)
-    return OnDeviceImages(images, labels, device, seed, part)
+            return StreamedBatches(images, labels, device, seed, part)
+    return Batches(images, labels, device, seed, part)
 
 
 class Order:
-    """The endless order of a split: each epoch is a fresh permutation, and every image is shown exactly once an epoch.
+    """The endless order of a split: each epoch is a new permutation, in which every image occurs exactly once.
 
-    A batch is never short: it takes what the epoch has left and goes on in the next one. Drawn on the CPU, so that the same
+    Batches are never short: one at the end of an epoch is filled from the next. The order is drawn on the CPU, so that a
     seed gives the same batches on every device, and kept on ``device``.
     """
 
@@ -64,15 +63,15 @@ class Order:
         return {"order": self._epoch.cpu(), "position": self._position, "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on exactly there. Raises ValueError for the state of another number of images."""
+        """Resume exactly there. Raises ValueError for the state of another number of images."""
         if len(state["order"]) not in (0, self.count):
             raise ValueError(f"the state is of {len(state['order'])} images, not of {self.count}")
         self._epoch, self._position = state["order"].to(self.device), int(state["position"])
         self._generator.set_state(state["generator"])
 
 
-class Batches(ABC):
-    """Shuffled batches without end, resumable to the bit."""
+class Batches:
+    """Shuffled batches without end, resumable to the bit. The split is stored on the device as uint8 and indexed there."""
 
     def __init__(
         self,
@@ -84,7 +83,7 @@ class Batches(ABC):
     ) -> None:
         """See :func:`open_batches`. The split and its order are kept on ``device``."""
         if images.dtype != torch.uint8 or images.ndim != 4 or labels.dtype != torch.int64:
-            raise ValueError(f"uint8 (N, C, H, W) images and int64 labels are due, not {images.dtype}, {labels.dtype}")
+            raise ValueError(f"expected uint8 (N, C, H, W) images and int64 labels, not {images.dtype}, {labels.dtype}")
         if not 0 < len(images) == len(labels):
             raise ValueError(f"{len(images)} images with {len(labels)} labels")
         self._images, self._labels, self._part = images.to(device), labels.to(device), part
@@ -94,51 +93,36 @@ class Batches(ABC):
         """The number of images."""
         return len(self._labels)
 
-    @abstractmethod
     def next_batch(self, batch_size: int) -> tuple[Tensor, Tensor]:
         """The next images, uint8 (B, C, H, W), and their labels, int64 (B,), on the device."""
+        return self._take(self._part(self._order.next(batch_size)))
 
     def state_dict(self) -> dict[str, Any]:
         """All that the following batches depend on."""
         return self._order.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on exactly where ``state_dict`` was taken. Raises ValueError for the state of another number of images."""
+        """Resume where ``state_dict`` was taken. Raises ValueError for the state of another number of images."""
         self._order.load_state_dict(state)
 
     def _take(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         return self._images.index_select(0, indices), self._labels.index_select(0, indices)
 
 
-class OnDeviceImages(Batches):
-    """The whole split lives on the device as uint8 and is indexed there."""
+class StreamedBatches(Batches):
+    """The split stays in host memory (or in a memory-mapped file); a thread prefetches batches.
 
-    def next_batch(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """See :class:`Batches`."""
-        return self._take(self._part(self._order.next(batch_size)))
-
-
-class StreamedImages(Batches):
-    """The split stays in the host's memory (or in a memory-mapped file); a thread gathers batches ahead of the training.
-
-    Batches are pinned, and copied to a GPU on a stream of their own while it works on the one before.
+    Batches are pinned, and copied to a GPU on a separate stream while it computes on the previous one.
     """
 
     AHEAD = 3
 
-    def __init__(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        device: torch.device,
-        seed: int,
-        part: Callable[[Tensor], Tensor] = lambda indices: indices,
-    ) -> None:
-        super().__init__(images, labels, torch.device("cpu"), seed, part)
+    def __init__(self, images: Tensor, labels: Tensor, device: torch.device, *order: Any) -> None:
+        super().__init__(images, labels, torch.device("cpu"), *order)
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._gatherer = ThreadPoolExecutor(1, "batches")
-        # What is gathered ahead, each with the order's state before it: that is the state of the batches handed out.
+        # Prefetched batches, each with the state of the order before it, which is the state after the batches returned so far.
         self._ahead: deque[tuple[dict[str, Any], int, Future[_Gathered]]] = deque()
 
     def next_batch(self, batch_size: int) -> tuple[Tensor, Tensor]:
@@ -166,7 +150,7 @@ class StreamedImages(Batches):
         self._ahead.clear()
         super().load_state_dict(state)
 
-    def _gather(self, indices: Tensor) -> "_Gathered":
+    def _gather(self, indices: Tensor) -> _Gathered:
         images, labels = self._take(indices)
         if self._stream is None:
             return images, labels, None

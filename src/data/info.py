@@ -1,6 +1,6 @@
-"""What is known of each dataset before a byte of it is read."""
+"""Names, terms and raw files of each dataset."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -9,7 +9,7 @@ from ..core.errors import UserError
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """A dataset's names, terms, and the files it has in the raw folder."""
+    """Names and terms of a dataset, and its files in the raw folder."""
 
     name: str
     title: str
@@ -20,33 +20,42 @@ class DatasetInfo:
 
 
 @dataclass(frozen=True)
-class IdxFile:
-    """One IDX file as its decompressed content: name, size in bytes and SHA-256."""
+class RawFile:
+    """A file of the raw folder, and the content it must have. One whose name does not end in .gz is kept decompressed."""
 
     name: str
-    size: int
-    sha256: str
+    digest: str
+    algorithm: str = "sha256"
+    size: int | None = None
+    published_as: str = ""
+
+    @property
+    def archive(self) -> str:
+        """Its name at a mirror."""
+        return self.published_as or f"{self.name}.gz"
 
 
-# Verified decompressed, because sources differ in their gzip headers but not in the content.
-FASHION_MNIST_FILES = (
-    IdxFile("train-images-idx3-ubyte", 47_040_016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
-    IdxFile("train-labels-idx1-ubyte", 60_008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
-    IdxFile("t10k-images-idx3-ubyte", 7_840_016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
-    IdxFile("t10k-labels-idx1-ubyte", 10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+# Hashes of the decompressed content, because sources differ in their gzip headers.
+FASHION_MNIST_FILES = tuple(
+    RawFile(name, digest, size=size)
+    for name, size, digest in (
+        ("train-images-idx3-ubyte", 47_040_016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
+        ("train-labels-idx1-ubyte", 60_008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+        ("t10k-images-idx3-ubyte", 7_840_016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
+        ("t10k-labels-idx1-ubyte", 10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+    )
 )
+CIFAR10 = RawFile(
+    "cifar10-cifar-10-binary.tar.gz",
+    "c32a1d4ab5d03f1284b67883e8d87530",
+    "md5",
+    published_as="cifar-10-binary.tar.gz",
+)
+"""the archive without pickles, which torchvision does not use; the MD5 is its author's"""
 DIGITS_FILE = "digits.safetensors"
 OWN_FILE = "own.safetensors"
 OWN_REPORT = "own.json"
-IDX_ARCHIVES = tuple(f"{file.name}.gz" for file in FASHION_MNIST_FILES)
-CIFAR10_ARCHIVE = "cifar-10-binary.tar.gz"
 TEN_DIGITS = tuple(str(digit) for digit in range(10))
-
-
-def raw_names(dataset: str, archives: Iterable[str]) -> tuple[str, ...]:
-    """What published archives are called in the raw folder: those of MNIST and of its successors have the same names."""
-    return tuple(f"{dataset}-{name}" for name in archives)
-
 
 DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
     {
@@ -59,16 +68,8 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
                 "Machine Learning Algorithms. arXiv:1708.07747. Zalando SE."
             ),
             class_names=(
-                "T-shirt/top",
-                "Trouser",
-                "Pullover",
-                "Dress",
-                "Coat",
-                "Sandal",
-                "Shirt",
-                "Sneaker",
-                "Bag",
-                "Ankle boot",
+                *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+                *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
             ),
             files=tuple(file.name for file in FASHION_MNIST_FILES),
         ),
@@ -92,7 +93,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
                 "http://yann.lecun.com/exdb/mnist"
             ),
             class_names=TEN_DIGITS,
-            files=raw_names("mnist", IDX_ARCHIVES),
+            files=tuple(f"mnist-{file.archive}" for file in FASHION_MNIST_FILES),
         ),
         "kmnist": DatasetInfo(
             name="kmnist",
@@ -104,7 +105,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
                 "doi:10.20676/00000341."
             ),
             class_names=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-            files=raw_names("kmnist", IDX_ARCHIVES),
+            files=tuple(f"kmnist-{file.archive}" for file in FASHION_MNIST_FILES),
         ),
         "cifar10": DatasetInfo(
             name="cifar10",
@@ -112,7 +113,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
             licence="none stated by its authors",
             citation="Krizhevsky, A. (2009). Learning Multiple Layers of Features from Tiny Images. University of Toronto.",
             class_names=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
-            files=raw_names("cifar10", (CIFAR10_ARCHIVE,)),
+            files=(CIFAR10.name,),
         ),
         "folder": DatasetInfo(
             name="folder",
@@ -127,7 +128,7 @@ DATASETS: Mapping[str, DatasetInfo] = MappingProxyType(
 
 
 def dataset_info(name: str) -> DatasetInfo:
-    """Look a dataset up by its name. Raises UserError for a name that is not in ``DATASETS``."""
+    """The dataset of a name. Raises UserError for an unknown name."""
     if name not in DATASETS:
         raise UserError(f"{name}: unknown dataset; data.dataset is one of {', '.join(DATASETS)}")
     return DATASETS[name]

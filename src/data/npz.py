@@ -1,4 +1,4 @@
-"""Arrays in an npz file, written while they are made."""
+"""Write arrays to an npz file in parts, at constant memory."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,16 +11,16 @@ from ..core.files import replacing
 
 
 def save_npz(path: Path, rows: int, arrays: Mapping[str, Iterable[np.ndarray]]) -> None:
-    """Write what ``numpy.savez_compressed`` would, holding one part of one array at a time.
+    """Write what ``numpy.savez_compressed`` would write, with one part of one array in memory at a time.
 
-    Each array comes in parts, (some, ...), that have ``rows`` rows together; there is at least one. The same parts give
-    the same bytes. Raises ValueError when there are more or fewer rows; then nothing is at ``path``.
+    The parts of an array, at least one, have ``rows`` rows in all. The same parts give the same bytes. Raises ValueError for
+    another number of rows; then ``path`` is not written.
     """
     with replacing(path) as part:
         try:
             _write(part, rows, arrays)
         except ValueError as error:
-            # Ctrl-C between the opening of a member and its block: the archive's own complaint would hide it.
+            # Ctrl-C while a member is open makes the archive raise a ValueError, which would hide it.
             if isinstance(error.__context__, KeyboardInterrupt):
                 raise error.__context__ from None
             raise
@@ -29,7 +29,7 @@ def save_npz(path: Path, rows: int, arrays: Mapping[str, Iterable[np.ndarray]]) 
 def _write(path: Path, rows: int, arrays: Mapping[str, Iterable[np.ndarray]]) -> None:
     with ZipFile(path, "w", ZIP_DEFLATED) as archive:
         for name, parts in arrays.items():
-            # ZipInfo's own date is 1980; the size is not known yet, and may be above 4 GiB.
+            # The default date of ZipInfo is constant; the size is unknown, and may exceed 4 GiB.
             member = ZipInfo(f"{name}.npy")
             member.compress_type = ZIP_DEFLATED
             with archive.open(member, "w", force_zip64=True) as file:

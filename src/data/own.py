@@ -1,4 +1,4 @@
-"""The user's own images: files of any size and mode in a folder, made equal, and a report of those that cannot be read."""
+"""The user's own images: files of any size and mode, converted to one format, and a report of those that cannot be read."""
 
 import json
 import os
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,30 +19,31 @@ from ..core.progress import counted
 from .info import OWN_FILE, OWN_REPORT
 
 SHOWN = 10
-"""reasons that are printed; the report has all"""
+"""number of reasons that are printed; the report has all"""
 COMPONENTS = 50
-"""of the pixels, that clusters are found by"""
+"""principal components of the pixels, in which clusters are found"""
 
 
 @dataclass(frozen=True)
 class Found:
-    """Image files, and the class of each."""
+    """Image files and their classes."""
 
     files: tuple[Path, ...]
     labels: tuple[int, ...]
     class_names: tuple[str, ...]
-    """empty where there are no class folders"""
+    """empty if there are no class folders"""
     left_out: dict[str, str] = field(default_factory=dict)
-    """files that are no image or have no class, each with the reason"""
+    """files that are not an image or have no class, with the reason"""
 
 
 def save_own(data: Data, destination: Path) -> str:
-    """Read the images of ``data.folder`` into ``destination``, and a report beside them; returns a line about them.
+    """Convert the images of ``data.folder`` into ``destination``, with a report; returns a summary of one line.
 
-    One folder a class, or no folders at all: then the labels are clusters of similar images, found by k-means. Each image is
-    turned upright, cut to a square around its middle and resized. Raises UserError when there is no image, or a class of which
-    none can be read.
+    Classes are folders; without folders, labels are clusters of similar images, found by k-means. Images are rotated upright,
+    cropped to their central square and resized. Raises UserError if there is no image, or a class without a readable image.
     """
+    from safetensors.torch import save
+
     folder = Path(data.folder).expanduser()
     found = find_images(folder)
     images, kept, unreadable = _read_all(found, data, folder)
@@ -57,31 +57,32 @@ def save_own(data: Data, destination: Path) -> str:
     if not class_names:
         labels = clusters(images, data.clusters, data.split_seed)
         class_names = tuple(f"cluster {number}" for number in range(data.clusters))
-    if empty := [name for label, name in enumerate(class_names) if not (labels == label).any()]:
-        raise UserError(f"{folder}: no image of class {', '.join(empty)} can be read; see {report_path}")
     left_out = {**found.left_out, **unreadable}
     made = "folders" if found.class_names else f"k-means on {COMPONENTS} principal components of the pixels"
     about = {"class_names": class_names, "labels_from": made, "images_left_out": len(left_out)}
-    _save(images, labels, about, destination / OWN_FILE)
     write_json({**about, "images": len(images), "left_out": left_out}, report_path)
+    if empty := [name for label, name in enumerate(class_names) if not (labels == label).any()]:
+        raise UserError(f"{folder}: no image of class {', '.join(empty)} can be read; see {report_path}")
+    with replacing(destination / OWN_FILE) as part:
+        part.write_bytes(save({"images": images, "labels": labels}, {"about": json.dumps(about, sort_keys=True)}))
     sizes = f"{data.image_size} x {data.image_size}, {'grey' if data.channels == 1 else 'colour'}"
     return f"{len(images):,} images of {folder} ({sizes}; {len(class_names)} classes from {made}; {len(left_out)} left out)"
 
 
 def find_images(folder: Path) -> Found:
-    """The image files below ``folder``, by name, hidden ones apart. Raises UserError when there are none."""
+    """The image files below ``folder`` in order of their names, without hidden ones. Raises UserError if there are none."""
     known = Image.registered_extensions()
     files, left_out = [], {}
     for path in sorted(_walk(folder)):
         if path.suffix.lower() in known:
             files.append(path)
         else:
-            left_out[str(path.relative_to(folder))] = "no image by its name"
+            left_out[str(path.relative_to(folder))] = "not an image by its name"
     classes = sorted({path.relative_to(folder).parts[0] for path in files if path.parent != folder})
     if not files:
         raise UserError(
-            f"params.yaml: data.folder: {folder} holds no image; it must have one folder of images for each class, or images "
-            "alone"
+            f"params.yaml: data.folder: {folder} has no images; it needs one folder of images for each class, or images "
+            "without folders"
         )
     if not classes:
         return Found(tuple(files), (0,) * len(files), (), left_out)
@@ -102,7 +103,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 def _read_all(found: Found, data: Data, folder: Path) -> tuple[Tensor, list[int], dict[str, str]]:
-    """The images that can be read, their places in ``found``, and why others cannot."""
+    """The images that can be read, their indices in ``found``, and why the others cannot be read."""
     read, kept, unreadable = [], [], {}
 
     def attempt(path: Path) -> Tensor | str:
@@ -126,9 +127,9 @@ def _read_all(found: Found, data: Data, folder: Path) -> tuple[Tensor, list[int]
 
 
 def read_image(path: Path, size: int, channels: int) -> Tensor:
-    """An image file as uint8 (channels, size, size): upright, its middle square, resized; what is transparent becomes white.
+    """The central square of an image file, resized: uint8 (channels, size, size), upright, on white if it is transparent.
 
-    Of a moving image, the first picture. Raises what Pillow raises for a file that it cannot read.
+    Of an animation, the first frame. Raises the errors of Pillow for a file that it cannot read.
     """
     with Image.open(path) as opened:
         upright = ImageOps.exif_transpose(opened)
@@ -143,19 +144,19 @@ def read_image(path: Path, size: int, channels: int) -> Tensor:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Sixteen bits a pixel become eight; Pillow itself would cut off what is above 255."""
+    """Scale sixteen bits per pixel to eight; Pillow itself clips values above 255."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
-            raise ValueError(f"values of {values.min()} to {values.max()}; only 8 and 16 bits can be read")
+            raise ValueError(f"values of {values.min()} to {values.max()}; only 8 and 16 bits are supported")
         return Image.fromarray((values // 257).astype(np.uint8))
     if image.mode == "F":
-        raise ValueError("floating-point values; only 8 and 16 bits can be read")
+        raise ValueError("floating-point values; only 8 and 16 bits are supported")
     return image
 
 
 def clusters(images: Tensor, count: int, seed: int) -> Tensor:
-    """Labels int64 (N,) of images without classes: clusters of similar ones, by k-means. Raises UserError for too few images.
+    """Labels int64 (N,) of images without classes: k-means clusters of similar images. Raises UserError for too few images.
 
     Conditioning on clusters: Liu et al. (2020), Diverse image generation via self-conditioned GANs.
     """
@@ -164,25 +165,9 @@ def clusters(images: Tensor, count: int, seed: int) -> Tensor:
 
     if len(images) < 2 * count:
         raise UserError(
-            f"params.yaml: data.clusters: {count} clusters of {len(images)} images; there must be twice as many images"
+            f"params.yaml: data.clusters: {count} clusters of {len(images)} images; there must be at least twice as many images"
         )
     pixels = images.flatten(1).numpy().astype(np.float32) / 255
     components = min(COMPONENTS, *pixels.shape)
     reduced = PCA(components, svd_solver="randomized", random_state=seed).fit_transform(pixels)
     return torch.from_numpy(KMeans(count, n_init=4, random_state=seed).fit_predict(reduced)).long()
-
-
-def _save(images: Tensor, labels: Tensor, about: dict[str, Any], path: Path) -> None:
-    from safetensors.torch import save
-
-    metadata = {"about": json.dumps(about, sort_keys=True)}
-    with replacing(path) as part:
-        part.write_bytes(save({"images": images, "labels": labels}, metadata))
-
-
-def load_own(path: Path) -> tuple[Tensor, Tensor, dict[str, Any]]:
-    """What :func:`save_own` wrote: images, labels, and what is known of them. Raises what safetensors raises, and KeyError."""
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        return file.get_tensor("images"), file.get_tensor("labels"), json.loads(file.metadata()["about"])

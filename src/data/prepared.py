@@ -1,6 +1,5 @@
 """The prepared dataset: one memory-mapped file with the three splits."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import torch
 from torch import Tensor
 
 from ..config.params import Data
-from ..core.errors import UserError, require_file
-from ..core.files import corrupt, read_json
+from ..core.errors import UserError
+from ..core.files import corrupt, read_about, read_json, read_tensors
 
 DATASET_FILE = "dataset.safetensors"
 CARD_FILE = "card.json"
@@ -55,26 +54,18 @@ class PreparedData:
 def load(folder: Path, params: Data | None = None) -> PreparedData:
     """Memory-map the prepared dataset in ``folder``.
 
-    Raises UserError if it is missing (with the command that creates it), truncated, not in this format, or, with
-    ``params``, prepared with other parameters. The content hash is read from the file.
+    Raises UserError if it is missing, corrupt, or, with ``params``, prepared with other parameters; the message names the
+    command to run. The content hash is read from the file.
     """
-    from safetensors import SafetensorError, safe_open
-
-    path = require_file(folder / DATASET_FILE, "prepare")
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads(file.metadata()["dataset"])
-            splits = {
-                name: Split(*(file.get_tensor(f"{name}_{part}") for part in ("images", "labels"))) for name in SPLITS
-            }
-        data = PreparedData(
-            **splits,
-            name=about["name"],
-            class_names=tuple(about["class_names"]),
-            content_hash=about["content_hash"],
-        )
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise corrupt(path, "prepare", error) from None
+    path = folder / DATASET_FILE
+    about = read_about(path, "prepare", "dataset", "name", "class_names", "content_hash")
+    tensors = read_tensors(path, "prepare", *(f"{name}_{part}" for name in SPLITS for part in ("images", "labels")))
+    splits = {name: Split(tensors[f"{name}_images"], tensors[f"{name}_labels"]) for name in SPLITS}
+    if not isinstance(about["class_names"], list):
+        raise corrupt(path, "prepare", "class_names is not a list")
+    data = PreparedData(
+        **splits, name=about["name"], class_names=tuple(about["class_names"]), content_hash=about["content_hash"]
+    )
     shape = data.train.images.shape[1:]
     for split in splits.values():
         if split.images.dtype != torch.uint8 or split.images.ndim != 4 or split.images.shape[1:] != shape:

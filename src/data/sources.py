@@ -1,4 +1,4 @@
-"""Bring a dataset's raw files into a folder: the first source that answers wins, and every byte is verified."""
+"""Fetch the raw files of a dataset: sources are tried in order, and every byte is verified."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -8,82 +8,95 @@ from ..config.params import Data
 from ..core.errors import UserError
 from ..core.files import replacing
 from .debian import PACKAGE, from_package
-from .info import DATASETS, DIGITS_FILE, FASHION_MNIST_FILES, IdxFile, dataset_info
+from .info import CIFAR10, DATASETS, DIGITS_FILE, FASHION_MNIST_FILES, RawFile, dataset_info
 from .own import save_own
-from .published import fetch_published, published
-from .transfer import SourceError, from_folder, from_mirror, is_right, no_source
+from .transfer import SourceError, from_folder, from_mirror, is_right
+
+Source = tuple[str, Callable[[Sequence[RawFile], Path], None]]
 
 
-def fetch(
-    data: Data,
-    destination: Path,
-    mirrors: Sequence[str] | None = None,
-    files: Sequence[IdxFile] = FASHION_MNIST_FILES,
-) -> None:
-    """Put the raw files of ``data.dataset`` into ``destination``, under the same names with the same bytes from any source.
+def fetch(data: Data, destination: Path) -> None:
+    """Put the raw files of ``data.dataset`` into ``destination``; names and bytes are the same from any source.
 
-    fashion-mnist: the four IDX files, decompressed, from the first that has them of ``mirrors`` (None: torchvision's
-    own list), the local ``data.folder``, and a Debian package. mnist, kmnist and cifar10: the archives, from torchvision's
-    mirrors or ``data.folder``. digits: one safetensors file made from scikit-learn's copy, no network. folder: the images of
-    ``data.folder``. Files that are there and right are kept; what another dataset left in ``destination`` is removed. Prints
-    one line with the source. Raises UserError when ``data.folder`` does not exist, when no source answers (with every reason),
-    or when ``destination`` cannot be written.
+    Published datasets come from torchvision's mirrors, the local ``data.folder``, or (fashion-mnist) a Debian package; digits
+    from scikit-learn; folder from the images of ``data.folder``. Files that are present and right are kept; those of other
+    datasets are removed from ``destination``. Prints a line with the source. Raises UserError if ``data.folder`` does not
+    exist, if no source has a file (with every reason), or if ``destination`` cannot be written.
     """
     info = dataset_info(data.dataset)
     local = Path(data.folder).expanduser()
     if data.dataset != "digits" and not local.is_dir():
-        raise UserError(f"params.yaml: data.folder: {data.folder} is not a folder; it must be one, if an empty one")
+        raise UserError(f"params.yaml: data.folder: {data.folder} is not a folder; it must exist, but may be empty")
     match data.dataset:
         case "folder":
             used = save_own(data, destination)
         case "digits":
             _save_digits(destination / DIGITS_FILE)
             used = "scikit-learn, no download"
-        case "fashion-mnist":
-            used = _fetch_files(files, mirrors, local, destination)
-        case name:
-            used = fetch_published(info, published(name), local, destination)
-    _remove_strays(data.dataset, destination)
+        case _:
+            used = _fetch_published(data.dataset, info.title, local, destination)
+    _remove_others(data.dataset, destination)
     print(f"{info.title}: in {destination}, verified; source: {used}")
 
 
-def _fetch_files(files: Sequence[IdxFile], mirrors: Sequence[str] | None, folder: Path, destination: Path) -> str:
-    """Fetch what is missing and return which source gave how many files."""
+def published(dataset: str) -> tuple[Sequence[str], Sequence[RawFile]]:
+    """The mirrors and files of a published dataset, as torchvision has them."""
+    from torchvision import datasets
+
+    if dataset == "cifar10":
+        return (datasets.CIFAR10.url.rpartition("/")[0],), (CIFAR10,)
+    source = {"fashion-mnist": datasets.FashionMNIST, "mnist": datasets.MNIST, "kmnist": datasets.KMNIST}[dataset]
+    if dataset == "fashion-mnist":
+        return source.mirrors, FASHION_MNIST_FILES
+    files = [RawFile(f"{dataset}-{name}", md5, "md5", published_as=name) for name, md5 in source.resources]
+    return source.mirrors, files
+
+
+def _fetch_published(dataset: str, title: str, folder: Path, destination: Path) -> str:
+    """Fetch what is missing; returns which source provided how many files."""
+    mirrors, files = published(dataset)
     missing = _missing(files, destination)
     used = [f"{len(files) - len(missing)} of {len(files)} files already there"] if len(missing) < len(files) else []
     reasons = []
-    for name, bring in _sources(mirrors, folder) if missing else ():
+    for name, bring in _sources(dataset, mirrors, folder) if missing else ():
         try:
             bring(missing, destination)
-        except SourceError as error:  # the source is left alone from here on: a dead server would fail four times
-            reasons.append(f"{name}: {error}")
+        except SourceError as error:  # a source is left at its first error: a dead server would be asked for every file
+            reasons.append(f"  - {name}: {error}")
         before, missing = len(missing), _missing(missing, destination)
         if len(missing) < before:
             used.append(f"{before - len(missing)} of {len(files)} files from {name}")
         if not missing:
-            break
+            return ", ".join(used)
     if missing:
-        names = f"{', '.join(file.name for file in files)} (as they are, or .gz)"
-        raise UserError(no_source("Fashion-MNIST", reasons, names, f"install the Debian or Ubuntu package {PACKAGE}"))
+        names = ", ".join(file.archive for file in files)
+        package = f"  - install the Debian or Ubuntu package {PACKAGE}"
+        raise UserError(
+            "\n".join(
+                [
+                    f"no source of {title} could be used:",
+                    *reasons,
+                    "Do one of these and try again:",
+                    f"  - put {names} into a folder, and set data.folder in params.yaml to it",
+                    *([package] if dataset == "fashion-mnist" else []),
+                    "  - set data.dataset: digits in params.yaml, which needs no download",
+                ]
+            )
+        )
     return ", ".join(used)
 
 
-def _missing(files: Sequence[IdxFile], destination: Path) -> list[IdxFile]:
+def _missing(files: Sequence[RawFile], destination: Path) -> list[RawFile]:
     return [file for file in files if not is_right(file, destination / file.name)]
 
 
-def _sources(
-    mirrors: Sequence[str] | None, folder: Path
-) -> Iterator[tuple[str, Callable[[Sequence[IdxFile], Path], None]]]:
-    """Name each source and give the function that brings files from it to a folder, in the order to try them."""
-    if mirrors is None:
-        from torchvision.datasets import FashionMNIST
-
-        mirrors = FashionMNIST.mirrors
+def _sources(dataset: str, mirrors: Sequence[str], folder: Path) -> Iterator[Source]:
+    """The name of each source, in order, and the function that copies files from it into a folder."""
     for mirror in mirrors:
         yield f"mirror {mirror}", partial(from_mirror, mirror)
     yield f"folder {folder}", partial(from_folder, folder)
-    yield f"Debian package {PACKAGE}", from_package
+    if dataset == "fashion-mnist":
+        yield f"Debian package {PACKAGE}", from_package
 
 
 def _save_digits(path: Path) -> None:
@@ -97,9 +110,8 @@ def _save_digits(path: Path) -> None:
         part.write_bytes(save({"images": images.unsqueeze(1), "labels": torch.from_numpy(digits.target).long()}))
 
 
-def _remove_strays(dataset: str, destination: Path) -> None:
-    # Without DVC nothing empties the folder when data.dataset changes, and the next stage could not tell which it is;
-    # a killed run leaves its part behind.
+def _remove_others(dataset: str, destination: Path) -> None:
+    """Remove the files of other datasets, which only DVC would do, and parts that a killed process has left."""
     for info in DATASETS.values():
         for name in info.files:
             (destination / f"{name}.part").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Splitting a dataset's images and writing the prepared file, with a card that describes it."""
+"""Split a dataset's images, and write the prepared file and a data card."""
 
 import hashlib
 import json
@@ -18,12 +18,14 @@ from .readers import RawImages
 def split_and_save(raw: RawImages, data_params: Data, folder: Path) -> dict[str, Any]:
     """Split, write ``dataset.safetensors`` and ``card.json`` into ``folder``, and return the card.
 
-    The test split is the official one, else ``test_fraction`` of all images; the validation split is
-    ``validation_fraction`` of the rest. Both are stratified draws with ``split_seed``; the same input and parameters
-    give the same bytes. Raises UserError when a split would be too small for the number of classes.
+    The test split is the official one, or else ``test_fraction`` of all images; the validation split is
+    ``validation_fraction`` of the rest. Both are stratified samples drawn with ``split_seed``; the same input and parameters
+    give the same bytes. Raises UserError if a split would be too small for the number of classes.
     """
     if raw.images.shape[2] != raw.images.shape[3]:
-        raise UserError(f"{raw.info.name}: images of {tuple(raw.images.shape[2:])} pixels; they must be square")
+        raise UserError(
+            f"{raw.info.name}: images of {tuple(raw.images.shape[2:])} pixels are not supported; they must be square"
+        )
     tensors: dict[str, Tensor] = {}
     for name, indices in _split_indices(raw, data_params).items():
         tensors[f"{name}_images"] = raw.images[indices]
@@ -46,7 +48,7 @@ def _split_indices(raw: RawImages, data_params: Data) -> dict[str, Tensor]:
 
 
 def _draw(raw: RawImages, indices: Tensor, fraction_name: str, data_params: Data) -> tuple[Tensor, Tensor]:
-    """Draw a stratified share out of ``indices``; return the others and the share."""
+    """Draw a stratified share of ``indices``; returns the others and the share."""
     from sklearn.model_selection import train_test_split
 
     fraction: float = getattr(data_params, fraction_name)
@@ -56,12 +58,10 @@ def _draw(raw: RawImages, indices: Tensor, fraction_name: str, data_params: Data
     if min(share, len(indices) - share) < classes:
         raise UserError(
             f"params.yaml: data.{fraction_name}: {fraction} of {len(indices)} images is {share}; "
-            f"both parts must hold at least one image for each of the {classes} classes"
+            f"both parts must have at least one image for each of the {classes} classes"
         )
     if int(torch.bincount(labels, minlength=classes).min()) < 2:
-        raise UserError(
-            f"{raw.info.name}: a class has fewer than 2 of {len(indices)} images; every split must hold some"
-        )
+        raise UserError(f"{raw.info.name}: a class has fewer than 2 of {len(indices)} images; every split needs one")
     others, drawn = train_test_split(
         indices.numpy(), test_size=share, stratify=labels.numpy(), random_state=data_params.split_seed
     )
@@ -114,7 +114,7 @@ def _save(tensors: dict[str, Tensor], card: dict[str, Any], path: Path) -> None:
     from safetensors.torch import save
 
     about = {key: card[key] for key in ("name", "class_names", "content_hash", "licence", "source")}
-    # One metadata entry only: safetensors writes several in an order that changes from run to run.
+    # A single metadata entry: safetensors writes several in an order that varies between runs.
     metadata = {"dataset": json.dumps(about, sort_keys=True)}
     with replacing(path) as part:
         part.write_bytes(save(tensors, metadata))

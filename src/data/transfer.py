@@ -1,132 +1,113 @@
-"""Copy one file from a stream, a folder or a web server, decompressed and verified."""
+"""Copy the files of a dataset from a web server or a folder, decompressed and verified."""
 
-import gzip
 import hashlib
 import http.client
-import io
 import urllib.request
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from ..core.files import replacing
 from ..core.progress import transfer_progress
-from .info import IdxFile
+from .info import RawFile
 
 TIMEOUT_SECONDS = 20
+CHUNK = 1 << 16
+"""bytes read at a time"""
+GZIP, GZIP_MAGIC = 31, b"\x1f\x8b"
+USER_AGENT = {"User-Agent": "pytorch/vision"}
+"""some servers refuse that of Python; this is torchvision's"""
 READ_ERRORS = (OSError, EOFError, zlib.error, http.client.HTTPException, ValueError)
 
 
 class SourceError(Exception):
-    """Why one source could not give a file; the next source is tried."""
+    """Why a source could not provide a file; the next source is tried."""
 
 
-class _Readable(Protocol):
-    def readinto(self, buffer: memoryview, /) -> int: ...
+class Readable(Protocol):
+    """A binary stream."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most ``size`` bytes; none at the end."""
+        ...
 
 
-class _CountingReader(io.RawIOBase):
-    """Pass a stream through and report every read: the bytes on the wire, before decompression."""
-
-    def __init__(self, stream: _Readable, advance: Callable[[int], None]) -> None:
-        self._stream = stream
-        self._advance = advance
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        count = self._stream.readinto(buffer)
-        self._advance(count)
-        return count
-
-
-def _decompressed_chunks(stream: io.BufferedReader, name: str) -> Iterator[bytes]:
-    # Sniffed, not read off the name: some web servers and proxies decompress .gz files on the way.
+def _contents(stream: Readable, name: str, advance: Callable[[int], object], *, unpack: bool) -> Iterator[bytes]:
+    """The content of a stream, decompressed with ``unpack`` if it is gzipped. ``advance`` is told of the bytes read."""
     try:
-        content: BinaryIO | gzip.GzipFile = stream
-        if stream.peek(2)[:2] == b"\x1f\x8b":
-            content = gzip.GzipFile(fileobj=stream)
-        while chunk := content.read(1 << 18):
-            yield chunk
+        chunk = stream.read(CHUNK)
+        # By content rather than by name: some web servers and proxies decompress .gz files.
+        unpacker = zlib.decompressobj(GZIP) if unpack and chunk.startswith(GZIP_MAGIC) else None
+        while chunk:
+            advance(len(chunk))
+            yield unpacker.decompress(chunk) if unpacker else chunk
+            chunk = stream.read(CHUNK)
     except READ_ERRORS as error:
         raise SourceError(f"{name}: {explain(error)}") from None
+    if unpacker and not unpacker.eof:
+        raise SourceError(f"{name}: the compressed file is truncated")
 
 
-def save_verified(file: IdxFile, stream: io.BufferedReader, destination: Path) -> None:
-    """Write a raw or gzipped stream to ``destination/file.name``, decompressed, if size and SHA-256 are right.
+def save_verified(
+    file: RawFile, stream: Readable, destination: Path, advance: Callable[[int], object] = lambda _: None
+) -> None:
+    """Write a stream to ``destination/file.name`` if its content is right; a file that is not kept as .gz is decompressed.
 
-    Raises SourceError when the stream breaks or the content is another, UserError when the disk refuses.
+    Raises SourceError if the stream breaks or has other content, UserError if the file cannot be written.
     """
-    digest = hashlib.sha256()
-    size = 0
+    digest, size = hashlib.new(file.algorithm), 0
     with replacing(destination / file.name) as part:
         with part.open("wb") as output:
-            for chunk in _decompressed_chunks(stream, file.name):
-                size += len(chunk)
-                if size > file.size:
-                    raise SourceError(f"{file.name}: longer than the {file.size:,} bytes that are due")
-                digest.update(chunk)
-                output.write(chunk)
-        if size != file.size:
-            raise SourceError(f"{file.name}: {size:,} bytes where {file.size:,} are due")
-        if digest.hexdigest() != file.sha256:
-            raise SourceError(f"{file.name}: wrong content (its SHA-256 is not the official one)")
+            for content in _contents(stream, file.name, advance, unpack=not file.name.endswith(".gz")):
+                size += len(content)
+                if file.size and size > file.size:
+                    raise SourceError(f"{file.name}: longer than the expected {file.size:,} bytes")
+                digest.update(content)
+                output.write(content)
+        if file.size and size != file.size:
+            raise SourceError(f"{file.name}: {size:,} bytes instead of {file.size:,}")
+        if digest.hexdigest() != file.digest:
+            raise SourceError(f"{file.name}: wrong content ({file.algorithm.upper()} mismatch)")
 
 
-def is_right(file: IdxFile, path: Path) -> bool:
-    """Whether ``path`` already holds exactly this file's content."""
+def is_right(file: RawFile, path: Path) -> bool:
+    """Whether ``path`` has exactly this file's content."""
     try:
-        if path.stat().st_size != file.size:
+        if file.size and path.stat().st_size != file.size:
             return False
         with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest() == file.sha256
+            return hashlib.file_digest(stream, file.algorithm).hexdigest() == file.digest
     except OSError:
         return False
 
 
-def from_mirror(mirror: str, files: Iterable[IdxFile], destination: Path) -> None:
-    """Fetch ``mirror/NAME.gz`` over HTTP(S) for each file. Raises SourceError at the first that fails."""
+def from_mirror(mirror: str, files: Iterable[RawFile], destination: Path) -> None:
+    """Fetch each file from a web server. Raises SourceError at the first that fails."""
     for file in files:
-        url = f"{mirror.rstrip('/')}/{file.name}.gz"
         try:
-            response = urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)
+            request = urllib.request.Request(f"{mirror.rstrip('/')}/{file.archive}", headers=USER_AGENT)
+            response = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)
         except READ_ERRORS as error:
-            raise SourceError(f"{file.name}.gz: {explain(error)}") from None
+            raise SourceError(f"{file.archive}: {explain(error)}") from None
         with response:
             length = response.headers.get("Content-Length", "")
             total = int(length) if length.isdigit() else None
-            with transfer_progress(f"{file.name}.gz", total) as advance:
-                save_verified(file, io.BufferedReader(_CountingReader(response, advance), 1 << 16), destination)
+            with transfer_progress(file.archive, total) as advance:
+                save_verified(file, response, destination, advance)
 
 
-def from_folder(folder: Path, files: Iterable[IdxFile], destination: Path) -> None:
-    """Copy each file out of a local folder, as it is or ``.gz``. Raises SourceError at the first that fails."""
+def from_folder(folder: Path, files: Iterable[RawFile], destination: Path) -> None:
+    """Copy each file from a local folder, gzipped or not. Raises SourceError at the first that fails."""
     for file in files:
-        candidates = [path for path in (folder / file.name, folder / f"{file.name}.gz") if path.is_file()]
+        candidates = [path for path in (folder / file.name, folder / file.archive) if path.is_file()]
         if not candidates:
-            raise SourceError(f"neither {file.name} nor {file.name}.gz is there")
+            raise SourceError(f"it has neither {file.name} nor {file.archive}")
         try:
-            stream = candidates[0].open("rb")
+            with candidates[0].open("rb") as stream:
+                save_verified(file, stream, destination)
         except OSError as error:
             raise SourceError(f"{candidates[0].name}: {explain(error)}") from None
-        with stream:
-            save_verified(file, stream, destination)
-
-
-def no_source(title: str, reasons: Iterable[str], files: str, *remedies: str) -> str:
-    """What to say of a dataset that cannot be had: every reason, and what to do. ``files`` are those to put into a folder."""
-    return "\n".join(
-        [
-            f"no source of {title} answered:",
-            *(f"  - {reason}" for reason in reasons),
-            "Do one of these and run it again:",
-            f"  - put {files} into a folder and name it as data.folder in params.yaml",
-            *(f"  - {remedy}" for remedy in remedies),
-            "  - set data.dataset: digits in params.yaml, which needs no download",
-        ]
-    )
 
 
 def explain(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Whether the registry is whole: the files of every version and its aliases."""
+"""Whether the registry is intact: the files of every version, and the aliases."""
 
 import re
 import tempfile
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_registry(client: "MlflowClient") -> Iterator[Finding]:
-    """Check every version of this project's models as the commands do, which refuse what is not as it was registered."""
+    """Check every version of this project's models as the commands do, which refuse one that has changed."""
     count = good = 0
     for model in versions.models(client):
         there = versions.versions_of(client, model.name)
@@ -29,10 +29,10 @@ def check_registry(client: "MlflowClient") -> Iterator[Finding]:
         numbers = {str(version.version) for version in there}
         for alias, number in sorted(versions.aliases_of(client, model.name).items()):
             if number not in numbers:
-                text = f"{model.name}@{alias} means version {number}, which does not exist"
+                text = f"{model.name}@{alias} refers to version {number}, which does not exist"
                 yield Finding("problem", text, "removes the alias", partial(_drop, client, model.name, alias))
     if good == count:
-        yield Finding("ok", f"{count} registered {'version is' if count == 1 else 'versions are'} whole")
+        yield Finding("ok", f"{count} registered {'version is' if count == 1 else 'versions are'} intact")
 
 
 def _problem(client: "MlflowClient", version: "ModelVersion") -> Finding | None:
@@ -41,10 +41,10 @@ def _problem(client: "MlflowClient", version: "ModelVersion") -> Finding | None:
         versions.check_version(client, version)
     except UserError as error:
         advice = (
-            f"`python -m src.registry rebuild {name}` makes it again, `python -m src.registry delete {name}` removes it"
+            f"`python -m src.registry rebuild {name}` recreates it, `python -m src.registry delete {name}` removes it"
         )
-        where = re.escape(tempfile.gettempdir())  # a copy of its files is checked there
-        text = re.sub(rf"{where}/[^/]+/", "", str(error))
+        # What is checked is a copy of its files.
+        text = re.sub(rf"{re.escape(tempfile.gettempdir())}/[^/]+/", "", str(error))
         return Finding("problem", text if name in text else f"{name}: {text}", advice)
     return None
 

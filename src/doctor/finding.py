@@ -1,6 +1,6 @@
-"""What a check of ``python -m src.doctor`` finds."""
+"""The result of a check of ``python -m src.doctor``."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -9,16 +9,18 @@ Level: TypeAlias = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's list."""
+    """One line of the report."""
 
     level: Level
-    """``problem``: something does not work, or says what is not so; ``warning``: worth knowing, and everything works"""
+    """``problem``: something does not work or is wrong; ``warning``: worth knowing, but everything works"""
     text: str
-    """what was found"""
     advice: str = ""
-    """what ``repair`` will do; without it, what a person can do"""
+    """what ``repair`` will do, or without it what the user can do"""
     repair: Callable[[], str] | None = None
-    """puts it right, and says in a sentence what it has done; may raise whatever stands in its way"""
+    """fixes it, and returns a sentence about what was done; may raise any exception"""
+
+
+Check: TypeAlias = Callable[[], Iterable[Finding]]
 
 
 def some(names: Sequence[str], most: int = 4) -> str:

@@ -33,6 +33,8 @@ REASONS = (
     r"(database is locked)",
     r"(timed out)",
     r"(Remote end closed connection)",
+    r"(out-of-date database schema \([^)]+\))",
+    r"is (the database of another program)",
     r"Caused by \w+\(['\"]([^'\"]+)",
 )
 """The telling part of the long messages of network and database libraries, the best first."""

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.data.info import FASHION_MNIST_FILES, IdxFile, dataset_info
+from src.data.info import FASHION_MNIST_FILES, RawFile, dataset_info
 from src.data.readers import RawImages
 
 
@@ -25,7 +25,7 @@ class TinyFiles:
     """Fashion-MNIST's four files in small: 60 train and 20 test images of 4x4, labels 0, 1, ... 9, 0, 1, ..."""
 
     content: Mapping[str, bytes]
-    table: tuple[IdxFile, ...]
+    table: tuple[RawFile, ...]
 
     def write(self, folder: Path, compress: bool = False) -> Path:
         folder.mkdir(parents=True)
@@ -48,7 +48,7 @@ def tiny() -> TinyFiles:
         images = torch.randint(0, 256, (count, 4, 4), generator=generator, dtype=torch.uint8)
         content[images_file.name] = idx_bytes(images)
         content[labels_file.name] = idx_bytes((torch.arange(count) % 10).to(torch.uint8))
-    table = tuple(IdxFile(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in content.items())
+    table = tuple(RawFile(name, hashlib.sha256(data).hexdigest(), size=len(data)) for name, data in content.items())
     return TinyFiles(content, table)
 
 

@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 import torch
 
-from src.data.batches import Batches, OnDeviceImages, StreamedImages, open_batches
+from src.data.batches import Batches, StreamedBatches, open_batches
 
 from .conftest import numbered_images, numbers_of
 
 CPU = torch.device("cpu")
-KINDS: list[Any] = [OnDeviceImages, StreamedImages]
+KINDS: list[Any] = [Batches, StreamedBatches]
 Make = Callable[..., Batches]
 
 
@@ -136,17 +136,17 @@ def test_the_parts_of_several_processes_make_up_the_batch(make: Make) -> None:
 
 def test_what_is_on_the_cpu_stays_there_whatever_its_size() -> None:
     raw = numbered_images(1)
-    assert isinstance(open_batches(raw.images, raw.labels, CPU, 0), OnDeviceImages)
+    assert type(open_batches(raw.images, raw.labels, CPU, 0)) is Batches
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_images_that_do_not_fit_the_gpu_are_streamed_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
     raw, gpu = numbered_images(5), torch.device("cuda", 0)
-    assert isinstance(open_batches(raw.images, raw.labels, gpu, 0), OnDeviceImages)
+    assert type(open_batches(raw.images, raw.labels, gpu, 0)) is Batches
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (raw.images.nbytes, raw.images.nbytes))
     streamed = open_batches(raw.images, raw.labels, gpu, 0)
-    assert isinstance(streamed, StreamedImages)
-    kept = OnDeviceImages(raw.images, raw.labels, gpu, 0)
+    assert isinstance(streamed, StreamedBatches)
+    kept = Batches(raw.images, raw.labels, gpu, 0)
     for _ in range(20):
         for one, other in zip(kept.next_batch(8), streamed.next_batch(8), strict=True):
             assert one.device == other.device == gpu

@@ -123,7 +123,7 @@ def test_files_that_cannot_be_read_are_reported_and_left_out(
     assert report["images"] == 20
     assert report["left_out"].keys() == {"cats/broken.png", "cats/cut.png", "cats/empty.jpg", "notes.txt", "alone.png"}
     assert report["left_out"]["alone.png"] == "beside the class folders"
-    assert report["left_out"]["notes.txt"] == "no image by its name"
+    assert report["left_out"]["notes.txt"] == "not an image by its name"
     assert "cannot identify image file" in report["left_out"]["cats/broken.png"]
     for name in ("cats/broken.png", "cats/cut.png", "cats/empty.jpg"):
         assert f"left out: {name}: " in out
@@ -160,15 +160,15 @@ def test_one_class_folder_is_none(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: None, r"data\.folder: .*own holds no image; it must have one folder of images for each class"),
-        (lambda folder: (folder / "a.txt").write_text(""), "holds no image"),
+        (lambda folder: None, r"data\.folder: .*own has no images; it needs one folder of images for each class"),
+        (lambda folder: (folder / "a.txt").write_text(""), "has no images"),
         (
             lambda folder: (folder / "a.png").write_bytes(b"x"),
             r"none of 1 images can be read; the first is a\.png: cannot",
         ),
         (
             lambda folder: [picture(folder / f"{n}.png") for n in range(5)],
-            "10 clusters of 5 images; there must be twice",
+            "10 clusters of 5 images; there must be at least twice",
         ),
         (
             lambda folder: [
@@ -196,5 +196,5 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_what_the_download_left_is_checked(tmp_path: Path) -> None:
     (tmp_path / "own.safetensors").write_bytes(b"x")
     (tmp_path / "own.json").write_text("{}")
-    with pytest.raises(UserError, match=r"own\.safetensors: corrupt .*run `python -m src\.download` again"):
+    with pytest.raises(UserError, match=r"own\.safetensors is corrupt: .*`dvc repro --force --single-item download`"):
         read_raw("folder", tmp_path)

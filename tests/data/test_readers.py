@@ -40,7 +40,7 @@ def test_a_missing_file_names_the_command_that_makes_it(tmp_path: Path) -> None:
 
 def test_another_dataset_in_the_folder_is_named(tiny: TinyFiles, tmp_path: Path) -> None:
     raw = tiny.write(tmp_path / "raw")
-    with pytest.raises(UserError, match=r"raw holds fashion-mnist, but params\.yaml says data\.dataset: digits"):
+    with pytest.raises(UserError, match=r"raw has fashion-mnist, but params\.yaml has data\.dataset: digits"):
         read_raw("digits", raw)
 
 
@@ -51,10 +51,10 @@ def test_another_dataset_in_the_folder_is_named(tiny: TinyFiles, tmp_path: Path)
         (lambda data: data[:7], "not an IDX file"),
         (lambda data: b"\0\0\x0d\3" + data[4:], "not an IDX file of unsigned bytes in 3 dimensions"),
         (lambda data: data[:3] + b"\2" + data[4:], "not an IDX file of unsigned bytes in 3 dimensions"),
-        (lambda data: data[:-1], "47 bytes where its header announces 48"),
-        (lambda data: data + b"\0", "49 bytes where its header announces 48"),
-        (lambda data: data[:4] + b"\xff" * 12, "16 bytes where its header announces"),
-        (lambda data: data[:4] + b"\0" * 12, "it holds no values"),
+        (lambda data: data[:-1], "it has 47 bytes, but its header says 48"),
+        (lambda data: data + b"\0", "it has 49 bytes, but its header says 48"),
+        (lambda data: data[:4] + b"\xff" * 12, "it has 16 bytes, but its header says"),
+        (lambda data: data[:4] + b"\0" * 12, "it has no values"),
     ],
 )
 def test_a_corrupt_idx_file_is_refused(tmp_path: Path, damage: Any, reason: str) -> None:
@@ -82,8 +82,8 @@ def test_labels_that_do_not_fit_are_refused(tiny: TinyFiles, tmp_path: Path) -> 
 def test_corrupt_digits_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "digits.safetensors"
     path.write_bytes(b"nonsense")
-    with pytest.raises(UserError, match=r"digits\.safetensors: corrupt"):
+    with pytest.raises(UserError, match=r"digits\.safetensors is corrupt"):
         read_raw("digits", tmp_path)
     save_file({"images": torch.zeros(3, 8, 8), "labels": torch.zeros(3)}, path)
-    with pytest.raises(UserError, match=r"uint8 \(N, C, H, W\) images"):
+    with pytest.raises(UserError, match=r"images must be uint8 \(N, C, H, W\)"):
         read_raw("digits", tmp_path)

@@ -10,7 +10,7 @@ from src.registry import versions
 from src.tracking import store
 from tests.conftest import Project
 
-REBUILD = "`python -m src.registry rebuild gan-digits/1` makes it again, `python -m src.registry delete gan-digits/1`"
+REBUILD = "`python -m src.registry rebuild gan-digits/1` recreates it, `python -m src.registry delete gan-digits/1`"
 
 
 def model_files() -> Path:
@@ -20,7 +20,7 @@ def model_files() -> Path:
 
 def test_a_whole_registry(own: Project) -> None:
     client = store.connect()
-    assert [(one.level, one.text) for one in check_registry(client)] == [("ok", "1 registered version is whole")]
+    assert [(one.level, one.text) for one in check_registry(client)] == [("ok", "1 registered version is intact")]
 
 
 @pytest.mark.parametrize("place", [-1, 3])
@@ -54,7 +54,7 @@ def test_an_alias_that_means_nothing_is_removed(own: Project) -> None:
     client = store.connect()
     broken, whole = check_registry(client)
     assert whole.level == "ok"
-    assert (broken.level, broken.text) == ("problem", "gan-digits@candidate means version 9, which does not exist")
+    assert (broken.level, broken.text) == ("problem", "gan-digits@candidate refers to version 9, which does not exist")
     assert broken.repair is not None
     assert broken.repair() == "removed the alias gan-digits@candidate"
     assert versions.aliases_of(client, "gan-digits") == {"champion": "1"}
@@ -64,4 +64,4 @@ def test_models_of_other_programs_are_not_looked_at(own: Project) -> None:
     client = store.connect()
     client.create_registered_model("other")
     client.create_model_version("other", "/nowhere")
-    assert [one.text for one in check_registry(client)] == ["1 registered version is whole"]
+    assert [one.text for one in check_registry(client)] == ["1 registered version is intact"]

@@ -46,11 +46,11 @@ def test_a_project_that_was_really_moved(own: Project, tmp_path: Path, monkeypat
     old = locations(new)
     (finding,) = check_moved()
     assert finding.level == "problem"
-    assert f"lead to {own.folder}/mlruns, and the files are in {new}/mlruns" in finding.text
+    assert f"point to {own.folder}/mlruns, but the files are in {new}/mlruns" in finding.text
     assert finding.repair is not None
     said = finding.repair()
     (backup,) = Path("mlruns").glob("mlflow.before-*.db")
-    assert said == f"{finding.text.split()[0]} paths lead to {new}/mlruns now; {backup} is the database as it was"
+    assert said == f"{finding.text.split()[0]} paths point to {new}/mlruns now; {backup} is a backup of the database"
     with closing(sqlite3.connect(backup)) as connection:
         assert connection.execute("select artifact_uri from runs").fetchone()[0] in old
 
@@ -89,7 +89,7 @@ def test_files_that_stayed_behind_are_told_and_left(
     moved, stayed = check_moved()
     assert (stayed.level, stayed.repair) == ("warning", None)
     assert stayed.text == f"the files of 1 paths in mlruns/mlflow.db are in {own.folder}/mlruns"
-    assert stayed.advice == f"to have them here: `cp -rn {own.folder}/mlruns/artifacts mlruns/`, then --fix"
+    assert stayed.advice == f"to move them here: `cp -rn {own.folder}/mlruns/artifacts mlruns/`, then --fix"
     assert moved.repair is not None
     moved.repair()
     client = store.connect()
@@ -113,9 +113,7 @@ def test_a_database_in_use_is_left_as_it_is(own: Project, tmp_path: Path, monkey
     with closing(sqlite3.connect("mlruns/mlflow.db")) as other:
         other.execute("begin immediate")
         assert finding.repair is not None
-        with pytest.raises(
-            UserError, match=r"mlruns/mlflow.db cannot be changed now: database is locked; it is as it was"
-        ):
+        with pytest.raises(UserError, match=r"mlruns/mlflow.db cannot be changed: database is locked; it is unchanged"):
             finding.repair()
     assert locations(new) == before
     assert not list(Path("mlruns").glob("*.before-*"))

@@ -20,7 +20,7 @@ def test_a_change_of_code_and_parameters_is_no_damage(own: Project) -> None:
         file.write("# changed\n")
     (finding,) = check_pipeline()
     changes = "train_classifier (classifier.epochs), evaluate (src/evaluate.py, classifier.epochs)"
-    assert (finding.level, finding.text) == ("warning", f"out of date, by what has changed: {changes}")
+    assert (finding.level, finding.text) == ("warning", f"out of date: {changes}")
     assert finding.advice == "`dvc repro`"
 
 
@@ -36,7 +36,7 @@ def test_missing_outputs_come_back_and_changed_ones_stay(own: Project) -> None:
         "problem",
         "train: models/gan/card.json, models/gan/samples.safetensors missing",
     )
-    assert (changed.level, changed.text) == ("problem", "train: models/gan/history.csv changed since the stage made it")
+    assert (changed.level, changed.text) == ("problem", "train: models/gan/history.csv changed since the stage was run")
     assert "`dvc checkout --force models/gan/history.csv`" in changed.advice
     assert "`dvc commit train`" in changed.advice
     assert missing.repair is not None
@@ -66,7 +66,7 @@ def test_a_broken_file_and_a_busy_dvc_are_sentences(own: Project) -> None:
         assert other.stdout.readline() == "held\n"
         (busy,) = check_pipeline()
         other.communicate("\n")
-    assert (busy.level, busy.text) == ("warning", "another DVC command is at work here: not checked")
+    assert (busy.level, busy.text) == ("warning", "not checked: another DVC command is running")
     Path("dvc.yaml").write_text("stages: [\n")
     (broken,) = check_pipeline()
     assert broken.level == "problem"

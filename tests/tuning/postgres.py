@@ -16,8 +16,7 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import make_url
 
-from src.data.debian import _apt_get, _check
-from src.data.transfer import TIMEOUT_SECONDS, SourceError
+from src.data.debian import apt_get
 
 LOG = "server.log"
 # No socket file: below a long folder its path could be longer than allowed. JIT would load LLVM, which is not unpacked.
@@ -97,16 +96,14 @@ def _unpacked(folder: Path) -> Path:
     """The folder of the programs out of Debian's packages, which are unpacked to ``folder/tree``."""
     for name in ("lists/partial", "cache/archives/partial"):
         (folder / name).mkdir(parents=True)
-    # As root, apt drops to a user who may not enter every folder, and complains.
-    options = ["APT::Sandbox::User=root", "APT::Install-Recommends=false", "Acquire::Retries=0"]
-    options += [f"Acquire::{scheme}::Timeout={TIMEOUT_SECONDS}" for scheme in ("http", "https")]
+    options = ["APT::Install-Recommends=false"]
     try:
         _download(folder, options)
     except Unavailable:  # the machine's package lists are empty or stale; private ones need no root
         options += [f"Dir::State::Lists={folder / 'lists'}", f"Dir::Cache={folder / 'cache'}"]
         reason = None
         try:
-            _run(_apt_get([*options, "APT::Update::Error-Mode=any"], "update"), folder)
+            _run(apt_get([*options, "APT::Update::Error-Mode=any"], "update"), folder)
         except Unavailable as error:  # of several archives one may fail: no matter, if another has the packages
             reason = error
         try:
@@ -120,13 +117,13 @@ def _unpacked(folder: Path) -> Path:
 
 def _download(folder: Path, options: list[str]) -> None:
     """Download the server that the package ``postgresql`` stands for, and the libraries of it that are missing."""
-    depends = _run(["apt-cache", *_apt_get(options, "depends", "postgresql")[1:]], folder)
+    depends = _run(["apt-cache", *apt_get(options, "depends", "postgresql")[1:]], folder)
     server = re.search(r"Depends: (postgresql-\d+)$", depends, re.MULTILINE)
     if server is None:
         raise Unavailable("no PostgreSQL server: apt knows of none")
-    plan = _run(_apt_get(options, "--simulate", "install", server[1]), folder)
+    plan = _run(apt_get(options, "--simulate", "install", server[1]), folder)
     libraries = re.findall(r"^Inst (lib(?!llvm|perl)\S+)", plan, re.MULTILINE)
-    _run(_apt_get(options, "download", server[1], *libraries), folder)
+    _run(apt_get(options, "download", server[1], *libraries), folder)
 
 
 def _give_away(folder: Path) -> dict[str, Any]:
@@ -147,9 +144,12 @@ def _run(command: Sequence[str], folder: Path, environment: dict[str, str] | Non
         done: subprocess.CompletedProcess[str] = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=600, check=False, **how
         )
-        _check(Path(command[0]).name, done.returncode, done.stderr)
     except OSError as error:
         raise Unavailable(f"no PostgreSQL server: {command[0]} cannot be run ({error.strerror})") from None
-    except (subprocess.TimeoutExpired, SourceError) as error:
+    except subprocess.TimeoutExpired as error:
         raise Unavailable(f"no PostgreSQL server: {error}") from None
+    if done.returncode:
+        lines = [*done.stderr.splitlines(), f"exit status {done.returncode}"]
+        reason = next((line for line in lines if line.startswith("E:")), lines[0])
+        raise Unavailable(f"no PostgreSQL server: {Path(command[0]).name}: {reason.removeprefix('E:').strip()}")
     return done.stdout
