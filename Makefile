@@ -41,7 +41,7 @@ test: install  ## run the tests, on two processes
 test-all: install  ## the same with the long ones: kills, all combinations, servers that die
 	pytest -n $(WORKERS) --dist loadfile
 
-kill: install  ## kill a training 50 times, and compare its bits with those of one left alone
+kill: install  ## kill a run 50 times, and compare its bits with those of an uninterrupted one
 	pytest tests/training/test_resume.py -k fifty
 
 lint: install  ## check format, lint, types and layers
