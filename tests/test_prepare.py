@@ -26,7 +26,7 @@ def test_the_digits_are_split_and_described(tmp_path: Path, monkeypatch: pytest.
     assert {path.name: path.read_bytes() for path in prepared.iterdir()} == first
 
     write_params({"data.dataset": "fashion-mnist"})
-    with pytest.raises(UserError, match=r"data/raw holds digits, but params\.yaml says data\.dataset: fashion-mnist"):
+    with pytest.raises(UserError, match=r"data/raw has digits, but params\.yaml has data\.dataset: fashion-mnist"):
         prepare.main([])
 
 

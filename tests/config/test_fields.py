@@ -77,11 +77,11 @@ EVERYWHERE = """
 import json
 from src.config.params import load_params
 from src.core.errors import UserError
-from src.reports.model_card import _recipe
+from src.reports.model_card import model_card
 from src.tuning.space import check
 from tests.reports.facts import facts
 params = load_params()
-card = _recipe(facts(params=params.replace({"train.l1": 0.1})))
+card = model_card(facts(params=params.replace({"train.l1": 0.1}))).splitlines()
 try:
     check(params.replace({"tune.space": {"train.brand_new": {"low": 0.0, "high": 1.0}}}))
 except UserError as error:
@@ -89,7 +89,7 @@ except UserError as error:
 print(json.dumps({
     "recorded": params.flat()["train.brand_new"],
     "card": [line for line in card if "brand_new" in line],
-    "idle": [line for line in _recipe(facts(params=params)) if "brand_new" in line],
+    "idle": [line for line in model_card(facts(params=params)).splitlines() if "brand_new" in line],
     "refused": refused,
 }))
 """
