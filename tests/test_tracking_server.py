@@ -12,6 +12,7 @@ import pytest
 from src import compare, lineage, register, sample
 from src.core.errors import UserError
 from src.registry import __main__ as registry
+from src.registry.facts import facts, run_of
 from tests.conftest import Project, copy_of, work_in
 from tests.tracking.server import Server
 from tests.tuning.postgres import create_database
@@ -78,8 +79,11 @@ def test_runs_and_versions_are_on_the_server(served: ServedProject) -> None:
     runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
     assert runs.keys() == {"mlp-projection-bce", "other"}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
-    tags = client.get_model_version("gan-digits", "2").tags
-    assert tags["run.id"] == runs["other"].info.run_id
+    version = client.get_model_version("gan-digits", "2")
+    assert run_of(version) == runs["other"].info.run_id
+    assert len(version.tags) <= 12
+    tags = facts(client, version)
+    assert len(tags["code.sha256"]) == 64
     assert tags["gate.decision"] in ("promoted", "kept")
     assert "gate.allowed_dirty" not in tags
 
@@ -136,10 +140,10 @@ def test_another_machine_loads_the_champion(served: ServedProject, tmp_path: Pat
 
 def test_a_lost_run_is_recreated_on_the_server(here: ServedProject, capsys: pytest.CaptureFixture[str]) -> None:
     client = here.client()
-    lost = client.get_model_version("gan-digits", "2").tags["run.id"]
+    lost = str(run_of(client.get_model_version("gan-digits", "2")))
     client.delete_run(lost)
     register.main([])
     assert "one is re-created from models/gan" in capsys.readouterr().out
-    found = client.get_model_version("gan-digits", "2").tags["run.id"]
+    found = str(run_of(client.get_model_version("gan-digits", "2")))
     assert found != lost
     assert client.get_run(found).data.tags["registered"] == "gan-digits/2"
