@@ -97,11 +97,6 @@ def test_a_split_too_small_for_the_classes_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_dataset_names_the_command_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is missing; create it with `dvc repro prepare` or `python -m src\.prepare`"):
-        load(tmp_path)
-
-
 def test_a_corrupt_dataset_is_refused(tmp_path: Path) -> None:
     split_and_save(numbered_images(30), Data(), tmp_path)
     path = tmp_path / FILE
