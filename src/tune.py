@@ -18,12 +18,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .tuning.study import best_trials, existing_study
 
     params = study_params(load_params(), options)
-    if options.dry_run and not options.command:
-        dry_run(params, options.workers, options.trials or DEFAULT_TRIALS)
-        return
     storage = open_storage(options.storage)
     if options.command:
         answer(params, storage, options)
+        return
+    if options.dry_run:
+        dry_run(params, options.workers, options.trials or DEFAULT_TRIALS)
         return
     if options.trials or options.confirm_top:
         tune(params, storage, options)
