@@ -18,12 +18,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .evaluation.evaluation import evaluate, exhibits, save_exhibits, write_tables
     from .evaluation.real_images import RealImages
     from .networks.description import load_classifier, load_generator
+    from .networks.saved import check_inputs
     from .reports import scorecard_text
 
     params = load_params()
     data, device = prepared.load(paths.PREPARED, params.data), resolve(params.train).device
-    prepared.check_made_from(paths.CLASSIFIER / "report.json", data, "train_classifier")
-    prepared.check_made_from(paths.GAN / "card.json", data, "train")
+    check_inputs(params, data.content_hash, generator=True)
     classifier, generator = load_classifier(paths.CLASSIFIER, device), load_generator(paths.GAN, device)
     fit = fit_by(params.classifier, len(data.class_names), device)
     images = RealImages(classifier, data, paths.FEATURES)

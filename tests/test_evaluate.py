@@ -55,7 +55,13 @@ def test_a_broken_generator_is_refused(copy: Project) -> None:
 
 
 def test_a_generator_of_other_images_is_refused(copy: Project) -> None:
-    options = {"class_count": 10, "latent_size": 8, "hidden_sizes": [16], "conditioning": "concat", "dropout": 0.0}
+    options = {
+        "class_count": 10,
+        "latent_size": 8,
+        "hidden_sizes": [32, 64],
+        "conditioning": "projection",
+        "dropout": 0.0,
+    }
     generator, _ = build_pair("mlp", channels=3, image_size=16, spectral_norm=False, **options)
     save_network(generator, copy.folder / "models/gan", "generator")
     line = refused(copy)

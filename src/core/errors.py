@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from . import interrupts
+from . import interrupts, paths
 
 
 class UserError(Exception):
@@ -45,10 +45,15 @@ def _run_to_its_end(main: Callable[[], None]) -> None:
         interrupts.take()
 
 
-def require_file(path: Path, made_by: str) -> Path:
-    """Return ``path`` if it is a file; otherwise raise a UserError that names the command that creates it."""
+def require_file(path: Path, made_by: str | None = None) -> Path:
+    """Return ``path`` if it is a file. Raises UserError, with the command that creates it, if it is not.
+
+    Without ``made_by``, the stage follows from the folder.
+    """
     if not path.is_file():
-        raise UserError(f"{path} is missing; create it with `dvc repro {made_by}` or `python -m src.{made_by}`")
+        stage = made_by or paths.MADE_BY.get(path.parent)
+        remedy = f"; create it with `dvc repro {stage}` or `python -m src.{stage}`" if stage else ""
+        raise UserError(f"{path} is missing{remedy}")
     return path
 
 

@@ -1,12 +1,13 @@
-"""Files that are replaced atomically, and files of earlier stages that are read with one kind of error."""
+"""Write files atomically, and read files of earlier stages with one kind of error."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import UserError, require_file
+from .paths import MADE_BY
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,8 +32,16 @@ def replacing(path: Path) -> Iterator[Path]:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def read_json(path: Path, made_by: str, *keys: str, shown: str | None = None) -> dict[str, Any]:
-    """The mapping in a JSON file of an earlier stage, which has at least ``keys``.
+def read_text(path: Path, made_by: str | None = None) -> str:
+    """The text of a file of an earlier stage. Raises UserError if it is missing or corrupt."""
+    try:
+        return require_file(path, made_by).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise corrupt(path, made_by, error) from None
+
+
+def read_json(path: Path, made_by: str | None = None, *keys: str, shown: str | None = None) -> dict[str, Any]:
+    """The mapping, with at least ``keys``, in a JSON file of an earlier stage.
 
     Raises UserError, which calls the file ``shown``, if it is missing or corrupt.
     """
@@ -40,14 +49,14 @@ def read_json(path: Path, made_by: str, *keys: str, shown: str | None = None) ->
         content = json.loads(require_file(path, made_by).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise corrupt(shown or path, made_by, error) from None
-    if not isinstance(content, dict) or (missing := [key for key in keys if key not in content]):
-        what = f"{', '.join(missing)} is missing" if isinstance(content, dict) else "it is not a mapping"
-        raise corrupt(shown or path, made_by, what)
+    if not isinstance(content, dict):
+        raise corrupt(shown or path, made_by, "it is not a mapping")
+    _check_names(keys, content, shown or path, made_by)
     return content
 
 
-def read_tensors(path: Path, made_by: str, *names: str) -> "dict[str, Tensor]":
-    """The memory-mapped tensors of a safetensors file of an earlier stage, at least ``names``.
+def read_tensors(path: Path, made_by: str | None = None, *names: str) -> "dict[str, Tensor]":
+    """The memory-mapped tensors, at least ``names``, of a safetensors file of an earlier stage.
 
     Raises UserError if it is missing or corrupt.
     """
@@ -58,13 +67,12 @@ def read_tensors(path: Path, made_by: str, *names: str) -> "dict[str, Tensor]":
         tensors = load_file(require_file(path, made_by))
     except (OSError, SafetensorError) as error:
         raise corrupt(path, made_by, error) from None
-    if missing := [name for name in names if name not in tensors]:
-        raise corrupt(path, made_by, f"{', '.join(missing)} is missing")
+    _check_names(names, tensors, path, made_by)
     return tensors
 
 
-def read_about(path: Path, made_by: str, entry: str, *keys: str) -> dict[str, Any]:
-    """The mapping, JSON with at least ``keys``, in the metadata ``entry`` of a safetensors file of an earlier stage.
+def read_about(path: Path, made_by: str | None, entry: str, *keys: str) -> dict[str, Any]:
+    """The mapping, with at least ``keys``, that a safetensors file of an earlier stage has as JSON in its metadata ``entry``.
 
     Raises UserError if it is missing or corrupt.
     """
@@ -78,15 +86,25 @@ def read_about(path: Path, made_by: str, entry: str, *keys: str) -> dict[str, An
         raise corrupt(path, made_by, error) from None
 
 
-def corrupt(path: Path | str, made_by: str, reason: Exception | str) -> UserError:
-    """The error about an unusable file of an earlier stage, with the command that recreates it."""
+def _check_names(names: Iterable[str], content: Container[str], path: Path | str, made_by: str | None) -> None:
+    if missing := [name for name in names if name not in content]:
+        raise corrupt(path, made_by, f"{', '.join(missing)} is missing")
+
+
+def corrupt(path: Path | str, made_by: str | None, reason: Exception | str) -> UserError:
+    """The error about an unusable file of an earlier stage, with the command that recreates it.
+
+    Without ``made_by``, the stage follows from the folder; a file of another folder has none.
+    """
     text = "it is not UTF-8 text" if isinstance(reason, UnicodeDecodeError) else " ".join(str(reason).split())
     if isinstance(reason, KeyError | TypeError):
         text = f"{type(reason).__name__} {text}"
-    return UserError(f"{path} is corrupt: {text}; recreate it with `dvc repro --force --single-item {made_by}`")
+    stage = made_by or MADE_BY.get(Path(path).parent)
+    remedy = f"; recreate it with `dvc repro --force --single-item {stage}`" if stage else ""
+    return UserError(f"{path} is corrupt: {text}{remedy}")
 
 
 def write_json(content: Any, path: Path) -> None:
-    """Write JSON, indented, with a newline at the end."""
+    """Write indented JSON that ends in a newline."""
     with replacing(path) as part:
         part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

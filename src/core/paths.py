@@ -20,3 +20,5 @@ EVALUATION = Path("models/evaluation")
 EXHIBITS = "images.safetensors"
 """in the folder of the evaluation: the images of its figures"""
 LOCK = Path("dvc.lock")
+MADE_BY = {RAW: "download", PREPARED: "prepare", CLASSIFIER: "train_classifier", GAN: "train", EVALUATION: "evaluate"}
+"""the stage that creates the files of each folder"""

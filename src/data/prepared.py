@@ -88,12 +88,3 @@ def _check_params(card: dict[str, Any], params: Data, folder: Path) -> None:
             raise UserError(
                 f"{folder} was prepared with data.{name} {value}, but params.yaml has {wanted}; run `dvc repro prepare`"
             )
-
-
-def check_made_from(path: Path, data: PreparedData, stage: str) -> None:
-    """Raise UserError if the JSON file of a stage, which names the hash of its data, was made from other data."""
-    if not path.is_file():
-        return  # outputs that DVC restored alone: what they were made from is unknown
-    found = read_json(path, stage)
-    if found.get("data_hash", data.content_hash) != data.content_hash:
-        raise UserError(f"{path.parent} was made from other data than is now in data/prepared; run `dvc repro {stage}`")

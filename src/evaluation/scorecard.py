@@ -169,6 +169,22 @@ def _read_table(path: Path, card: Scorecard) -> "pd.DataFrame":
     return table
 
 
+def read_confusion(path: Path, rows: int) -> "pd.DataFrame":
+    """Requested and predicted class (``asked`` and ``seen``, as text) of each generated image, by row.
+
+    Raises UserError if the file is missing or corrupt.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(require_file(path), dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise corrupt(path, None, error) from None
+    if list(table.columns) != ["asked", "seen"] or len(table) != rows:
+        raise corrupt(path, None, f"it must have the columns asked and seen, and {rows} rows")
+    return table
+
+
 def plain(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
     """Estimates as plain values for JSON."""
     return {name: {"value": one.value, "low": one.low, "high": one.high} for name, one in estimates.items()}

@@ -6,15 +6,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ..core.errors import UserError
+from ..core.files import read_json, read_tensors
 from .classifier import CLASSIFIER, ConvClassifier
 from .family import find_family
 from .interface import Classifier, Discriminator, Generator, Network
-from .saved import need_files, read_description
+from .saved import need_files
 
 Kind = TypeVar("Kind", bound=Network)
 
@@ -89,7 +88,7 @@ def load_architecture(path: Path) -> Network:
 
     Raises UserError if the file is missing, is not JSON, or does not describe a network that can be built.
     """
-    return build(read_description(path), str(path))
+    return build(read_json(path), str(path))
 
 
 def load_weights(network: Network, path: Path, name: str = "the network") -> None:
@@ -98,10 +97,7 @@ def load_weights(network: Network, path: Path, name: str = "the network") -> Non
     Raises UserError if the file is missing or corrupt, and for weights of another architecture, listing all missing and
     unexpected tensors and shapes that differ from those of ``name``.
     """
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is corrupt: {error}" if path.is_file() else f"{path} is missing") from None
+    weights = read_tensors(path)
     if found := weight_differences(weights, network.state_dict()):
         raise UserError(f"{path} does not fit {name}: {'; '.join(found)}")
     network.load_state_dict(weights)

@@ -4,31 +4,22 @@ import hashlib
 import json
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ..core.errors import UserError
+from ..core import paths
+from ..core.errors import UserError, require_file
+from ..core.files import corrupt, read_json
+
+if TYPE_CHECKING:
+    from ..config.params import Params
 
 BUFFERS = {"running_mean", "running_var", "num_batches_tracked", "_u", "_v", "growth"}
 """of batch normalisation, of PyTorch's spectral norm, and of networks that grow"""
 
 
 def need_files(folder: Path, name: str) -> tuple[Path, Path]:
-    """The paths of ``name.json`` and ``name.safetensors``. Raises UserError where one of them is missing."""
-    files = folder / f"{name}.json", folder / f"{name}.safetensors"
-    for path in files:
-        if not path.is_file():
-            raise UserError(f"{path} is missing; a saved network is {name}.json with {name}.safetensors")
-    return files
-
-
-def read_description(path: Path) -> Any:
-    """The architecture's JSON. Raises UserError when the file cannot be read, or is not JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise UserError(f"{path} is not valid JSON: {error}") from None
+    """The paths of ``name.json`` and ``name.safetensors``. Raises UserError if one of them is missing."""
+    return require_file(folder / f"{name}.json"), require_file(folder / f"{name}.safetensors")
 
 
 def saved_hash(folder: Path, name: str) -> str:
@@ -37,7 +28,7 @@ def saved_hash(folder: Path, name: str) -> str:
     Raises UserError when a file is missing or corrupt. Whether the weights fit the architecture is not checked.
     """
     architecture, weights = need_files(folder, name)
-    text = json.dumps(read_description(architecture), sort_keys=True)
+    text = json.dumps(read_json(architecture), sort_keys=True)
     read_shapes(weights)
     return hashlib.sha256(text.encode() + weights.read_bytes()).hexdigest()
 
@@ -56,7 +47,29 @@ def read_shapes(path: Path) -> dict[str, list[int]]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, framework="np") as file:
+        with safe_open(require_file(path), framework="np") as file:
             return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is corrupt: {error}" if path.is_file() else f"{path} is missing") from None
+        raise corrupt(path, None, error) from None
+
+
+def check_inputs(params: "Params", data_hash: str, *, generator: bool) -> None:
+    """Raise UserError if the classifier, or the ``generator``, was made from other data or with other parameters.
+
+    Only parameters that are recorded with a network are compared; DVC compares all.
+    """
+    made = [(paths.CLASSIFIER, "report.json", "classifier", params.classifier.model_dump())]
+    if generator:
+        made.append((paths.GAN, "card.json", "generator", params.model.model_dump()))
+    for folder, about, name, wanted in made:
+        remedy = f"run `dvc repro {paths.MADE_BY[folder]}`"
+        if read_json(folder / about, None, "data_hash")["data_hash"] != data_hash:
+            raise UserError(f"{folder} was made from other data than {paths.PREPARED} has; {remedy}")
+        content = read_json(folder / f"{name}.json", None, "architecture", "options")
+        given = {**content["options"], "family": str(content["architecture"]).rpartition(" ")[0]}
+        for field, value in wanted.items():
+            if given.get(field, value) != value:
+                section = "classifier" if name == "classifier" else "model"
+                raise UserError(
+                    f"{folder} was made with {section}.{field} {given[field]}, but params.yaml has {value}; {remedy}"
+                )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..core import paths
 from ..core.errors import UserError
+from ..core.files import read_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -155,20 +156,29 @@ def document(run: "Run", params: "Params", version: "ModelVersion", card: "Score
     run.client.update_model_version(version.name, version.version, about[:LONGEST_TEXT])
 
 
-def register(client: "MlflowClient", result: Result, run_id: str, evaluated: str) -> str:
-    """Add the version, or find the one with the same generator, and call the gate; returns the verdict."""
+def register(client: "MlflowClient", result: Result, run_id: str | None, evaluated: str) -> str:
+    """Add the version, or find the one with the same generator, and call the gate; returns the verdict.
+
+    Without a ``run_id``, the run is re-created. All files are read before anything is written.
+    """
     from ..evaluation.judge import ValidationJudge
     from ..networks.description import load_generator
+    from ..reports import model_card
     from ..tracking import origin, outputs
     from ..tracking.runs import reopened_run
     from ..training.setup import real_images
     from . import aliases, describe, facts, promotion, versions
 
     params, name = result.params, result.name
+    model_card.read_outputs()
+    read_text(paths.EVALUATION / "scorecard.md", "report")
     versions.check_dataset(client, name, result.data.name)
     generator = load_generator(paths.GAN)
     images = real_images(params, result.data)
     score = ValidationJudge(images, params.train.score_samples, params.evaluate.nearest_k)(generator)["score"]
+    if run_id is None:
+        known = {"data.hash": result.data.content_hash, "classifier.hash": result.card.classifier_hash}
+        run_id = outputs.recreate_run(result.data, params, result.digest, known)
     with reopened_run(run_id) as run:
         known = client.get_run(run_id).data.tags
         tags = version_tags(client, run_id, result, score)
@@ -213,10 +223,11 @@ def register_outputs(params: "Params", data: "PreparedData") -> str:
 
     Raises UserError if an output is missing, corrupt, or does not belong to the others.
     """
-    from ..networks.saved import saved_hash
+    from ..networks.saved import check_inputs, saved_hash
     from ..tracking import outputs, store
     from ..tracking.sync import sync_all
 
+    check_inputs(params, data.content_hash, generator=True)
     digest = saved_hash(paths.GAN, "generator")
     result = Result(params, data, read_scorecard(digest, data), digest)
     client = store.connect()
@@ -226,7 +237,4 @@ def register_outputs(params: "Params", data: "PreparedData") -> str:
     verdict = registered_already(client, result, run_id, evaluated)
     if verdict is not None:
         return f"nothing new to register: {verdict}"
-    if run_id is None:
-        known = {"data.hash": data.content_hash, "classifier.hash": result.card.classifier_hash}
-        run_id = outputs.recreate_run(data, params, digest, known)
     return register(client, result, run_id, evaluated)

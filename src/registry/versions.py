@@ -1,7 +1,6 @@
 """Registered generators: adds, finds, checks and loads versions without running code from them."""
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.params import FAMILIES
 from ..core.errors import UserError
-from ..core.files import write_json
-from ..networks.saved import parameter_count, read_description, saved_hash
+from ..core.files import read_json, write_json
+from ..networks.saved import parameter_count, saved_hash
 from ..tracking import store
 from ..tracking.runs import Run, run_exists
 from . import facts
@@ -134,7 +133,7 @@ def check_version(client: "MlflowClient", version: "ModelVersion") -> StoredFact
         digest, parameters = saved_hash(extra, GENERATOR), parameter_count(extra, GENERATOR)
         facts = StoredFacts(_class_names(extra), parameters)
         _check_files(client, version, files)
-        check_family(read_description(extra / f"{GENERATOR}.json"), name)
+        check_family(read_json(extra / f"{GENERATOR}.json"), name)
     _check_generator(version, digest)
     return facts
 
@@ -240,10 +239,7 @@ def load_folder(folder: Path, name: str) -> StoredGenerator:
 
 
 def _class_names(folder: Path) -> tuple[str, ...]:
-    try:
-        return tuple(json.loads((folder / CARD).read_text(encoding="utf-8"))["class_names"])
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{folder / CARD} cannot be read: {error!r}") from None
+    return tuple(read_json(folder / CARD, None, "class_names")["class_names"])
 
 
 def add_version(

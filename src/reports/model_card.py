@@ -20,10 +20,9 @@ from ..core import paths
 from ..core.files import read_json, replacing
 from ..evaluation.bootstrap import Estimate
 from ..evaluation.catalogue import about, clearly_better, short
-from ..evaluation.scorecard import Scorecard
+from ..evaluation.scorecard import Scorecard, read_confusion
 from ..networks.description import options_of
 from .page import as_html
-from .pictures import read_pairs
 from .scorecard_text import escaped, score_lines, share_of_gap
 
 TEMPLATE = "model_card.md.j2"
@@ -84,6 +83,18 @@ class CardFacts:
     """names of the files of ``PICTURES`` beside the card"""
 
 
+def read_outputs() -> dict[str, Any]:
+    """The files of the pipeline that a card describes. Raises UserError if one is missing or corrupt."""
+    scorecard = Scorecard.read(paths.EVALUATION / "scorecard.json")
+    keys = ("title", "images", "images_per_class", "image_shape")
+    return {
+        "dataset": read_json(paths.PREPARED / "card.json", "prepare", *keys),
+        "scorecard": scorecard,
+        "confusion": read_confusion(paths.EVALUATION / "confusion.csv", scorecard.samples),
+        "stopped": read_json(paths.GAN / "history.json", "train", "stopped")["stopped"] or "reached train.kimg",
+    }
+
+
 def read_facts(
     name: str,
     version: str,
@@ -94,17 +105,12 @@ def read_facts(
     pictures: Collection[str],
 ) -> CardFacts:
     """The facts of the last run and evaluation. Raises UserError if a file is missing or corrupt."""
-    dataset = read_json(paths.PREPARED / "card.json", "prepare", "title", "images", "images_per_class", "image_shape")
-    card = Scorecard.read(paths.EVALUATION / "scorecard.json")
     return CardFacts(
         name=name,
         version=version,
         run_id=run_id,
         params=params,
-        dataset=dataset,
-        scorecard=card,
-        confusion=read_pairs(paths.EVALUATION / "confusion.csv", card.samples),
-        stopped=read_json(paths.GAN / "history.json", "train", "stopped")["stopped"] or "reached train.kimg",
+        **read_outputs(),
         tags=tags,
         verdict=verdict,
         pictures=pictures,

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from ..core import paths
-from ..core.errors import require_file
-from ..core.files import corrupt, read_json, read_tensors, replacing
-from ..evaluation.scorecard import Scorecard
+from ..core.files import read_json, read_tensors, replacing
+from ..evaluation.scorecard import Scorecard, read_confusion
 from ..sampling.animation import save_animation
 from ..sampling.grids import save_best_and_worst, save_grid, save_pairs
 from . import scorecard_text
@@ -60,20 +59,9 @@ def read_inputs() -> Inputs:
         torch.tensor(report["confusion"]),
         read_json(paths.GAN / "history.json", "train", "losses", "scores"),
         read_tensors(paths.GAN / "samples.safetensors", "train", "step_0000000"),
-        read_pairs(paths.EVALUATION / "confusion.csv", card.samples),
+        read_confusion(paths.EVALUATION / "confusion.csv", card.samples),
         read_tensors(paths.EVALUATION / paths.EXHIBITS, "evaluate", *EXHIBITS),
     )
-
-
-def read_pairs(path: Path, count: int) -> pd.DataFrame:
-    """Requested and predicted class of each of ``count`` images. Raises UserError if the file is missing or corrupt."""
-    try:
-        pairs = pd.read_csv(require_file(path, "evaluate"), dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise corrupt(path, "evaluate", error) from None
-    if list(pairs.columns) != ["asked", "seen"] or len(pairs) != count:
-        raise corrupt(path, "evaluate", f"it must have the columns asked and seen, and {count} rows")
-    return pairs
 
 
 def draw_images(exhibits: dict[str, Tensor], class_names: Sequence[str], folder: Path, *, conditional: bool) -> None:

@@ -12,7 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator, NullLocator, ScalarFormatter
 from torch import Tensor
 
+from ..core.files import replacing
+
 Rows = Sequence[Mapping[str, float]]
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with replacing(path) as part:
+        figure.savefig(part, dpi=110, format="png")
 
 
 def save_history(losses: Rows, scores: Rows, path: Path) -> None:
@@ -26,7 +33,7 @@ def save_history(losses: Rows, scores: Rows, path: Path) -> None:
     middle.set_ylim(0, 1)
     right.set_yscale("log")
     label_log_axis(right)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def label_log_axis(axes: Axes) -> None:
@@ -73,7 +80,7 @@ def save_confusion(counts: Tensor, class_names: Sequence[str], path: Path, title
     axes.set_xticks(ticks, class_names, rotation=45, ha="right")
     axes.set_yticks(ticks, class_names)
     axes.set(xlabel="class the classifier sees", ylabel="class asked for", title=title)
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def save_class_panels(panels: Sequence[Panel], class_names: Sequence[str], path:
     figure.legend(
         handles.values(), handles.keys(), loc="outside upper right", ncols=len(handles), fontsize=9, frameon=False
     )
-    figure.savefig(path, dpi=110)
+    _save(figure, path)
 
 
 def _colours(names: Sequence[str]) -> dict[str, str]:

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core import paths
-from ..core.errors import require_file
-from ..core.files import corrupt, read_json, read_tensors
+from ..core.files import corrupt, read_json, read_tensors, read_text
 from . import store
 from .origin import Origin, file_md5, run_name
 from .runs import Run, TrainingRun, training_run
@@ -103,7 +102,7 @@ def record_evaluation(
     for file in files:
         folder = {paths.EVALUATION: "evaluation", paths.GAN: None}.get(file.parent, SAMPLES)
         run.artifact(file, folder)
-    text = require_file(paths.EVALUATION / "scorecard.md", "report").read_text(encoding="utf-8")
+    text = read_text(paths.EVALUATION / "scorecard.md", "report")
     run.tags({"mlflow.note.content": text, EVALUATION_TAG: digest})
 
 

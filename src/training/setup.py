@@ -3,10 +3,11 @@
 from ..config.params import Params
 from ..core import paths
 from ..core.device import resolve
-from ..data.prepared import PreparedData, check_made_from
+from ..data.prepared import PreparedData
 from ..evaluation.judge import ValidationJudge
 from ..evaluation.real_images import RealImages
 from ..networks.description import load_classifier
+from ..networks.saved import check_inputs
 from .loop import TrainingData
 
 
@@ -21,7 +22,7 @@ def validation_judge(params: Params, data: PreparedData) -> ValidationJudge:
 
 
 def training_data(params: Params, data: PreparedData) -> TrainingData:
-    """The training images and the judge. Raises UserError if the judge was trained on other images."""
-    check_made_from(paths.CLASSIFIER / "report.json", data, "train_classifier")
+    """The training images and the judge. Raises UserError if the judge was trained otherwise."""
+    check_inputs(params, data.content_hash, generator=False)
     judge = validation_judge(params, data)
     return TrainingData(data.train.images, data.train.labels, len(data.class_names), judge, judge.diversity)

@@ -1,10 +1,15 @@
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save
 
+from src.core import paths
 from src.core.errors import UserError
-from src.core.files import replacing, write_json
+from src.core.files import read_about, read_json, read_tensors, read_text, replacing, write_json
 
 
 def test_a_file_appears_whole_and_its_folder_with_it(tmp_path: Path) -> None:
@@ -56,3 +61,54 @@ def test_json_is_indented_and_ends_with_a_newline(tmp_path: Path) -> None:
     assert path.read_text().endswith("}\n")
     assert '\n  "b": [' in path.read_text()
     assert list(json.loads(path.read_text()).items()) == [("b", [1, 2.5]), ("a", None)]
+
+
+def tensors(metadata: dict[str, str] | None = None) -> bytes:
+    return save({"images": torch.zeros(2)}, metadata)
+
+
+@pytest.mark.parametrize(
+    ("read", "content", "reason"),
+    [
+        (read_text, b"\xff", "it is not UTF-8 text"),
+        (read_json, b"\xff", "it is not UTF-8 text"),
+        (read_json, b"{", "Expecting property name enclosed in double quotes"),
+        (read_json, b"[]", "it is not a mapping"),
+        (partial(read_json, made_by=None), b"7", "it is not a mapping"),
+        (lambda path: read_json(path, None, "a", "b", "c"), b'{"b": 1}', "a, c is missing"),
+        (read_tensors, b"", "Error while deserializing header"),
+        (read_tensors, tensors()[:-1], "Error while deserializing header"),
+        (lambda path: read_tensors(path, None, "labels"), tensors(), "labels is missing"),
+        (lambda path: read_about(path, None, "about"), tensors(), "KeyError 'about'"),
+        (lambda path: read_about(path, None, "about"), tensors({"about": "[]"}), "TypeError "),
+        (lambda path: read_about(path, None, "about", "name"), tensors({"about": "{}"}), "KeyError 'name'"),
+    ],
+)
+def test_a_corrupt_file_of_an_earlier_stage(
+    read: Callable[[Path], object], content: bytes, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stage follows from the folder; in another one there is none."""
+    monkeypatch.chdir(tmp_path)
+    for path, stage in ((paths.GAN / "file", "train"), (Path("elsewhere/file"), None)):
+        recreate = f"; recreate it with `dvc repro --force --single-item {stage}`" if stage else ""
+        create = f"; create it with `dvc repro {stage}` or `python -m src.{stage}`" if stage else ""
+        with pytest.raises(UserError) as caught:
+            read(path)
+        assert str(caught.value) == f"{path} is missing{create}"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+        with pytest.raises(UserError) as caught:
+            read(path)
+        assert str(caught.value).startswith(f"{path} is corrupt: {reason}")
+        assert str(caught.value).endswith(recreate)
+        assert "\n" not in str(caught.value)
+
+
+def test_what_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_text('{"a": 1}', encoding="utf-8")
+    assert read_text(path) == '{"a": 1}'
+    assert read_json(path, "train", "a") == {"a": 1}
+    path.write_bytes(tensors({"about": '{"name": "some", "more": 1}'}))
+    assert read_tensors(path, "train", "images")["images"].tolist() == [0, 0]
+    assert read_about(path, "train", "about", "name") == {"name": "some", "more": 1}

@@ -191,10 +191,3 @@ def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(Image.DecompressionBombError):
         read_image(picture(tmp_path / "large.png"), 8, 3)
-
-
-def test_what_the_download_left_is_checked(tmp_path: Path) -> None:
-    (tmp_path / "own.safetensors").write_bytes(b"x")
-    (tmp_path / "own.json").write_text("{}")
-    with pytest.raises(UserError, match=r"own\.safetensors is corrupt: .*`dvc repro --force --single-item download`"):
-        read_raw("folder", tmp_path)

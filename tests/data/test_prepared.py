@@ -8,9 +8,8 @@ from safetensors.torch import load_file, save_file
 
 from src.config.params import Data
 from src.core.errors import UserError
-from src.core.files import write_json
 from src.data.info import dataset_info
-from src.data.prepared import check_made_from, load
+from src.data.prepared import load
 from src.data.readers import RawImages
 from src.data.splitting import split_and_save
 
@@ -98,11 +97,6 @@ def test_a_split_too_small_for_the_classes_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_dataset_names_the_command_that_makes_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"is missing; create it with `dvc repro prepare` or `python -m src\.prepare`"):
-        load(tmp_path)
-
-
 def test_a_corrupt_dataset_is_refused(tmp_path: Path) -> None:
     split_and_save(numbered_images(30), Data(), tmp_path)
     path = tmp_path / FILE
@@ -135,13 +129,3 @@ def test_images_that_are_not_square_are_refused(tmp_path: Path) -> None:
     narrow = RawImages(raw.info, raw.images[..., :4], raw.labels, raw.official_test)
     with pytest.raises(UserError, match="must be square"):
         split_and_save(narrow, Data(), tmp_path)
-
-
-def test_what_was_made_from_other_data_is_refused(tmp_path: Path) -> None:
-    split_and_save(numbered_images(30), Data(), tmp_path)
-    data, report = load(tmp_path), tmp_path / "classifier" / "report.json"
-    write_json({"data_hash": data.content_hash}, report)
-    check_made_from(report, data, "train_classifier")
-    write_json({"data_hash": "of other data"}, report)
-    with pytest.raises(UserError, match=r"classifier was made from other data .*; run `dvc repro train_classifier`"):
-        check_made_from(report, data, "train_classifier")

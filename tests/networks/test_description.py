@@ -111,9 +111,9 @@ OPTIONS: dict[str, Any] = pair()[0].description["options"]
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "generator.json is not valid JSON: "),
-        ("\xff", "generator.json is not valid JSON: "),
-        ("[]", "generator.json: "),
+        ("{", "generator.json is corrupt: "),
+        ("\xff", "generator.json is corrupt: "),
+        ("[]", "generator.json is corrupt: it is not a mapping"),
         ("{}", "generator.json: unknown architecture None; it must be conv classifier, FAMILY generator or "),
         ('{"architecture": "vae", "options": {}}', "generator.json: unknown architecture 'vae'; it must be conv classifier"),
         ('{"architecture": "vae generator", "options": {}}', "generator.json: unknown family 'vae' (it has no dot); allowed"),
@@ -156,9 +156,7 @@ def test_a_wrong_description_is_refused_and_its_file_named(text: str, message: s
 def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
     save_network(pair()[0], tmp_path, "generator")
     (tmp_path / name).unlink()
-    with pytest.raises(
-        UserError, match=rf"^{tmp_path}/{name} is missing; .* generator\.json with generator\.safetensors$"
-    ):
+    with pytest.raises(UserError, match=rf"^{tmp_path}/{name} is missing$"):
         load_generator(tmp_path)
 
 
@@ -238,7 +236,7 @@ def test_weights_that_are_not_there_are_named(content: bytes | None, tmp_path: P
         path.write_bytes(content)
     with pytest.raises(UserError, match=rf"^{path} is (missing|corrupt)"):
         load_weights(pair()[0], path)
-    with pytest.raises(UserError, match=r"some\.json cannot be read \(No such file or directory\)$"):
+    with pytest.raises(UserError, match=r"some\.json is missing$"):
         load_architecture(tmp_path / "some.json")
 
 
