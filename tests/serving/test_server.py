@@ -49,7 +49,12 @@ def ask(
         "headers": raw,
         "query_string": b"",
     }
-    asyncio.run((BodyLimit(app, LIMIT) if app is echo else app)(scope, receive, send))
+    asked = BodyLimit(echo, LIMIT) if app is echo else app
+
+    async def call() -> None:
+        await asked(scope, receive, send)
+
+    asyncio.run(call())
     status = sent[0]["status"] if sent else 0
     return status, b"".join(message.get("body", b"") for message in sent[1:]), len(chunks) - len(waiting)
 
