@@ -1,7 +1,7 @@
 """A version that an earlier release registered still loads, draws and serves the same images.
 
 ``older_version`` has its files as they lie in the store, its tags (everything was a tag of the version then), and images that
-release drew: two of each class. On the kind of processor that drew them, their hash is the same.
+release drew: two of each class.
 """
 
 import json
