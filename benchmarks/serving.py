@@ -30,7 +30,7 @@ from src.core.arguments import Parser
 from src.core.errors import UserError, run_command
 from src.networks.description import build_pair
 from src.networks.interface import Generator
-from src.registry.versions import add_version
+from src.registry.export import add_version
 from src.tracking.origin import Origin
 from src.tracking.runs import new_run
 

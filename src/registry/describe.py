@@ -1,8 +1,6 @@
 """A registered version as text: its page in MLflow, and ``python -m src.registry show``."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import UserError
@@ -39,14 +37,24 @@ ORIGIN = {
 
 
 def update_model(client: "MlflowClient", name: str) -> None:
-    """Write the registered model's description: its newest versions with the links to their model cards."""
+    """Write the registered model's description: what it is, how to load it, and its newest versions with their model cards."""
     aliases = versions.own_aliases(client, name)
-    lines = ["| version | alias | gate | model card |", "|---|---|---|---|"]
+    about = (
+        f"Generators of {client.get_registered_model(name).tags.get('dataset', 'unknown')} images, from label and seed."
+    )
+    load = f'`mlflow.pyfunc.load_model("models:/{name}@{CHAMPION}").predict([[0, 1], [2, 1]])`'
+    lines = [f"{about} {load} returns two images, float32 (N, C, H, W) in [-1, 1].", ""]
+    lines += [_row("version", "alias", "gate", "model card"), "|---|---|---|---|"]
     for version in versions.versions_of(client, name)[:DESCRIBED]:
         own, page = ", ".join(aliases.get(str(version.version), [])), card_link(client, version)
         link = f"[read]({page})" if page else "its run is gone"
-        lines.append(f"| {version.version} | {own} | {version.tags.get('gate.decision', '')} | {link} |")
+        lines.append(_row(str(version.version), own, version.tags.get("gate.decision", ""), link))
     client.update_registered_model(name, "\n".join(lines))
+
+
+def _row(*cells: str) -> str:
+    """A row of a Markdown table, padded: MLflow's UI sets columns without a gap."""
+    return f"| {'&emsp; | '.join(cells)} |"
 
 
 def card_link(client: "MlflowClient", version: "ModelVersion") -> str | None:
@@ -60,11 +68,11 @@ def card_link(client: "MlflowClient", version: "ModelVersion") -> str | None:
 
 def version_page(version: "ModelVersion", card: "Scorecard", verdict: str, card_page: str | None) -> str:
     """The version's description: a sentence for lists, the main scores as a table, and the link to the model card."""
-    lines = [f"{verdict}.", "", "| score on the test split | generated | real images |", "|---|---:|---:|"]
+    lines = [f"{verdict}.", "", _row("score on the test split", "generated", "real images"), "|---|---|---|"]
     for name in (score.removeprefix("test.") for score in SCORES):
         if name in card.generated:
             ours, theirs = short(card.generated[name].value, card.real[name].value)
-            lines.append(f"| {CATALOGUE[name].title} | {ours} | {theirs} |")
+            lines.append(_row(CATALOGUE[name].title, ours, theirs))
     return "\n".join([*lines, "", f"[Model card]({card_page})" if card_page else ""])
 
 
@@ -95,8 +103,8 @@ def text(client: "MlflowClient", version: "ModelVersion") -> str:
             "Origin",
             *_lines(dict(_origin(client, version, tags))),
             "",
-            "Rebuild it",
-            *(f"  {line}" for line in _rebuild(version, tags)),
+            "Rebuild it from its commit, and compare it bit by bit",
+            f"  python -m src.registry rebuild {name}",
             "",
             "Use it",
             f"  python -m src.sample --model {name} --label 0 --count 16 --seed 0 --out images.png",
@@ -151,18 +159,3 @@ def _origin(client: "MlflowClient", version: "ModelVersion", tags: dict[str, str
         yield f"DVC {path}", value
     packages = {tag.removeprefix("version."): value for tag, value in tags.items() if tag.startswith("version.")}
     yield "versions", ", ".join(f"{library} {value}" for library, value in sorted(packages.items()))
-
-
-def _rebuild(version: "ModelVersion", tags: dict[str, str]) -> Iterator[str]:
-    """The commands that rebuild it from its commit."""
-    folder = f"../{version.name}-{version.version}"
-    yield f"python -m src.registry rebuild {versions.called(version)}    # does all of the following and compares"
-    yield f"git worktree add --detach {folder} {tags.get('git.commit', 'COMMIT')}"
-    if tags.get("git.dirty") == "true":
-        yield (
-            f"MLFLOW_TRACKING_URI={store.where()} mlflow artifacts download "
-            f"--run-id {run_of(version)} --artifact-path {PATCH} --dst-path {folder}"
-        )
-        yield f"git -C {folder} apply {PATCH}"
-    threads = f"OMP_NUM_THREADS={tags['threads']} " if "threads" in tags else ""
-    yield f"cd {folder} && {threads}PATH={Path(sys.executable).parent}:$PATH dvc repro evaluate"

@@ -1,4 +1,4 @@
-"""The formats in which a registered generator is stored for use without this project.
+"""Registers a generator, in formats that can be used without this project.
 
 PyTorch's exported program and ONNX include everything from label and seed to image. The first is served by
 ``served_generator.py``, which is stored with it. Neither is a pickle.
@@ -11,37 +11,82 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import mlflow
 import numpy as np
+import onnxruntime
 import torch
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
+from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
 from torch import Tensor
 
 from ..core.errors import UserError
-from ..core.files import replacing
+from ..core.files import replacing, write_json
 from ..networks.interface import Generator
+from ..networks.weights import content_hash, save_network
 from ..sampling.draw import SeededGenerator
-from ..tracking.runs import Run
+from ..tracking.runs import Run, run_exists
+from . import facts, versions
 
 if TYPE_CHECKING:
-    from mlflow.models import Model
+    from mlflow.entities.model_registry import ModelVersion
 
 SERVED = Path(__file__).parents[1] / "serving" / "served_generator.py"
 INPUTS = ("label_and_seed", "truncation")
+
+
+def add_version(
+    run: Run, generator: Generator, model_name: str, class_names: tuple[str, ...], tags: dict[str, str]
+) -> tuple["ModelVersion", bool]:
+    """Log the generator in the run and register it as candidate; returns the version, and whether it was added.
+
+    The same generator is not registered twice: its version becomes candidate again.
+
+    It is stored as JSON and safetensors with a card, which this project loads, and in formats for use without this project.
+    """
+    digest = content_hash(generator)
+    version = versions.find_generator(run.client, model_name, digest)
+    if version is not None:
+        run.client.set_registered_model_alias(model_name, versions.CANDIDATE, version.version)
+        if not run_exists(run.client, facts.run_of(version) or ""):
+            facts.record(run.client, version, {facts.RUN_TAG: run.run_id})
+        return version, False
+    with TemporaryDirectory() as folder:
+        save_network(generator, Path(folder), versions.GENERATOR)
+        card = {"class_names": class_names, "generator_hash": digest, "dataset": tags["dataset"]}
+        write_json(card, Path(folder) / versions.CARD)
+        model_uri = log_exported(run, generator, sorted(str(path) for path in Path(folder).iterdir()))
+    with TemporaryDirectory() as folder:
+        files = versions.files_hash(Path(mlflow.artifacts.download_artifacts(model_uri, dst_path=folder)))
+    return _register(run, model_name, model_uri, {**tags, "generator.hash": digest, versions.FILES_TAG: files}), True
+
+
+def _register(run: Run, model_name: str, model_uri: str, tags: dict[str, str]) -> "ModelVersion":
+    try:
+        run.client.create_registered_model(model_name, {"dataset": tags["dataset"]})
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    searched = {name: value for name, value in tags.items() if name in facts.SEARCHED}
+    version = run.client.create_model_version(
+        model_name, model_uri, run.run_id, searched, model_id=model_uri.removeprefix("models:/")
+    )
+    facts.record(run.client, version, tags)
+    facts.link(run.client, version)
+    run.client.set_registered_model_alias(model_name, versions.CANDIDATE, version.version)
+    return version
 
 
 class GeneratorFlavor:
     """Writes the model's folder for Model.log: the exported program and the code that serves it."""
 
     @staticmethod
-    def save_model(path: str, mlflow_model: "Model", program: SeededGenerator, extra_files: list[str]) -> None:
+    def save_model(path: str, mlflow_model: Model, program: SeededGenerator, extra_files: list[str]) -> None:
         """Fill the folder ``path``.
 
         The signature has parameters and no input schema: MLflow's schema enforcement would silently drop unknown columns
         and the fraction of a seed, and refuse arrays. The served code validates its input.
         """
-        import mlflow
-        from mlflow.models import ModelSignature
-        from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
-
         rows, truncation = example(program.generator.class_count)
         types = (TensorSpec(np.dtype("int64"), (-1, 2), INPUTS[0]), TensorSpec(np.dtype("float32"), (-1,), INPUTS[1]))
         mlflow.pytorch.save_model(
@@ -74,10 +119,8 @@ def log_exported(run: Run, generator: Generator, extra_files: Sequence[str]) -> 
     ``extra_files/generator.onnx``, and the model's metadata the SHA-256 of the code that serves it (``served_code.sha256``)
     and how far ONNX is from PyTorch (``onnx.max_difference``). Raises UserError as :func:`write_onnx` does.
     """
-    import mlflow
-    from mlflow.models import Model
-
     program = SeededGenerator(generator.cpu()).eval()
+    chosen = int(run.client.get_run(run.run_id).data.metrics.get("best.step", 0))  # MLflow copies this step's metrics
     with TemporaryDirectory() as folder:
         onnx = Path(folder) / "generator.onnx"
         difference = write_onnx(program, onnx)
@@ -85,6 +128,7 @@ def log_exported(run: Run, generator: Generator, extra_files: Sequence[str]) -> 
             info = Model.log(
                 artifact_path=None,
                 name="generator",
+                step=chosen,
                 flavor=GeneratorFlavor,
                 flavor_name="pytorch",
                 metadata={"served_code.sha256": code_hash(), "onnx.max_difference": difference},
@@ -146,8 +190,6 @@ def _export_onnx(program: SeededGenerator, path: Path) -> None:
 
 @torch.inference_mode()
 def _onnx_difference(program: SeededGenerator, path: Path, rows: Tensor, truncation: Tensor) -> float:
-    import onnxruntime
-
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     largest = 0.0
     for size in (len(rows), 1):

@@ -31,11 +31,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-STAGES = ("download", "prepare", "train_classifier", "train", "evaluate")
 PLACE = Path("models/rebuilds")
-DONE = ".rebuilt"
-"""file in the worktree that lists the finished stages"""
-DVC_PREFIX = "DVC_"
+UNFINISHED = ".rebuilding"
+"""file in the worktree until it is compared"""
 MACHINE = ("cpu", "threads", "device", "requirements.sha256", "version.")
 """tags of the environment of a version: if they differ, different bits are to be expected"""
 
@@ -64,10 +62,11 @@ class Rebuilt:
 
 
 def rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, *, keep: bool = False) -> Rebuilt:
-    """Check out the version's commit beside the project, apply the stored diff, and run every stage from download.
+    """Check out the version's commit beside the project, apply the stored diff, and run ``dvc repro evaluate`` there.
 
-    It takes as long as the pipeline did, and an interrupted rebuild is resumed by the same command. The project's files and
-    MLflow store are not changed. Raises UserError if the version's origin is unknown, and for a stage that fails.
+    DVC's cache is empty there, so that every stage is run. It takes as long as the pipeline did, and an interrupted rebuild
+    is resumed by the same command. The project's files and MLflow store are not changed. Raises UserError if the version's
+    origin is unknown, and for a stage that fails.
     """
     name = versions.called(version)
     folder = root / PLACE / f"{version.name}-{version.version}"
@@ -77,32 +76,24 @@ def rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, *, keep
     except Timeout:
         raise UserError(f"another process is rebuilding {name} in {folder}") from None
     with lock:
-        return _rebuild(client, version, root, folder, keep=keep)
-
-
-def _rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, folder: Path, *, keep: bool) -> Rebuilt:
-    name, known = versions.called(version), facts.facts(client, version)
-    registered, scorecard = versions.load_version(client, version), stored_scorecards.find_scorecard(name)
-    commit = known.get("git.commit", "none")
-    if not origin.git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", folder=root):
-        raise UserError(f"{name} was made from commit {commit}, which this repository does not have; fetch it first")
-    patch, recorded = _patch(client, version, known), _recorded(client, version)
-    if not (folder / DONE).is_file():
-        _check_out(root, folder, commit, patch, recorded)
-    began = time.perf_counter()
-    done = (folder / DONE).read_text(encoding="utf-8").split()
-    for stage in STAGES:
-        if stage not in done:
-            print(f"rebuild of {name}: {stage}", flush=True)
-            _run(stage, folder, _environment(known, folder))
-            with (folder / DONE).open("a", encoding="utf-8") as file:
-                file.write(f"{stage}\n")
-    seconds = time.perf_counter() - began
-    (folder / DONE).unlink()  # the next rebuild starts from the beginning
-    outcome = _compared(name, known, registered.network, scorecard, folder, seconds, kept=folder if keep else None)
-    if not keep:
-        _remove(root, folder)
-    return outcome
+        known = facts.facts(client, version)
+        registered, scorecard = versions.load_version(client, version), stored_scorecards.find_scorecard(name)
+        commit = known.get("git.commit", "none")
+        if not origin.git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}", folder=root):
+            raise UserError(
+                f"{name} was made from commit {commit}, which this repository does not have; fetch it first"
+            )
+        patch, recorded = _patch(client, version, known), _recorded(client, version)
+        if not (folder / UNFINISHED).is_file():
+            _check_out(root, folder, commit, patch, recorded)
+        began = time.perf_counter()
+        _repro(folder, known)
+        seconds = time.perf_counter() - began
+        (folder / UNFINISHED).unlink()  # the next rebuild starts from the beginning
+        outcome = _compared(name, known, registered.network, scorecard, folder, seconds, kept=folder if keep else None)
+        if not keep:
+            _remove(root, folder)
+        return outcome
 
 
 def _patch(client: "MlflowClient", version: "ModelVersion", known: Mapping[str, str]) -> bytes:
@@ -137,6 +128,7 @@ def _recorded(client: "MlflowClient", version: "ModelVersion") -> dict[str, Any]
 
 
 def _check_out(root: Path, folder: Path, commit: str, patch: bytes, recorded: Mapping[str, Any]) -> None:
+    """A worktree of the commit with the patch, the recorded parameters, and an empty DVC cache."""
     _remove(root, folder)
     try:
         _git(root, "worktree", "add", "--quiet", "--detach", str(folder), commit)
@@ -146,7 +138,8 @@ def _check_out(root: Path, folder: Path, commit: str, patch: bytes, recorded: Ma
         _remove(root, folder)
         raise
     _write_recorded(root, folder / paths.PARAMS, recorded)
-    (folder / DONE).touch()
+    (folder / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")  # none that is shared
+    (folder / UNFINISHED).touch()
 
 
 def _git(folder: Path, *arguments: str, given: bytes = b"") -> None:
@@ -184,27 +177,26 @@ def _remove(root: Path, folder: Path) -> None:
     subprocess.run(["git", "worktree", "prune"], cwd=root, capture_output=True, check=False)
 
 
-def _environment(tags: Mapping[str, str], folder: Path) -> dict[str, str]:
-    """This process's environment with the original number of threads and a separate MLflow store."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith((DVC_PREFIX, "PYTHONPATH"))}
-    own["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}"
-    if tags.get("threads", "").isdecimal():
-        own["OMP_NUM_THREADS"] = tags["threads"]
-    return own
-
-
-def _run(stage: str, folder: Path, environment: dict[str, str]) -> None:
-    process = subprocess.Popen([sys.executable, "-m", f"src.{stage}"], cwd=folder, env=environment)
+def _repro(folder: Path, known: Mapping[str, str]) -> None:
+    """Run every stage that is not done yet, with the original number of threads and a separate MLflow store."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "PYTHONPATH"))}
+    environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}"
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
+    if known.get("threads", "").isdecimal():
+        environment["OMP_NUM_THREADS"] = known["threads"]
+    command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "evaluate"]
+    # A process group of its own: DVC ignores an interrupt while a stage handles it.
+    process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
     try:
         status = process.wait()
     except KeyboardInterrupt:
-        process.send_signal(signal.SIGTERM)  # a run saves a checkpoint
+        os.killpg(process.pid, signal.SIGINT)  # a run saves a checkpoint
         process.wait()
         print(f"finished stages are kept in {folder}; the same command resumes there")
         raise
     if status:
         raise UserError(
-            f"stage {stage} failed with status {status}, see its message above; {folder} is kept, and the same command "
+            f"`dvc repro` failed with status {status}, see its message above; {folder} is kept, and the same command "
             "resumes there"
         )
 

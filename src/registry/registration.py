@@ -152,8 +152,9 @@ def document(run: "Run", params: "Params", version: "ModelVersion", card: "Score
     with TemporaryDirectory() as folder:
         model_card.write_card(card_facts, pictures, Path(folder))
         run.artifact(Path(folder), versions.CARD_FOLDER)
-    about = describe.version_page(version, card, verdict, describe.card_link(run.client, version))
-    run.client.update_model_version(version.name, version.version, about[:LONGEST_TEXT])
+    about = describe.version_page(version, card, verdict, describe.card_link(run.client, version))[:LONGEST_TEXT]
+    run.client.update_model_version(version.name, version.version, about)
+    facts.record(run.client, version, {"mlflow.note.content": about})
 
 
 def register(client: "MlflowClient", result: Result, run_id: str | None, evaluated: str) -> str:
@@ -167,7 +168,7 @@ def register(client: "MlflowClient", result: Result, run_id: str | None, evaluat
     from ..tracking import origin, outputs
     from ..tracking.runs import reopened_run
     from ..training.setup import real_images
-    from . import aliases, describe, facts, promotion, versions
+    from . import aliases, describe, export, facts, promotion, versions
 
     params, name = result.params, result.name
     model_card.read_outputs()
@@ -184,7 +185,7 @@ def register(client: "MlflowClient", result: Result, run_id: str | None, evaluat
         tags = version_tags(client, run_id, result, score)
         gate = promotion.make_gate(params, images)
         with aliases.deciding():
-            version, added = versions.add_version(run, generator, name, result.data.class_names, tags)
+            version, added = export.add_version(run, generator, name, result.data.class_names, tags)
             if not added:
                 registered_before(run, versions.called(version))
                 facts.refresh_origin(run, version, tags)

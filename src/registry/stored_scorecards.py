@@ -23,6 +23,8 @@ FOLDER = "evaluation"
 RUN_ID = re.compile("[0-9a-f]{6,32}")
 SHOWN = 10
 """matches of an ambiguous reference that are listed"""
+MOST = 10_000
+"""experiments that are searched"""
 
 
 def find_scorecard(reference: str, *, resamples: bool = True) -> StoredScorecard:
@@ -69,20 +71,12 @@ def _runs(client: "MlflowClient", reference: str) -> Sequence["Run"]:
     # MLflow's filters have two quotation marks and no escapes: a name with both, or with a backslash, is not found.
     if quote := next((mark for mark in "'\"" if mark not in reference and "\\" not in reference), ""):
         filters.append(f"attributes.run_name = {quote}{reference}{quote}")
-    found = {run.info.run_id: run for some in filters for run in _search(client, some)}
+    everywhere = [one.experiment_id for one in client.search_experiments(max_results=MOST)]
+    found = {run.info.run_id: run for some in filters for run in client.search_runs(everywhere, some)}
     if prefix in found:
         return [found[prefix]]
     # Some databases ignore case.
     return [run for run in found.values() if reference == run.info.run_name or run.info.run_id.startswith(prefix)]
-
-
-def _search(client: "MlflowClient", text: str) -> list["Run"]:
-    experiments, token = [], None
-    while token != "":
-        some = client.search_experiments(page_token=token)
-        experiments += [experiment.experiment_id for experiment in some]
-        token = some.token or ""
-    return list(client.search_runs(experiments, text, max_results=1000))
 
 
 def _about(run: "Run") -> str:

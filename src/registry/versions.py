@@ -1,4 +1,4 @@
-"""Registered generators: adds, finds, checks and loads versions without running code from them."""
+"""Registered generators: finds, checks and loads versions without running code from them."""
 
 import hashlib
 import shutil
@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..config.params import FAMILIES
 from ..core.errors import UserError
-from ..core.files import read_json, write_json
-from ..networks.saved import parameter_count, saved_hash
+from ..core.files import read_json
+from ..networks.saved import parameter_count, read_description, saved_hash
 from ..tracking import store
-from ..tracking.runs import Run, run_exists
 from . import facts
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ GENERATOR = "generator"
 CARD, CARD_FOLDER = "card.json", "card"
 FILES_TAG = "files.sha256"
 DOWNLOAD_NOTE = "registered_model_meta"
+MOVED = "if the project was moved, `python -m src.doctor --fix` updates the paths in its store"
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,14 @@ def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGener
 def check_family(description: dict[str, Any], name: str) -> None:
     """Raise UserError if a network is of a custom family whose file is missing."""
     family = str(description["architecture"]).rpartition(" ")[0]
-    file = Path(*family.split(".")[:-1]).with_suffix(".py") if "." in family else None
-    if family not in FAMILIES and file is not None and not file.is_file():
-        raise UserError(f"{name}: its family {family} is missing: {file} is not in {Path.cwd()}")
+    if family in FAMILIES:
+        return
+    from ..networks.family import family_code
+
+    try:
+        family_code(family)
+    except UserError as error:
+        raise UserError(f"{name}: {str(error).partition(': ')[2]}") from None
 
 
 def _check_generator(version: "ModelVersion", digest: str) -> None:
@@ -194,29 +199,10 @@ def _download(uri: str, folder: str, name: str) -> Path:
     try:
         files = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
     except (MlflowException, OSError) as error:
-        raise UserError(f"the files of {name} cannot be read: {_moved(name) or ' '.join(str(error).split())}") from None
-    if not (files / "extra_files").is_dir() and (
-        hint := _moved(name)
-    ):  # MLflow takes a missing folder for an empty one
-        raise UserError(f"the files of {name} cannot be read: {hint}")
+        raise UserError(f"the files of {name} cannot be read: {' '.join(str(error).split())}; {MOVED}") from None
+    if not (files / "extra_files").is_dir():  # MLflow takes a missing folder for an empty one
+        raise UserError(f"the files of {name} are missing; {MOVED}")
     return files
-
-
-def _moved(name: str) -> str | None:
-    """What helps if the files of a version are at a local path that does not exist; None if they are not."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        version = find_version(client := store.connect(), name)
-        place = client.get_model_version_download_uri(version.name, str(version.version))
-        if place.startswith("models:/"):
-            place = str(client.get_logged_model(place.removeprefix("models:/")).artifact_location)
-    except (MlflowException, UserError):
-        return None
-    path = Path(place.removeprefix("file://"))
-    if (":" in place and not place.startswith("file://")) or path.exists():
-        return None
-    return f"{path} is missing; if the project was moved, `python -m src.doctor --fix` updates the paths in its store"
 
 
 def files_hash(folder: Path) -> str:
@@ -242,61 +228,9 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     return tuple(read_json(folder / CARD, None, "class_names")["class_names"])
 
 
-def add_version(
-    run: Run, generator: "Generator", model_name: str, class_names: tuple[str, ...], tags: dict[str, str]
-) -> tuple["ModelVersion", bool]:
-    """Log the generator in the run and register it as candidate; returns the version, and whether it was added.
-
-    The same generator is not registered twice: its version becomes candidate again.
-
-    It is stored as JSON and safetensors with a card, which this project loads, and in the formats of
-    :mod:`src.registry.export` for use without this project.
-    """
-    from ..networks.weights import content_hash, save_network
-    from .export import log_exported
-
-    digest = content_hash(generator)
-    version = find_generator(run.client, model_name, digest)
-    if version is not None:
-        run.client.set_registered_model_alias(model_name, CANDIDATE, version.version)
-        if not run_exists(run.client, facts.run_of(version) or ""):
-            facts.record(run.client, version, {facts.RUN_TAG: run.run_id})
-        return version, False
-    with TemporaryDirectory() as folder:
-        save_network(generator, Path(folder), GENERATOR)
-        card = {"class_names": class_names, "generator_hash": digest, "dataset": tags["dataset"]}
-        write_json(card, Path(folder) / CARD)
-        model_uri = log_exported(run, generator, sorted(str(path) for path in Path(folder).iterdir()))
-    with TemporaryDirectory() as folder:
-        files = files_hash(_download(model_uri, folder, "the new version"))
-    return _register(run, model_name, model_uri, {**tags, "generator.hash": digest, FILES_TAG: files}), True
-
-
 def find_generator(client: "MlflowClient", name: str, digest: str) -> "ModelVersion | None":
     """The newest version of a registered model that holds the generator with this hash."""
-    return next((one for one in _versions_so_far(client, name) if one.tags.get("generator.hash") == digest), None)
-
-
-def _versions_so_far(client: "MlflowClient", name: str) -> list["ModelVersion"]:
-    return versions_of(client, name) if client.search_registered_models(f"name = '{name}'") else []
-
-
-def _register(run: Run, model_name: str, model_uri: str, tags: dict[str, str]) -> "ModelVersion":
-    from mlflow.exceptions import MlflowException
-
-    try:
-        run.client.create_registered_model(model_name, {"dataset": tags["dataset"]})
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    searched = {name: value for name, value in tags.items() if name in facts.SEARCHED}
-    version = run.client.create_model_version(
-        model_name, model_uri, run.run_id, searched, model_id=model_uri.removeprefix("models:/")
-    )
-    facts.record(run.client, version, tags)
-    facts.link(run.client, version)
-    run.client.set_registered_model_alias(model_name, CANDIDATE, version.version)
-    return version
+    return next((one for one in versions_of(client, name) if one.tags.get("generator.hash") == digest), None)
 
 
 def check_dataset(client: "MlflowClient", model_name: str, dataset: str) -> None:

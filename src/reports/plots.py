@@ -23,7 +23,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def save_history(losses: Rows, scores: Rows, path: Path) -> None:
-    """Losses, shares and distances over thousands of images; the rows are those of ``FitResult``."""
+    """Plot losses, shares and distances over thousands of images; the rows are those of ``FitResult``."""
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     _lines(left, losses, ("loss_discriminator", "loss_generator"), "losses")
@@ -37,7 +37,7 @@ def save_history(losses: Rows, scores: Rows, path: Path) -> None:
 
 
 def label_log_axis(axes: Axes) -> None:
-    """Plain numbers along a logarithmic y axis; between the powers of ten too, where it spans only a few of them."""
+    """Label a logarithmic y axis with plain numbers, also between powers of ten if it spans only a few of them."""
     for set_formatter in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
         set_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
 
@@ -46,7 +46,7 @@ ROUND = (1, 2, 5, 10)
 
 
 def few_ticks(axis: Axis) -> None:
-    """Plain numbers that do not run into each other along a short axis, unless it is one of words."""
+    """Label a short axis with few plain numbers, so that they do not overlap; leaves categorical axes as they are."""
     low, high = sorted(axis.get_view_interval())
     if axis.get_scale() == "log":
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 4 * low else MaxNLocator(4, steps=ROUND))
@@ -58,7 +58,7 @@ def few_ticks(axis: Axis) -> None:
 
 def _lines(axes: Axes, rows: Rows, names: Sequence[str], title: str) -> None:
     for name in names:
-        if all(name in row for row in rows):  # a generator that takes no label has no number about labels
+        if all(name in row for row in rows):  # an unconditional generator has no scores of labels
             axes.plot([row["kimg"] for row in rows], [row[name] for row in rows], ".-", label=name.replace("_", " "))
     axes.set(title=title, xlabel="thousand images")
     axes.legend(fontsize=8)
@@ -66,7 +66,7 @@ def _lines(axes: Axes, rows: Rows, names: Sequence[str], title: str) -> None:
 
 
 def save_confusion(counts: Tensor, class_names: Sequence[str], path: Path, title: str) -> None:
-    """A confusion matrix, int64 (K, K), row by asked class, as shares of the row in percent."""
+    """Plot a confusion matrix, int64 (K, K), with a row for each requested class, in percent of the row."""
     shares = (counts.double() / counts.sum(dim=1, keepdim=True).clamp(min=1)).numpy()
     size = 2.2 + 0.55 * len(class_names)
     figure = Figure(figsize=(size + 0.6, size), layout="constrained")
@@ -79,33 +79,29 @@ def save_confusion(counts: Tensor, class_names: Sequence[str], path: Path, title
     ticks = range(len(class_names))
     axes.set_xticks(ticks, class_names, rotation=45, ha="right")
     axes.set_yticks(ticks, class_names)
-    axes.set(xlabel="class the classifier sees", ylabel="class asked for", title=title)
+    axes.set(xlabel="predicted class", ylabel="requested class", title=title)
     _save(figure, path)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Bars by class: a group a class, a bar a series."""
+    """A bar chart: a group of bars for each class, a bar for each series."""
 
     title: str
     values: Mapping[str, Sequence[float]]
-    """a value a class for each series"""
+    """a value per class for each series"""
     intervals: Mapping[str, Sequence[tuple[float, float]]] | None = None
-    """low and high end a class, drawn as error bars, for some of the series or all"""
+    """low and high end per class, drawn as error bars, for some or all of the series"""
     limit: float | None = 1.02
-    """the top of the y axis, or None to fit the bars; a higher bar is cut off, and its value written on it"""
+    """top of the y axis, or None to fit the bars; a higher bar is clipped and labelled with its value"""
 
 
 def save_class_panels(panels: Sequence[Panel], class_names: Sequence[str], path: Path) -> None:
-    """Bar charts under each other, with the classes named once below and one legend: a series has one colour in all.
-
-    Raises ValueError without panels, or when a series has not one value and interval a class.
-    """
-    if not panels:
-        raise ValueError("there are no panels to draw")
+    """Bar charts below each other, which share the class names and one legend: a series has one colour in all."""
     size = (max(6.0, 2 + 0.9 * len(class_names)), 1.2 + 2.6 * len(panels))
     figure = Figure(figsize=size, layout="constrained")
-    colours = _colours([name for panel in panels for name in panel.values])
+    series = dict.fromkeys(name for panel in panels for name in panel.values)
+    colours = {name: f"C{index}" for index, name in enumerate(series)}
     every_axes = figure.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     handles: dict[str, Artist] = {}
     for axes, panel in zip(every_axes, panels, strict=True):
@@ -119,17 +115,8 @@ def save_class_panels(panels: Sequence[Panel], class_names: Sequence[str], path:
     _save(figure, path)
 
 
-def _colours(names: Sequence[str]) -> dict[str, str]:
-    return {name: f"C{index}" for index, name in enumerate(dict.fromkeys(names))}
-
-
 def _bars(axes: Axes, panel: Panel, class_names: Sequence[str], colours: Mapping[str, str]) -> None:
     intervals = panel.intervals or {}
-    if not panel.values or not intervals.keys() <= panel.values.keys():
-        raise ValueError(f"{panel.title}: series {[*panel.values]}, intervals of {[*intervals]}")
-    for name, entries in (*panel.values.items(), *intervals.items()):
-        if len(entries) != len(class_names):
-            raise ValueError(f"{panel.title}: {name} has {len(entries)} entries for {len(class_names)} classes")
     positions, width = np.arange(len(class_names)), 0.8 / len(panel.values)
     for index, (name, heights) in enumerate(panel.values.items()):
         middles = positions + (index - (len(panel.values) - 1) / 2) * width

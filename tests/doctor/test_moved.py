@@ -40,7 +40,7 @@ def test_a_project_that_was_really_moved(own: Project, tmp_path: Path, monkeypat
     new.parent.mkdir()
     own.folder.rename(new)
     work_in(new, monkeypatch)
-    with pytest.raises(UserError, match=r"is missing; if the project was moved, `python -m src\.doctor --fix` updates"):
+    with pytest.raises(UserError, match=r"if the project was moved, `python -m src\.doctor --fix` updates"):
         use_it("after.png")
 
     old = locations(new)

@@ -15,7 +15,9 @@ import torch
 from src.registry import versions
 from src.registry.facts import facts
 from src.sampling.draw import generate
+from src.serving import server
 from src.tracking import store
+from tests.serving.test_server import ask
 
 OLDER = Path(__file__).parent / "older_version"
 ROWS = torch.tensor([[label, seed] for label in range(10) for seed in (0, 2**40 + 5)])
@@ -52,6 +54,18 @@ def test_it_loads_and_draws_the_same_images(reference: str, images: np.ndarray) 
     assert stored.class_names == tuple("0123456789")
     assert apart(generate(stored.network, ROWS[:, 0], ROWS[:, 1]).numpy(), images) <= 1
     assert versions.check_version(client, version).parameters == sum(one.numel() for one in stored.network.parameters())
+
+
+def test_the_server_answers_with_the_same_images(
+    reference: str, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = store.connect()
+    files = versions.fetch(client, versions.find_version(client, reference), str(tmp_path / "served"))
+    monkeypatch.setenv(server.FOLDER, str(files))
+    status, body, _ = ask(json.dumps({"inputs": ROWS.tolist()}).encode(), app=server.create_app())
+    assert status == 200
+    served = np.array(json.loads(body)["predictions"], dtype=np.float32)
+    assert apart(np.round((served + 1) * 127.5).astype(np.uint8), images) <= 1
 
 
 def test_it_is_served_with_its_own_code(reference: str, images: np.ndarray) -> None:

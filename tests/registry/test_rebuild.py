@@ -1,6 +1,5 @@
 """A version made again, by the command and from the beginning: the same bits, or differences in numbers."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,9 @@ def dirty(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Project
 
 
 @pytest.mark.slow
-def test_the_same_bits_from_the_commit_and_the_stored_difference(dirty: Project) -> None:
+def test_the_same_bits_from_the_commit_and_the_stored_difference(
+    dirty: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = dirty.run("git", "status", "--porcelain").stdout
     versions = dirty.client().search_model_versions("name = 'gan-digits'")
     result = dirty.module("registry", "rebuild", "gan-digits/2", "--keep")
@@ -36,47 +37,46 @@ def test_the_same_bits_from_the_commit_and_the_stored_difference(dirty: Project)
     assert dirty.run("git", "status", "--porcelain").stdout == before
     assert len(dirty.client().search_model_versions("name = 'gan-digits'")) == len(versions)
 
-    # What is there already is not done again; and weights that came out otherwise are told in numbers.
+    # Finished stages of an interrupted rebuild are not run again; differences of the weights are printed.
     write_params({"train.seed": 3}, place / "params.yaml")
-    (place / rebuild.DONE).write_text("download prepare train_classifier", encoding="utf-8")
+    (place / rebuild.UNFINISHED).touch()
+    made = (place / "data/prepared/dataset.safetensors").stat().st_mtime_ns
+    monkeypatch.setattr(rebuild, "_remove", lambda *_: None)
     result = dirty.module("registry", "rebuild", "gan-digits/2", check=False)
     assert result.returncode == 1
-    assert "rebuild of gan-digits/2: download" not in result.stdout
+    assert made == (place / "data/prepared/dataset.safetensors").stat().st_mtime_ns
     assert "DIFFERENT" in result.stdout
     assert "weights of the generator differ by at most" in result.stdout
     assert "GAN-test accuracy (label agreement): " in result.stdout
+    monkeypatch.undo()
+    rebuild._remove(dirty.folder, place)
     assert not place.exists()
     assert "rebuilds" not in dirty.run("git", "worktree", "list").stdout
 
 
-def test_a_commit_that_is_not_there(project: Project, tmp_path: Path) -> None:
-    copy = copy_of(project, tmp_path / "copy")
-    shutil.rmtree(copy.folder / ".git")
-    copy.run("git", "init", "-q")
-    result = copy.module("registry", "rebuild", "gan-digits/1", check=False)
-    assert result.returncode == 2
-    assert "which this repository does not have; fetch it first" in result.stderr
-    assert not (copy.folder / "models/rebuilds/gan-digits-1").exists()
-
-
-def test_a_difference_that_is_lost(project: Project, tmp_path: Path) -> None:
-    copy = copy_of(project, tmp_path / "copy")
-    copy.client().set_model_version_tag("gan-digits", "1", "git.dirty", "true")
-    result = copy.module("registry", "rebuild", "gan-digits/1", check=False)
+def test_what_is_missing(own: Project) -> None:
+    own.client().set_model_version_tag("gan-digits", "1", "git.dirty", "true")
+    result = own.module("registry", "rebuild", "gan-digits/1", check=False)
     assert result.returncode == 2
     assert "was made by code that differs from its commit, and run" in result.stderr
-
-
-def test_a_stage_that_fails_says_so_and_keeps_what_is_done(project: Project, tmp_path: Path) -> None:
-    copy = copy_of(project, tmp_path / "copy")
-    (copy.folder / "src" / "prepare.py").write_text("raise SystemExit(2)\n", encoding="utf-8")
-    copy.run("git", "commit", "-qam", "broken")
-    commit = copy.run("git", "rev-parse", "HEAD").stdout.strip()
-    copy.client().set_model_version_tag("gan-digits", "1", "git.commit", commit)
-    result = copy.module("registry", "rebuild", "gan-digits/1", check=False)
+    own.client().set_model_version_tag("gan-digits", "1", "git.commit", "0" * 40)
+    result = own.module("registry", "rebuild", "gan-digits/1", check=False)
     assert result.returncode == 2
-    assert "stage prepare failed with status 2" in result.stderr
-    assert (copy.folder / "models/rebuilds/gan-digits-1" / rebuild.DONE).read_text(encoding="utf-8") == "download\n"
+    assert "which this repository does not have; fetch it first" in result.stderr
+    assert not (own.folder / "models/rebuilds/gan-digits-1").exists()
+
+
+def test_a_stage_that_fails_keeps_what_is_done(own: Project) -> None:
+    (own.folder / "src" / "prepare.py").write_text("raise SystemExit(2)\n", encoding="utf-8")
+    own.run("git", "commit", "-qam", "broken")
+    commit = own.run("git", "rev-parse", "HEAD").stdout.strip()
+    own.client().set_model_version_tag("gan-digits", "1", "git.commit", commit)
+    result = own.module("registry", "rebuild", "gan-digits/1", check=False)
+    assert result.returncode == 2
+    assert "`dvc repro` failed with status 255, see its message above" in result.stderr
+    place = own.folder / "models/rebuilds/gan-digits-1"
+    assert (place / "data/raw").is_dir()
+    assert (place / rebuild.UNFINISHED).is_file()
 
 
 def test_recorded_parameters_are_written_and_comments_stay(tmp_path: Path) -> None:

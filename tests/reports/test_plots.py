@@ -54,9 +54,6 @@ def test_the_history_is_three_plots_side_by_side(tmp_path: Path) -> None:
         losses, scores = ([{**row, name: 0.8 * row.get(name, 0)} for row in rows] for rows in (LOSSES, SCORES))
         save_history(losses, scores, tmp_path / "changed.png")
         assert (pixels(tmp_path / "changed.png") != picture).any(), name
-
-
-def test_a_history_of_one_row_can_be_drawn(tmp_path: Path) -> None:
     save_history(LOSSES[:1], SCORES[:1], tmp_path / "history.png")
     assert pixels(tmp_path / "history.png").shape == (396, 1320, 3)
 
@@ -109,13 +106,6 @@ def test_pictures_grow_with_the_classes(classes: int, tmp_path: Path) -> None:
     assert (height, width) == (418, int(110 * max(6, 2 + 0.9 * classes)))
 
 
-def test_bars_show_their_heights(tmp_path: Path) -> None:
-    for name, height in (("low", 0.1), ("high", 0.9)):
-        save_bars({"real": [height] * 4}, list("abcd"), tmp_path / f"{name}.png", "title")
-    blue = [int((pixels(tmp_path / f"{name}.png") == (31, 119, 180)).all(axis=2).sum()) for name in ("low", "high")]
-    assert 4 < blue[1] / blue[0] < 12
-
-
 def extent(picture: np.ndarray, colour: tuple[int, int, int]) -> int:
     """How many rows there are from the first that has a colour to the last; 0 without any."""
     rows = (picture == colour).all(axis=2).any(axis=1).nonzero()[0]
@@ -142,8 +132,6 @@ def test_error_bars_reach_from_low_to_high(tmp_path: Path) -> None:
     assert abs(bottom - changed[-1] - 0.2 / 1.02 * height) < 3
     # Thin, with a cap at either end: no bar has moved.
     assert 0 < (plain != bars).any(axis=(0, 2)).mean() < 0.1
-    save_bars(values, names, tmp_path / "none.png", "title", None, 1.02)
-    assert (tmp_path / "none.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
 
 
 def test_an_interval_may_lie_beside_its_value_or_be_unknown(tmp_path: Path) -> None:
@@ -214,35 +202,3 @@ def test_panels_stand_under_each_other_with_one_colour_a_series(tmp_path: Path) 
     assert all(extent(legend, colour) for colour in (BLUE, ORANGE, GREEN))
     # The classes are named below the last panel only; between two, there is no more than the next one's title.
     assert axes[1][0] - axes[0][1] == axes[2][0] - axes[1][1] < 50
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-def test_panels_make_the_figure_higher_and_classes_wider(count: int, tmp_path: Path) -> None:
-    names = [f"class {n}" for n in range(4 * count)]
-    panels = [Panel("title", {"real": [0.5] * len(names)})] * count
-    save_class_panels(panels, names, tmp_path / "panels.png")
-    height, width, _ = pixels(tmp_path / "panels.png").shape
-    assert (height, width) == (int(110 * (1.2 + 2.6 * count) + 0.5), int(110 * max(6, 2 + 3.6 * count) + 0.5))
-
-
-def test_panels_have_the_same_bytes_twice(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        save_class_panels(PANELS, ("Bag", "Coat"), tmp_path / f"{name}.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-
-
-def test_bars_that_do_not_fit_the_classes_are_refused(tmp_path: Path) -> None:
-    path, names = tmp_path / "bars.png", ("a", "b")
-    with pytest.raises(ValueError, match="title: real has 1 entries for 2 classes"):
-        save_bars({"real": [0.5]}, names, path, "title")
-    with pytest.raises(ValueError, match="title: real has 3 entries for 2 classes"):
-        save_bars({"real": [0.5, 0.5]}, names, path, "title", {"real": [(0, 1)] * 3})
-    with pytest.raises(ValueError, match="intervals of \\['floor'\\]"):
-        save_class_panels([Panel("F1", {"real": [0.5, 0.5]}, {"floor": [(0, 1)] * 2})], names, path)
-    with pytest.raises(ValueError, match="negative"):
-        save_bars({"real": [0.5, 0.5]}, names, path, "title", {"real": [(0.6, 0.4)] * 2})
-    with pytest.raises(ValueError, match="no panels"):
-        save_class_panels([], names, path)
-    with pytest.raises(ValueError, match="F1: series"):
-        save_class_panels([Panel("F1", {})], names, path)
-    assert not path.exists()

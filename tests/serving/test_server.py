@@ -3,7 +3,7 @@ import json
 from typing import Any
 
 import pytest
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from src.serving import server
 from src.serving.server import BodyLimit
@@ -23,7 +23,9 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def ask(*chunks: bytes, headers: dict[str, str] | None = None, stalls: bool = False) -> tuple[int, bytes, int]:
+def ask(
+    *chunks: bytes, headers: dict[str, str] | None = None, stalls: bool = False, app: ASGIApp = echo
+) -> tuple[int, bytes, int]:
     """Status and body of the answer, and how many chunks were read; ``stalls``: the last of them never comes."""
     sent: list[Message] = []
     waiting = list(chunks)
@@ -40,8 +42,19 @@ def ask(*chunks: bytes, headers: dict[str, str] | None = None, stalls: bool = Fa
 
     pairs = {"content-type": "application/json"} if headers is None else headers
     raw = [(name.encode(), value.encode()) for name, value in pairs.items()]
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": "/invocations", "headers": raw}
-    asyncio.run(BodyLimit(echo, LIMIT)(scope, receive, send))
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "POST",
+        "path": "/invocations",
+        "headers": raw,
+        "query_string": b"",
+    }
+    asked = BodyLimit(echo, LIMIT) if app is echo else app
+
+    async def call() -> None:
+        await asked(scope, receive, send)
+
+    asyncio.run(call())
     status = sent[0]["status"] if sent else 0
     return status, b"".join(message.get("body", b"") for message in sent[1:]), len(chunks) - len(waiting)
 
