@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..config.params import FAMILIES
 from ..core.errors import UserError
 from ..core.files import read_json
-from ..networks.saved import parameter_count, read_description, saved_hash
+from ..networks.saved import parameter_count, saved_hash
 from ..tracking import store
 from . import facts
 
