@@ -1,4 +1,4 @@
-"""Look into the model registry and change it.
+"""Inspect and change the model registry.
 
 ``python -m src.registry list | best | show MODEL | compare MODEL [MODEL] | promote MODEL | rollback NAME | delete MODEL |
 rebuild MODEL``; MODEL is NAME@ALIAS, NAME/VERSION, or NAME for its champion.
@@ -65,7 +65,7 @@ def promote(client: "MlflowClient", options: argparse.Namespace) -> None:
     champion = versions.aliases_of(client, version.name).get(versions.CHAMPION)
     if champion == str(version.version):
         raise UserError(f"{versions.called(version)} is the champion already")
-    versions.check_version(client, version)  # a corrupt version must not become champion
+    versions.check_version(client, version)  # never promote a corrupt version
     plan = f"{versions.called(version)} becomes champion"
     plan += f" in place of {version.name}/{champion}, which becomes previous" if champion else ""
     known = facts.facts(client, version)
@@ -106,7 +106,7 @@ def delete(client: "MlflowClient", options: argparse.Namespace) -> None:
     own = versions.own_aliases(client, version.name).get(str(version.version), [])
     plan = f"{versions.called(version)} is deleted from the registry"
     plan += f", and with it the alias {', '.join(own)}" if own else ""
-    plan += f"; its run {facts.run_of(version)} keeps scores, pictures and files."
+    plan += f"; its run {facts.run_of(version)} keeps the scores, pictures and files."
     if agreed(plan, yes=options.yes):
         with aliases.deciding():
             aliases.delete(client, version)
@@ -115,7 +115,7 @@ def delete(client: "MlflowClient", options: argparse.Namespace) -> None:
 
 
 def _tell(client: "MlflowClient", version: "ModelVersion", what: str) -> None:
-    """Note on the version how it became champion, and print who is champion now."""
+    """Record how a version became champion, and print it."""
     from . import aliases, describe, versions
 
     aliases.since(client, version, what)
@@ -151,7 +151,7 @@ def show_list(client: "MlflowClient", options: argparse.Namespace) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Answer from the registry, or change it."""
+    """Inspect or change the registry."""
     parser = Parser(prog="python -m src.registry", description=(__doc__ or "").splitlines()[0])
     commands = parser.add_subparsers(dest="command", required=True)
     model = Parser(add_help=False)

@@ -1,4 +1,4 @@
-"""Candidate, champion and previous champion of a registered model. There is always a champion."""
+"""The aliases of a registered model: candidate, champion and previous champion. There is always a champion."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ PREVIOUS = "previous"
 
 @contextmanager
 def deciding() -> Iterator[None]:
-    """A lock: one process of the project at a time compares with the champion and replaces it."""
+    """Lock: one process of the project at a time compares with the champion and replaces it."""
     with FileLock(store.project_root() / "mlruns" / "registry.lock"):
         yield
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..evaluation.scorecard import Scorecard
 
 DESCRIBED = 9
-"""versions in a model's description: MLflow's UI truncates a table after ten rows"""
+"""number of versions in a model's description: MLflow's UI truncates tables after ten rows"""
 ORIGIN = {
     "git.commit": "git commit",
     "git.dirty": "differed from it",
@@ -37,7 +37,7 @@ ORIGIN = {
 
 
 def update_model(client: "MlflowClient", name: str) -> None:
-    """Write the registered model's description: what it is, how to load it, and its newest versions with their model cards."""
+    """Update the registered model's description: what it is, how to load it, and its newest versions with model cards."""
     aliases = versions.own_aliases(client, name)
     about = (
         f"Generators of {client.get_registered_model(name).tags.get('dataset', 'unknown')} images, from label and seed."
@@ -53,12 +53,12 @@ def update_model(client: "MlflowClient", name: str) -> None:
 
 
 def _row(*cells: str) -> str:
-    """A row of a Markdown table, padded: MLflow's UI sets columns without a gap."""
+    """A row of a Markdown table, padded: MLflow's UI renders columns without a gap."""
     return f"| {'&emsp; | '.join(cells)} |"
 
 
 def card_link(client: "MlflowClient", version: "ModelVersion") -> str | None:
-    """Where MLflow's UI shows a version's model card, from any of its pages; None where its run is gone."""
+    """The link to a version's model card in MLflow's UI, relative to any page; None if its run is gone."""
     run_id = run_of(version)
     if run_id is None or not run_exists(client, run_id):
         return None
@@ -119,7 +119,7 @@ def _lines(values: dict[str, str]) -> list[str]:
 
 
 def _scores(name: str, tags: dict[str, str]) -> Iterator[str]:
-    """Each number of the scorecard with its interval and the value of real images."""
+    """Each metric of the scorecard with its interval and the value for real images."""
     try:
         card = stored_scorecards.find_scorecard(name, resamples=False).card
     except UserError as error:

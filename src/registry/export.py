@@ -1,4 +1,4 @@
-"""Registers a generator, in formats that can be used without this project.
+"""Registers a generator in formats that can be used without this project.
 
 PyTorch's exported program and ONNX include everything from label and seed to image. The first is served by
 ``served_generator.py``, which is stored with it. Neither is a pickle.
@@ -40,9 +40,8 @@ def add_version(
 ) -> tuple["ModelVersion", bool]:
     """Log the generator in the run and register it as candidate; returns the version, and whether it was added.
 
-    The same generator is not registered twice: its version becomes candidate again.
-
-    It is stored as JSON and safetensors with a card, which this project loads, and in formats for use without this project.
+    A generator is not registered twice: its existing version becomes candidate again. It is stored as JSON and safetensors
+    with a card, which this project loads, and in formats for use without this project.
     """
     digest = content_hash(generator)
     version = versions.find_generator(run.client, model_name, digest)
@@ -117,7 +116,8 @@ def log_exported(run: Run, generator: Generator, extra_files: Sequence[str]) -> 
 
     ``card.json`` among them has the ``class_names`` by which labels are served. The folder also holds
     ``extra_files/generator.onnx``, and the model's metadata the SHA-256 of the code that serves it (``served_code.sha256``)
-    and how far ONNX is from PyTorch (``onnx.max_difference``). Raises UserError as :func:`write_onnx` does.
+    and the largest difference between ONNX and PyTorch (``onnx.max_difference``). Raises UserError as :func:`write_onnx`
+    does.
     """
     program = SeededGenerator(generator.cpu()).eval()
     chosen = int(run.client.get_run(run.run_id).data.metrics.get("best.step", 0))  # MLflow copies this step's metrics
@@ -144,7 +144,7 @@ def code_hash() -> str:
 
 
 def example(class_count: int, count: int = 3) -> tuple[Tensor, Tensor]:
-    """Labels of all classes in turn with seeds of all sizes, int64 (N, 2), and truncation, float32 (N,) from 1 down to 0.5.
+    """All classes in turn with seeds of all magnitudes, int64 (N, 2), and truncation, float32 (N,) from 1 down to 0.5.
 
     More than one row: a batch of one would be exported as a fixed size.
     """
@@ -157,9 +157,8 @@ def write_onnx(program: SeededGenerator, path: Path, count: int = 100) -> float:
     """Write the program as one ONNX file with a batch of any size, and return its largest difference to PyTorch.
 
     Inputs ``label_and_seed``, int64 (N, 2), and ``truncation``, float32 (N,); output ``images``, float32 (N, C, H, W) in
-    [-1, 1]. The difference is taken over ``count`` images of all classes, together and one by one, as onnxruntime
-    makes them. Raises UserError, and writes nothing, when it is more than the generator's ``rounding`` or cannot be
-    taken.
+    [-1, 1]. The difference is measured with onnxruntime over ``count`` images of all classes, in one batch and one by
+    one. Raises UserError, and writes nothing, if it exceeds the generator's ``rounding`` or is NaN.
     """
     rows, truncation = example(program.generator.class_count, count)
     allowed = program.generator.rounding

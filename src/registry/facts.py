@@ -1,7 +1,7 @@
-"""What is recorded of a registered version: a few tags that people search by, and the rest with its logged model.
+"""Metadata of a registered version: a few searchable tags, and the rest with its logged model.
 
-A version's page in MLflow shows all of its tags, so it has at most a dozen: those in ``SEARCHED``. Origin, verdict and hashes
-of files are tags of the LoggedModel that the version was registered from, and scores are metrics of it. Versions that were
+A version's page in MLflow shows all of its tags, so it has at most a dozen: those in ``SEARCHED``. Origin, verdict and file
+hashes are tags of the LoggedModel that the version was registered from, and scores are its metrics. Versions that were
 registered by earlier releases, or from a store without logged models, have everything as tags of their own.
 """
 
@@ -28,9 +28,9 @@ SCORES = (
 HASHES = ("generator.hash", "data.hash", "classifier.hash")
 RUN_TAG, SINCE, ROLLED_BACK = "run.id", "champion.since", "rolled.back"
 SEARCHED = (*HASHES, *SCORES, "git.commit", "git.dirty", "gate.decision", SINCE, ROLLED_BACK, RUN_TAG)
-"""``rolled.back`` takes the place of ``champion.since``; ``run.id`` only exists where the original run is lost"""
+"""``rolled.back`` replaces ``champion.since``; ``run.id`` only exists if the original run is lost"""
 VERSIONS_TAG = "mlflow.modelVersions"
-"""of a logged model: the versions that MLflow's page of it links"""
+"""tag of a logged model: the versions that its page links"""
 
 
 def model_of(version: "ModelVersion") -> str | None:
@@ -40,7 +40,7 @@ def model_of(version: "ModelVersion") -> str | None:
 
 
 def run_of(version: "ModelVersion") -> str | None:
-    """The id of a version's run, or of the run that replaced it in a store that had lost it."""
+    """The id of a version's run, or of the run that replaced it after the store had lost it."""
     return version.tags.get(RUN_TAG) or version.run_id or None
 
 
@@ -57,7 +57,7 @@ def facts(client: "MlflowClient", version: "ModelVersion") -> dict[str, str]:
 
 
 def record(client: "MlflowClient", version: "ModelVersion", values: Mapping[str, str]) -> None:
-    """Set tags, each where it belongs."""
+    """Set tags, on the version or its logged model."""
     from mlflow.exceptions import MlflowException
 
     own = {name: value for name, value in values.items() if name in SEARCHED or name in version.tags}
@@ -73,7 +73,7 @@ def record(client: "MlflowClient", version: "ModelVersion", values: Mapping[str,
 
 
 def remove(client: "MlflowClient", version: "ModelVersion", names: Iterable[str]) -> None:
-    """Remove tags, wherever they are."""
+    """Remove tags, from the version or its logged model."""
     everywhere = facts(client, version)
     for name in names:
         if name in version.tags:
@@ -83,7 +83,7 @@ def remove(client: "MlflowClient", version: "ModelVersion", names: Iterable[str]
 
 
 def link(client: "MlflowClient", version: "ModelVersion") -> None:
-    """Let the logged model's page link the version."""
+    """Link the version on the logged model's page."""
     named = json.dumps([{"name": version.name, "version": str(version.version)}])
     record(client, version, {VERSIONS_TAG: named})
 

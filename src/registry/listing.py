@@ -1,4 +1,4 @@
-"""The versions of the registry as a table, and those that came from a hash."""
+"""Tables of registered versions: all, the best, and those made from a hash."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -73,7 +73,7 @@ OUTPUT = "dvc.out."
 
 
 def matches(tags: dict[str, str], digits: str) -> list[str]:
-    """The titles of the tags whose hash begins with these digits."""
+    """The titles of the tags whose hash starts with these digits."""
     found = [title for tag, title in KINDS.items() if tags.get(tag, "").startswith(digits)]
     found += [
         f"DVC {tag.removeprefix(OUTPUT)}"
@@ -84,7 +84,7 @@ def matches(tags: dict[str, str], digits: str) -> list[str]:
 
 
 def came_from(client: "MlflowClient", digits: str) -> list[dict[str, Any]]:
-    """A row for each version that came from a hash with these first digits."""
+    """A row for each version made from a hash that starts with these digits."""
     from . import facts, versions
 
     rows = []

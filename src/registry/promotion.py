@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 DIRTY = {"git.dirty": "trained", "registered.git.dirty": "registered"}
-"""tags that must be ``false``, and the action that they describe"""
+"""tags that must be ``false``, with the action that they describe"""
 UNCLEAN = {"true": "by code that differs from the commit", "unknown": "outside of a git repository"}
 
 
@@ -29,7 +29,7 @@ class Decision:
     verdict: str
     """a sentence"""
     ruling: Ruling | None = None
-    """None for the present champion, which is not compared"""
+    """None for the current champion, which is not compared"""
     champion: str | None = None
     """NAME/VERSION of the champion that it was compared with"""
     notes: tuple[str, ...] = ()
@@ -38,14 +38,14 @@ class Decision:
 
 
 def make_gate(params: Params, images: RealImages) -> Gate:
-    """The gate with the parameters of the project."""
+    """The gate with the project's parameters."""
     return Gate(images, params.evaluate.resamples, params.evaluate.nearest_k)
 
 
 def decide(client: "MlflowClient", candidate: "ModelVersion", gate: Gate, settings: Register) -> Decision:
     """Compare a candidate with the champion, and promote it if the gate decides so.
 
-    To be called within ``aliases.deciding()``. Raises UserError if a process on another machine has changed the champion in
+    Call it within ``aliases.deciding()``. Raises UserError if a process on another machine has changed the champion in
     the meantime.
     """
     number = versions.aliases_of(client, candidate.name).get(CHAMPION)
@@ -66,7 +66,7 @@ def compare(
     gate: Gate,
     settings: Register,
 ) -> Decision:
-    """The gate's ruling on a candidate. Both are measured again with the present judge and data."""
+    """The gate's ruling on a candidate. Both versions are scored with the current judge and data."""
     measured = gate.measure(versions.load_version(client, candidate).network)
     known = facts.facts(client, candidate)
     against = list(refusals(known, gate.data_hash, allow_dirty=settings.allow_dirty))
@@ -104,7 +104,7 @@ def report(version: "ModelVersion", decision: Decision) -> str:
 
 
 def refusals(tags: Mapping[str, str], data_hash: str, *, allow_dirty: bool) -> Iterator[str]:
-    """Reasons against a version because of its origin, regardless of scores. ``tags`` are the version's facts."""
+    """Reasons to refuse a version for its origin, regardless of scores. ``tags`` are the version's facts."""
     made_from = tags.get("data.hash")
     if made_from != data_hash:
         known = f"data {made_from[:12]}" if made_from else "unknown data"
@@ -130,11 +130,11 @@ def _notes(gate: Gate, candidate: "ModelVersion", champion: "ModelVersion") -> I
         if judged_by != gate.classifier_hash:
             yield (
                 f"{called(one)} was scored by classifier {judged_by[:12]} when it was registered; the classifier "
-                f"now is {gate.classifier_hash[:12]}, and both were scored again with it."
+                f"is now {gate.classifier_hash[:12]}, and both were scored again with it."
             )
     trained_on = champion.tags.get("data.hash", "unknown")
     if trained_on != gate.data_hash:
         yield (
-            f"The champion was trained on other data ({trained_on[:12]}): its training may have included the present "
-            "validation images, which can only help it."
+            f"The champion was trained on other data ({trained_on[:12]}): its training set may include the current "
+            "validation images, which can only raise its scores."
         )

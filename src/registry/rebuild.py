@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 PLACE = Path("models/rebuilds")
 UNFINISHED = ".rebuilding"
-"""file in the worktree until it is compared"""
+"""file in the worktree until the comparison"""
 MACHINE = ("cpu", "threads", "device", "requirements.sha256", "version.")
-"""tags of the environment of a version: if they differ, different bits are to be expected"""
+"""tags of a version's environment; if they differ, expect different bits"""
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Rebuilt:
 def rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, *, keep: bool = False) -> Rebuilt:
     """Check out the version's commit beside the project, apply the stored diff, and run ``dvc repro evaluate`` there.
 
-    DVC's cache is empty there, so that every stage is run. It takes as long as the pipeline did, and an interrupted rebuild
-    is resumed by the same command. The project's files and MLflow store are not changed. Raises UserError if the version's
+    DVC's cache is empty there, so that every stage runs. It takes as long as the pipeline did; run the same command to resume
+    an interrupted rebuild. The project's files and MLflow store are not changed. Raises UserError if the version's
     origin is unknown, and for a stage that fails.
     """
     name = versions.called(version)
@@ -97,7 +97,7 @@ def rebuild(client: "MlflowClient", version: "ModelVersion", root: Path, *, keep
 
 
 def _patch(client: "MlflowClient", version: "ModelVersion", known: Mapping[str, str]) -> bytes:
-    """What the version's code had besides its commit."""
+    """The difference between the version's code and its commit, as a patch."""
     if known.get("git.dirty") == "false" and "git.diff.sha256" not in known:
         return b""
     run_id = facts.run_of(version)
@@ -118,7 +118,7 @@ def _patch(client: "MlflowClient", version: "ModelVersion", known: Mapping[str, 
 
 
 def _recorded(client: "MlflowClient", version: "ModelVersion") -> dict[str, Any]:
-    """The parameters that its run has recorded; none where the store has lost the run."""
+    """The recorded parameters of its run; empty if the store has lost the run."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -138,7 +138,7 @@ def _check_out(root: Path, folder: Path, commit: str, patch: bytes, recorded: Ma
         _remove(root, folder)
         raise
     _write_recorded(root, folder / paths.PARAMS, recorded)
-    (folder / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")  # none that is shared
+    (folder / ".dvc" / "config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")  # not a shared one
     (folder / UNFINISHED).touch()
 
 
@@ -153,7 +153,7 @@ def _git(folder: Path, *arguments: str, given: bytes = b"") -> None:
 def _write_recorded(root: Path, params: Path, recorded: Mapping[str, Any]) -> None:
     """Write the recorded parameters into the worktree's file; a relative data.folder means a place in the project.
 
-    The file is that of the commit, whose parameters may have other names than those of today: it is not validated here.
+    The file is that of the commit, whose parameters may have other names than today's, so it is not validated.
     """
     yaml = YAML()
     yaml.width = 4096
@@ -178,26 +178,26 @@ def _remove(root: Path, folder: Path) -> None:
 
 
 def _repro(folder: Path, known: Mapping[str, str]) -> None:
-    """Run every stage that is not done yet, with the original number of threads and a separate MLflow store."""
+    """Run every unfinished stage, with the original number of threads and a separate MLflow store."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "PYTHONPATH"))}
     environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlruns' / 'mlflow.db'}"
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
     if known.get("threads", "").isdecimal():
         environment["OMP_NUM_THREADS"] = known["threads"]
     command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "evaluate"]
-    # A process group of its own: DVC ignores an interrupt while a stage handles it.
+    # In its own process group: DVC ignores an interrupt while a stage handles it.
     process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
     try:
         status = process.wait()
     except KeyboardInterrupt:
-        os.killpg(process.pid, signal.SIGINT)  # a run saves a checkpoint
+        os.killpg(process.pid, signal.SIGINT)  # training saves a checkpoint
         process.wait()
-        print(f"finished stages are kept in {folder}; the same command resumes there")
+        print(f"finished stages are kept in {folder}; run the same command to resume")
         raise
     if status:
         raise UserError(
-            f"`dvc repro` failed with status {status}, see its message above; {folder} is kept, and the same command "
-            "resumes there"
+            f"`dvc repro` failed with status {status}, see its message above; {folder} is kept: run the same "
+            "command to resume"
         )
 
 

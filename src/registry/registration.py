@@ -66,7 +66,7 @@ def code_of(client: "MlflowClient", run_id: str, family: str) -> dict[str, str]:
 
 
 def registration_tags() -> dict[str, str]:
-    """The commit that registers, and whether the code differs from it."""
+    """The current commit, and whether the code differs from it."""
     from ..tracking import origin
 
     now = origin.code_tags(complete=True)
@@ -93,7 +93,7 @@ def gate_input(client: "MlflowClient", version: "ModelVersion", params: "Params"
 
 
 def registered_already(client: "MlflowClient", result: Result, run_id: str | None, evaluated: str) -> str | None:
-    """The verdict on a generator that is completely registered and decided; None if something is left to do."""
+    """The verdict on a generator whose registration is complete; None if anything is left to do."""
     from ..tracking import outputs
     from ..tracking.runs import run_exists
     from . import facts, promotion, versions
@@ -207,7 +207,7 @@ def register(client: "MlflowClient", result: Result, run_id: str | None, evaluat
 
 
 def registered_before(run: "Run", version: str) -> None:
-    """Print why there is no new version: DVC restored or kept the outputs, or another run gave the same bits."""
+    """Print why no version is added: DVC restored or kept the outputs, or another run gave identical bits."""
     from ..tracking import origin
 
     if run.client.get_run(run.run_id).data.tags.get("registered") != version:

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 FOLDER = "evaluation"
-"""where a run keeps them"""
+"""artifact folder of a run"""
 RUN_ID = re.compile("[0-9a-f]{6,32}")
 SHOWN = 10
-"""matches of an ambiguous reference that are listed"""
+"""number of listed matches of an ambiguous reference"""
 MOST = 10_000
-"""experiments that are searched"""
+"""limit of experiments searched"""
 
 
 def find_scorecard(reference: str, *, resamples: bool = True) -> StoredScorecard:
@@ -110,7 +110,7 @@ def _of_model(client: "MlflowClient", reference: str, resamples: bool) -> Stored
     registered = version.tags.get("generator.hash", "")
     if found.card.generator_hash != registered:
         raise UserError(
-            f"the scorecard of run {run_id} is about generator {found.card.generator_hash[:12]}, and {name} is "
+            f"the scorecard of run {run_id} scores generator {found.card.generator_hash[:12]}, and {name} is "
             f"{registered[:12] or 'without the tag generator.hash'}; `dvc repro evaluate` at the commit that made it "
             "(tag git.commit) scores it"
         )

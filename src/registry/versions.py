@@ -41,7 +41,7 @@ class StoredGenerator:
 
 @dataclass(frozen=True)
 class StoredFacts:
-    """Facts about a registered generator that do not require loading it."""
+    """Facts about a registered generator that are read without loading it."""
 
     class_names: tuple[str, ...]
     parameters: int
@@ -122,7 +122,7 @@ def versions_of(client: "MlflowClient", name: str) -> list["ModelVersion"]:
 
 
 def check_version(client: "MlflowClient", version: "ModelVersion") -> StoredFacts:
-    """Check that a version's files are those that were registered, without PyTorch.
+    """Check that a version's files are those registered, without importing PyTorch.
 
     Raises UserError if files are missing or differ from those registered, or if the file of a custom family is missing.
     """
@@ -183,7 +183,7 @@ def fetch(client: "MlflowClient", version: "ModelVersion", folder: str) -> Path:
 
 
 def _check_files(client: "MlflowClient", version: "ModelVersion", files: Path) -> None:
-    for compiled in list(files.rglob("__pycache__")):  # of code that was imported from the store itself
+    for compiled in list(files.rglob("__pycache__")):  # left by code imported from the store itself
         shutil.rmtree(compiled)
     registered = facts.facts(client, version).get(FILES_TAG)
     if registered and files_hash(files) != registered:
@@ -200,13 +200,13 @@ def _download(uri: str, folder: str, name: str) -> Path:
         files = Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder))
     except (MlflowException, OSError) as error:
         raise UserError(f"the files of {name} cannot be read: {' '.join(str(error).split())}; {MOVED}") from None
-    if not (files / "extra_files").is_dir():  # MLflow takes a missing folder for an empty one
+    if not (files / "extra_files").is_dir():  # MLflow treats a missing folder as empty
         raise UserError(f"the files of {name} are missing; {MOVED}")
     return files
 
 
 def files_hash(folder: Path) -> str:
-    """SHA-256 over the names and contents of all files in a model's folder, without the one that MLflow writes on download."""
+    """SHA-256 over the names and contents of all files in a model's folder, except the one that MLflow adds on download."""
     names = sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
     lines = [
         f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n"

@@ -1,4 +1,4 @@
-"""What surrounds the train stage: the folder of checkpoints, the MLflow run, and the progress line."""
+"""The surroundings of the stage train: checkpoint folder, MLflow run, and progress line."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from .sync import abandon
 
 
 def open_folder(params: Params, data: PreparedData, distributed: DistributedContext, *, resume: bool) -> TrainingFolder:
-    """The folder of this run's checkpoints, emptied unless ``resume``; names the interrupted runs that are not this one."""
+    """The folder of this run's checkpoints, emptied unless ``resume``; prints other interrupted runs, which are kept."""
     folder = TrainingFolder(
         project_root() / paths.CHECKPOINTS, identity(params, source_tags(params, data), distributed)
     )
@@ -35,12 +35,12 @@ def open_folder(params: Params, data: PreparedData, distributed: DistributedCont
         folder.clear()
     if not folder.checkpoints:
         for other, lines in folder.others().items():
-            print(f"the interrupted run in {other} is a different one and is kept: {'; '.join(lines)}")
+            print(f"keeping the interrupted run in {other}, which differs: {'; '.join(lines)}")
     return folder
 
 
 class LiveRun:
-    """The recorders of a run, and what is logged at its end."""
+    """The recorders of a run, and its final results."""
 
     def __init__(self, run: TrainingRun, line: ProgressLine) -> None:
         self.run = run
@@ -60,7 +60,7 @@ class LiveRun:
 
 @contextmanager
 def live_run(params: Params, data: PreparedData, folder: TrainingFolder) -> Iterator[LiveRun]:
-    """Open a run, or resume the one that the folder names, with a progress line."""
+    """Create a run, or resume the one named in the folder, with a progress line."""
     model, length = params.model, f"{params.train.kimg:,.4g} thousand images"
     text = (
         f"{model.family} networks, {model.conditioning} conditioning, {params.train.loss} loss: {length} of {data.name}"
@@ -74,5 +74,5 @@ def live_run(params: Params, data: PreparedData, folder: TrainingFolder) -> Iter
             try:
                 yield LiveRun(run, line)
             except Stopped as stopped:
-                print(f"{stopped}: its last checkpoint is in {folder.path}; the same command resumes from it")
+                print(f"{stopped}: the last checkpoint is in {folder.path}; run the same command to resume")
                 raise

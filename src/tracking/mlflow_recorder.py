@@ -1,4 +1,4 @@
-"""What training reports, logged to its MLflow run."""
+"""Logs what training reports to its MLflow run."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -29,7 +29,7 @@ class MlflowRecorder(Recorder):
         self.run.image(grid_image(images, self.grid_columns), "samples", progress.step)
 
     def event(self, progress: Progress, kind: str, message: str) -> None:
-        """A tag; after a rollback later steps are logged again."""
+        """A tag. After a rollback, later steps are logged again."""
         self.run.tags({f"event.{progress.step:07d}.{kind}": message})
         if kind == "rollback":
             self.run.rollback(progress.step, message)

@@ -1,4 +1,4 @@
-"""Where a run comes from: code, data, tools and machine."""
+"""The origin of a run: code, data, packages and machine."""
 
 import hashlib
 import os
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LIBRARIES = ("torch", "torchvision", "torch-fidelity", "numpy", "scikit-learn", "mlflow", "dvc", "optuna")
 NOT_SOURCE = (":(exclude)dvc.lock",)
-"""DVC writes dvc.lock while the pipeline runs; its hashes are recorded on their own."""
+"""DVC writes dvc.lock while the pipeline runs; its hashes are recorded separately."""
 
 LINEAGE = (
     "git.",
@@ -33,7 +33,7 @@ LINEAGE = (
     "seed",
 )
 RESTORED_FROM = "restored.from.run"
-"""tag of a run that replaces one which the store no longer has: the id of that one"""
+"""tag of a run that replaces one that the store no longer has: the id of the original"""
 SHOWN = (
     "--binary",
     "--full-index",
@@ -48,10 +48,10 @@ TOO_LARGE = "not kept, too large or too many: "
 
 
 def code_tags(family: str | None = None, *, complete: bool = False) -> dict[str, str]:
-    """The code of a run: the commit, whether the code that decides results differs from it, DVC experiment, requirements.
+    """The code of a run: the commit, whether code that affects results differs from it, DVC experiment, requirements.
 
     ``git.dirty`` and ``code.sha256`` cover :func:`src.config.stages.training_code` and the code of a user-defined
-    ``family``; ``complete``: all that the stage register runs. Parameters are not code; they are recorded as params.
+    ``family``; with ``complete``, all code of the stage register. Parameters are recorded separately, as params.
     """
     commit = git("rev-parse", "HEAD").decode().strip()
     places = _family_places(family)
@@ -85,7 +85,7 @@ def _family_places(family: str | None) -> list[Path]:
 
 
 def _is_dirty(files: Iterable[str]) -> str:
-    """``true`` if a file that decides results differs from the commit or is not in it, otherwise ``false``."""
+    """``true`` if a file that affects results differs from the commit or is untracked, otherwise ``false``."""
     decisive = [*files, stages.PACKAGES.as_posix()]
     return str(bool(git("status", "--porcelain", "--untracked-files=all", "--", *decisive))).lower()
 
@@ -102,23 +102,23 @@ def run_name(params: "Params") -> str:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a run comes from."""
+    """The origin of a run."""
 
     name: str
     """of the run"""
     params: Mapping[str, Any]
     tags: Mapping[str, str]
     diff: bytes
-    """what differed from the commit"""
+    """the difference from the commit"""
 
     @classmethod
     def here(
         cls, name: str, params: Mapping[str, Any], tags: Mapping[str, str], *, trained_here: bool = True
     ) -> "Origin":
-        """The origin of a run that starts now; ``tags`` are what is known besides code and machine.
+        """The origin of a run that starts now; ``tags`` are added to those of code and machine.
 
-        ``trained_here=False``: of outputs that were trained elsewhere, or by a run that the store no longer has. The
-        machine is then unknown.
+        ``trained_here=False``: the outputs were trained elsewhere, or by a run that the store no longer has, so that the
+        machine is unknown.
         """
         diff = working_tree_diff()
         patch = {"git.diff.sha256": hashlib.sha256(diff).hexdigest()} if diff else {}
@@ -126,26 +126,26 @@ class Origin:
         return cls(name, dict(params), {**code_tags(params.get("model.family")), **patch, **machine, **tags}, diff)
 
     def instead_of(self, run_id: str) -> "Origin":
-        """The same for a run that replaces ``run_id``, which the store no longer has."""
+        """The same origin, for a run that replaces ``run_id``, which the store no longer has."""
         return replace(self, tags={**self.tags, RESTORED_FROM: run_id})
 
 
 def committed_since(tags: Mapping[str, str], family: str | None) -> str | None:
-    """The present commit, if it has exactly the code of a run with these ``tags``, which was not committed at the time.
+    """The current commit, if it has exactly the code of a run with these ``tags`` that was uncommitted at the time.
 
-    That is the case for an experiment whose code is committed after it has run.
+    This is the case if the code of an experiment is committed after the run.
     """
     now = code_tags(family)
     return now["git.commit"] if now["git.dirty"] == "false" and now["code.sha256"] == tags.get("code.sha256") else None
 
 
 def kept(tags: Mapping[str, str]) -> dict[str, str]:
-    """The tags of a run that describe its origin, for the version that is registered from it."""
+    """The tags of a run that describe its origin, for versions registered from it."""
     return {name: value for name, value in tags.items() if name.startswith(LINEAGE) and name != "dvc.stage"}
 
 
 def cpu_kind() -> str:
-    """The processor's name and the instruction set that PyTorch uses, on which the rounding of sums depends."""
+    """The processor's name and the instruction set used by PyTorch, which affects rounding."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8", errors="replace").splitlines() if info.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -158,7 +158,7 @@ def cpu_kind() -> str:
 def working_tree_diff() -> bytes:
     """The difference from the commit as a patch for ``git apply``, with new files that git does not ignore.
 
-    Empty for a clean tree or without git. New files that are too large or too many to keep are named at the top.
+    Empty for a clean tree or without git. New files beyond the limits on size and number are listed at the top.
     """
     parts = [git("diff", *SHOWN, "HEAD", "--", ".", *NOT_SOURCE)]
     for raw in filter(

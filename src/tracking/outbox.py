@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Row: TypeAlias = dict[str, Any]
-"""What is logged, by its kind: ``metrics`` and ``tags``, which are sent together, or one of ``ALONE``."""
+"""One log entry: ``metrics`` and ``tags``, which are sent together, or one of ``ALONE``."""
 ALONE = {"image", "artifact", "dataset", "untag", "status"}
 BATCH = 1000
-"""MLflow accepts at most 1000 metrics and 100 tags in a call, and 1000 of both."""
+"""MLflow's limits per call: 1000 metrics, 100 tags, and 1000 of both together."""
 LONGEST_TEXT = 5000
-"""MLflow accepts 8000 characters in a tag."""
+"""Characters kept of a tag's value; MLflow's limit is 8000."""
 LOST = ".lost"
 PATIENCE = 30.0
-"""seconds to wait for another process that is just sending the rows"""
+"""seconds to wait for another process that is sending the rows"""
 SYSTEM = "system/"
 
 
@@ -47,11 +47,11 @@ class Outbox:
     """The rows of a run: ``rows.jsonl``, to which they are only appended, and ``sent``, the number of them that MLflow has.
 
     Metrics and images are taken once a step, so that a resumed run logs nothing twice. One process at a time holds ``lock``,
-    which the kernel releases when it dies. A row survives the process, but not the machine: nothing waits for the disk.
+    which the kernel releases when it dies. Rows survive the process, but not a crash of the machine: there is no fsync.
     """
 
     def __init__(self, run_id: str, patience: float = PATIENCE, *, shared: bool = False) -> None:
-        """Raises UserError when another process holds it; ``shared``: the rows then stay in memory."""
+        """Raises UserError if another process holds it; with ``shared``, rows then stay in memory instead."""
         self.run_id, self.folder = run_id, outbox_root() / run_id
         self.rows, self.sent, self.gone = list[Row](), 0, False
         self._unwritten, self._last, self._appending = "", dict[str, int](), threading.Lock()
@@ -70,13 +70,13 @@ class Outbox:
             return
         with suppress(OSError):
             for line in (self.folder / "rows.jsonl").read_bytes().splitlines():
-                with suppress(ValueError):  # a row that was cut short, on a full disk
+                with suppress(ValueError):  # a row that was truncated by a full disk
                     self._take(json.loads(line))
-        with suppress(OSError, ValueError):  # otherwise all of it is sent again, which changes nothing
+        with suppress(OSError, ValueError):  # otherwise everything is sent again, which is idempotent
             self.sent = min(int((self.folder / "sent").read_text(encoding="utf-8")), len(self.rows))
 
     def open(self) -> None:
-        """Note which store the rows are for, unless that is known."""
+        """Record which store the rows are for, unless already recorded."""
         if self._lock is not None and self.address is None:
             with suppress(OSError):
                 (self.folder / "store").write_text(store.portable_address(), encoding="utf-8")
@@ -90,17 +90,17 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """The number of rows that MLflow does not have."""
+        """The number of unsent rows."""
         return len(self.rows) - self.sent
 
     @property
     def unwritten(self) -> int:
-        """The number of rows that are in memory alone."""
+        """The number of rows that are only in memory."""
         return self._unwritten.count("\n")
 
     @property
     def ended(self) -> bool:
-        """Whether the last status is that of a run that has ended."""
+        """Whether the last logged status is terminal."""
         return next((row["status"] for row in reversed(self.rows) if "status" in row), "RUNNING") != "RUNNING"
 
     def may_resume(self) -> bool:
@@ -112,10 +112,10 @@ class Outbox:
         return False
 
     def append(self, **row: Any) -> None:
-        """Append a row. One that cannot be written stays in memory, and is written with the next one that can."""
+        """Append a row. If it cannot be written, it stays in memory and is written with a later one."""
         with self._appending:
             self._take(row)
-            # The line's end comes first, so that the rest of a row that was cut short spoils no other.
+            # The newline comes first, so that a truncated row does not corrupt the next one.
             before, self._unwritten = self._unwritten, f"{self._unwritten}\n{json.dumps(row)}"
             if self._lock is None:
                 return
@@ -137,7 +137,7 @@ class Outbox:
             self._last[name] = row["step"]
 
     def is_new(self, name: str, step: int) -> bool:
-        """Whether a metric, or the key of an image, has no row yet at this step or a later one."""
+        """Whether a metric or image key has no row at this step or a later one yet."""
         return step > self._last.get(name, -1)
 
     def tags(self, values: Mapping[str, str]) -> None:
@@ -145,7 +145,7 @@ class Outbox:
         self.append(tags={name: value[:LONGEST_TEXT] for name, value in values.items()})
 
     def metrics(self, values: Mapping[str, float], step: int | None = 0) -> None:
-        """Log those that are new at the step; None: the step after the last one of these names."""
+        """Log those that are new at the step; None stands for the step after the last one of these names."""
         if step is None:
             step = max((self._last.get(name, -1) for name in values), default=-1) + 1
         new = {name: float(value) for name, value in values.items() if self.is_new(name, step)}
@@ -153,7 +153,7 @@ class Outbox:
             self.append(time=now(), step=step, metrics=new)
 
     def image(self, image: "Image", key: str, step: int) -> None:
-        """Log an image under a key, named as MLflow names them. Only with its row does the file count."""
+        """Log an image under a key, with a file name in MLflow's format. A file without a row is ignored."""
         if not self.is_new(f"image {key}", step):
             return
         name = f"{key.replace('/', '~')}+step+{step}+timestamp+{now()}+{uuid.uuid4()}"
@@ -166,7 +166,7 @@ class Outbox:
             self.append(image=name, key=f"image {key}", step=step)
 
     def dataset(self, name: str, digest: str, source: str, shape: Sequence[int]) -> None:
-        """Log the training images, uint8 (N, C, H, W), as the run's input, under a digest of the caller's."""
+        """Log the training images, uint8 (N, C, H, W), as the run's input, with a digest given by the caller."""
         if self.is_new("dataset", 0):
             self.append(dataset=name, key="dataset", step=0, digest=digest, source=source, shape=list(shape))
 
@@ -179,22 +179,22 @@ class Outbox:
             else:
                 (self.folder / place).mkdir(parents=True)
                 shutil.copy2(path, self.folder / place)
-        except OSError:  # a full disk; the file itself may still be there when it is sent
+        except OSError:  # on a full disk the original is sent, if it still exists by then
             place = str(path.resolve())
         self.append(artifact=place, target=target)
 
     def rollback(self, step: int, cause: str) -> None:
-        """The training has returned to ``step``: later steps are logged again. The same rollback counts once."""
+        """Training rolled back to ``step``: later steps are logged again. A repeated rollback counts once."""
         if not any(row.get("rollback") == step and row["cause"] == cause for row in self.rows):
             self.append(rollback=step, cause=cause)
 
     def end(self, status: str, tags: Mapping[str, str]) -> None:
-        """The last rows."""
+        """Log the final tags and status."""
         self.append(tags=dict(tags))
         self.append(status=status, time=now())
 
     def next_batch(self) -> list[Row]:
-        """The first unsent rows, as many as go in one call."""
+        """The first unsent rows, as many as fit into one call."""
         batch, size = list[Row](), 0
         for row in self.rows[self.sent : self.sent + BATCH]:
             size += len(row.get("metrics", ())) + 10 * len(row.get("tags", ()))
@@ -206,23 +206,23 @@ class Outbox:
         return batch
 
     def mark_sent(self, count: int) -> None:
-        """Note that MLflow has ``count`` more rows. Where that cannot be written they are sent again."""
+        """Record that ``count`` more rows are sent. If this cannot be written, they are sent again."""
         self.sent += count
         if self._lock is not None:
             with suppress(UserError), replacing(self.folder / "sent") as part:
                 part.write_text(f"{self.sent}\n", encoding="utf-8")
 
     def release(self) -> None:
-        """Release the lock, and leave everything as it is; a folder without rows is that of a run that was just closed."""
+        """Release the lock and keep the folder, unless it is empty, as after a run that was just closed."""
         if self._lock is not None:
             if not self.rows and self.address is None:
                 shutil.rmtree(self.folder, ignore_errors=True)
             self._lock.release()
 
     def close(self) -> None:
-        """Release the lock. The folder is deleted once the run has ended, all is sent, and nothing can resume it any more.
+        """Release the lock. Delete the folder if the run has ended, everything is sent, and it cannot be resumed.
 
-        The rows of a run that is gone from the store are put aside, unless they only say how it ended.
+        Rows of a run that the store no longer has are moved aside, unless they only contain its final status.
         """
         aside = self.folder.with_name(self.run_id + LOST)
         if self._lock is not None and self.gone:
@@ -238,5 +238,5 @@ class Outbox:
 
 
 def now() -> int:
-    """The time in MLflow's unit, milliseconds."""
+    """The current time in milliseconds, MLflow's unit."""
     return int(time.time() * 1000)

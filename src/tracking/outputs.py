@@ -1,4 +1,4 @@
-"""The run that the outputs in ``models/`` belong to: found by the hash of the generator, or re-created from them.
+"""The run that produced the outputs in ``models/``: found by the generator's hash, or re-created from the outputs.
 
 The outputs do not name their run: DVC may have restored them from its cache, or pulled them from a remote.
 """
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 GENERATOR_TAG = "generator.hash"
 """tag of a finished training: the hash of its generator"""
 EVALUATION_TAG = "evaluation.sha256"
-"""tag of a run: the hash of the scorecard and pictures that were logged last"""
+"""tag of a run: the hash of the scorecard and pictures logged last"""
 HISTORY, SAMPLES, SAMPLE_IMAGES = "history.json", "samples", "samples.safetensors"
 NETWORKS = ("generator.json", "generator.safetensors", "discriminator.json", "discriminator.safetensors", "card.json")
 NUMBERS = ("history.csv", "scores.csv", HISTORY, "metrics.json")
 
 
 def find_run(client: "MlflowClient", digest: str, experiment: str) -> str | None:
-    """The youngest run that trained the generator with this hash: one of the ``experiment`` first, then of any other."""
+    """The newest run that trained the generator with this hash: in ``experiment`` if there is one, otherwise in any other."""
     own = store.experiment_id(client, experiment)
     others = [one.experiment_id for one in client.search_experiments() if one.experiment_id != own]
     for some in ([own], others):
@@ -43,9 +43,9 @@ def find_run(client: "MlflowClient", digest: str, experiment: str) -> str | None
 
 
 def recreate_run(data: "PreparedData", params: "Params", digest: str, tags: Mapping[str, str]) -> str:
-    """A new run with what the outputs hold: parameters, losses, scores, networks and sample images.
+    """Create a run from the outputs: parameters, losses, scores, networks and sample images.
 
-    Its commit and parameters are the present ones. The machine that trained and the time it took are unknown.
+    Commit and parameters are the current ones; the machine and the duration of the training are unknown.
     """
     from ..sampling.grids import grid_image
     from ..training.loop import GRID_COLUMNS
@@ -107,7 +107,7 @@ def record_evaluation(
 
 
 def _record_history(run: TrainingRun, history: Mapping[str, Any]) -> None:
-    """Log losses and validation scores. Raises UserError for a history of another form."""
+    """Log losses and validation scores. Raises UserError for an invalid history."""
     try:
         for row in history["losses"]:
             run.metrics({name: value for name, value in row.items() if name != "step"}, row["step"])

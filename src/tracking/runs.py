@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from .origin import Origin
 
 PATCH = "git.diff"
-"""artifact of a run: what differed from its commit"""
+"""artifact of a run: the difference from its commit"""
 STARTED_IN = "started.in"
-"""tag of a run: the host and the project folder of the process that opened it last"""
+"""tag of a run: host and project folder of the process that opened it last"""
 PARAMS = 100
-"""MLflow accepts so many params or tags in a call."""
+"""MLflow's limit of params or tags per call."""
 
 
 class _Ending:
@@ -53,14 +53,14 @@ class _Ending:
             self.fail(f"{type(error).__name__}: {error}")
 
     def _end(self, status: str, tags: Mapping[str, str]) -> None:
-        # It is logged when the run is closed, after everything else: the last grid of a pruned trial, for example.
+        # Logged when the run is closed, after everything else, such as the last grid of a pruned trial.
         self.how, self.decided = (status, tags), True
 
 
 class Run(_Ending):
-    """A run that is written through a client, at once: no active run, no state of the module.
+    """A run that is written at once, through a client: no active run, no module state.
 
-    It holds the run's outbox, so that other processes see that it is in use, and how it ended is never lost.
+    It holds the run's outbox, so that other processes see that the run is in use, and its final status is never lost.
     """
 
     def __init__(self, client: "MlflowClient", run_id: str) -> None:
@@ -98,21 +98,21 @@ class Run(_Ending):
         self.client.log_text(self.run_id, text, name)
 
     def finish(self) -> None:
-        """Tell MLflow how the run ended. Raises UserError when it does not answer; the next command tells it then."""
+        """Record how the run ended. Raises UserError if MLflow is not responding; the next command then records it."""
         self.outbox.end(*self.how)
         try:
             sync(self.client, self.outbox)
         except RunIsGone:
             self.outbox.gone = True
         except Exception as error:
-            text = f"MLflow does not answer, and does not know that run {self.run_id} has ended as {self.how[0]}"
+            text = f"MLflow is not responding, so the status {self.how[0]} of run {self.run_id} is not recorded"
             raise UserError(f"{text}: {first_line(error)}; the next command sends it") from None
         finally:
             self.outbox.close()
 
 
 class TrainingRun(Outbox, _Ending):
-    """The run of a training, which never waits for MLflow: its rows are sent by a thread, whether the store answers or not."""
+    """The run of a training, which never waits for MLflow: a thread sends its rows."""
 
     def __init__(self, run_id: str, client: "MlflowClient | None", *, monitored: bool) -> None:
         super().__init__(run_id)
@@ -125,7 +125,7 @@ class TrainingRun(Outbox, _Ending):
             self.metrics(values, None)
 
     def finish(self) -> None:
-        """Log how the run ended, and wait for MLflow as long as it answers."""
+        """Log how the run ended, and wait until everything is sent, as long as MLflow responds."""
         if self._monitor is not None:
             self._monitor.close()
         self.end(*self.how)
@@ -133,7 +133,7 @@ class TrainingRun(Outbox, _Ending):
 
 
 def recorded_params(params: Mapping[str, str]) -> dict[str, Any]:
-    """The parameters that a run has recorded as text, as values by dotted name, without those that are not known now."""
+    """Parse the recorded params of a run: values by dotted name, without parameters that no longer exist."""
     from ..config.params import Params
 
     values = {}
@@ -147,7 +147,7 @@ def recorded_params(params: Mapping[str, str]) -> dict[str, Any]:
 
 @contextmanager
 def new_run(experiment: str, origin: "Origin", parent: str | None = None) -> Iterator[Run]:
-    """Open a run with its origin; finished, failed or killed at the end."""
+    """Create a run with its origin; it ends as finished, failed or killed."""
     client = store.connect()
     run = Run(client, _create(client, experiment, origin.name, parent))
     with _closing(run):
@@ -158,9 +158,9 @@ def new_run(experiment: str, origin: "Origin", parent: str | None = None) -> Ite
 
 @contextmanager
 def reopened_run(run_id: str) -> Iterator[Run]:
-    """Open a run that exists; finished, failed or killed at the end."""
+    """Reopen an existing run; it ends as finished, failed or killed."""
     client = store.connect()
-    sync_all(client)  # the end of its training may be unsent, and comes before
+    sync_all(client)  # unsent rows of its training come first
     run = Run(client, run_id)
     with _closing(run):
         _resume(run.outbox)
@@ -172,11 +172,11 @@ def reopened_run(run_id: str) -> Iterator[Run]:
 def training_run(
     experiment: str, origin: "Origin", parent: str | None = None, run_id: str | None = None, *, monitored: bool = True
 ) -> Iterator[TrainingRun]:
-    """Open a new run for a training, or resume the run ``run_id`` of one that was interrupted.
+    """Create the run of a training, or resume the interrupted run ``run_id``.
 
-    To create a run the store must answer, or it is a UserError; to resume one it need not. Where the store no longer has
-    the run, a new one replaces it, gets its rows, and names it in a tag. At the end the run is finished, failed or killed.
-    ``monitored``: system metrics are logged, too.
+    Raises UserError if the store is not responding and a run has to be created; resuming does not need the store. If the
+    store no longer has the run, a new one replaces it, gets its rows, and names it in a tag. The run ends as finished,
+    failed or killed. ``monitored``: system metrics are logged, too.
     """
     store.check_file()
     client, resumed = _find(run_id) if run_id else (store.connect(), None)
@@ -215,11 +215,11 @@ def _resume(outbox: Outbox) -> None:
 
 
 def _find(run_id: str) -> "tuple[MlflowClient | None, str | None]":
-    """A client, if the store answers, and the run, unless the store answers that it does not have it."""
+    """A client, if the store responds, and the run's id, unless the store does not have the run."""
     found: list[tuple[MlflowClient, bool]] = []
 
     def ask() -> None:
-        with suppress(Exception):  # a server or database out of reach has many faces; the sender reports it
+        with suppress(Exception):  # whatever the error is, the sender reports it
             client = store.connect()
             found.append((client, run_is_gone(client, run_id)))
 
@@ -230,7 +230,7 @@ def _find(run_id: str) -> "tuple[MlflowClient | None, str | None]":
         return None, run_id
     client, gone = found[0]
     if gone:
-        print(f"run {run_id} is not in the store {store.where()}; a new run takes its place")
+        print(f"run {run_id} is not in the store {store.where()}; a new run replaces it")
     return client, None if gone else run_id
 
 
@@ -250,7 +250,7 @@ def _create(client: "MlflowClient", experiment: str, name: str, parent: str | No
 
 
 def _describe(client: "MlflowClient", run_id: str, origin: "Origin") -> None:
-    """Log where a run comes from; the difference from the commit is an artifact."""
+    """Log the origin of a run; the difference from the commit is an artifact."""
     from mlflow.entities import Param
     from mlflow.exceptions import MlflowException
 
@@ -265,7 +265,7 @@ def _describe(client: "MlflowClient", run_id: str, origin: "Origin") -> None:
                 file.write_bytes(origin.diff)
                 client.log_artifact(run_id, str(file))
     except MlflowException as error:
-        raise UserError(f"MLflow does not take the parameters of run {run_id}: {first_line(error)}") from None
+        raise UserError(f"MLflow rejects the parameters of run {run_id}: {first_line(error)}") from None
 
 
 def _log_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> None:
@@ -279,24 +279,24 @@ def _log_tags(client: "MlflowClient", run_id: str, tags: Mapping[str, str]) -> N
 def _user() -> str:
     try:
         return getpass.getuser()
-    except (OSError, KeyError):  # a container may run as a number without a name
+    except (OSError, KeyError):  # in a container the user may have no name
         return "unknown"
 
 
 def run_exists(client: "MlflowClient", run_id: str) -> bool:
-    """Whether the store has the run, and it is not deleted. Raises UserError where it does not answer."""
+    """Whether the store has the run, and it is not deleted. Raises UserError if the store is not responding."""
     from mlflow.exceptions import MlflowException
 
     try:
         return not run_is_gone(client, run_id)
     except MlflowException as error:
         raise UserError(
-            f"the MLflow store {store.where()} cannot be asked for run {run_id}: {first_line(error)}"
+            f"the MLflow store {store.where()} cannot be queried for run {run_id}: {first_line(error)}"
         ) from None
 
 
 def child_runs(client: "MlflowClient", parent: str, status: str) -> list[tuple[str, dict[str, str]]]:
-    """Ids and tags of a run's children that have a status, for example ``RUNNING``."""
+    """Ids and tags of a run's children with a status such as ``RUNNING``."""
     experiment = client.get_run(parent).info.experiment_id
     query = f"tags.mlflow.parentRunId = '{parent}' and attributes.status = '{status}'"
     return [(run.info.run_id, dict(run.data.tags)) for run in client.search_runs([experiment], query)]

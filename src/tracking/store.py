@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 SQLITE = "sqlite:///"
 UNASKED = "http://127.0.0.1:9"
-"""an address that takes no time to open, in place of a store that is not asked"""
+"""placeholder address that opens at once, for a store that is not queried"""
 SECONDS = 3
-"""how long a locked database file is waited for before it is read"""
+"""seconds to wait for a locked database file"""
 LARGEST_CHECKED = 2**25
-"""A larger database file is not checked page by page each time it is opened."""
+"""Size in bytes above which a database file is not checked page by page each time it is opened."""
 REASONS = (
     r"\[Errno -?\d+\] ([^'\")(]+)",
     r"(database is locked)",
@@ -37,7 +37,7 @@ REASONS = (
     r"is (the database of another program)",
     r"Caused by \w+\(['\"]([^'\"]+)",
 )
-"""The telling part of the long messages of network and database libraries, the best first."""
+"""Patterns of the informative part of long messages of network and database libraries, most specific first."""
 METRICS = (
     "best.score",
     "test.gan_test_accuracy",
@@ -112,9 +112,9 @@ def reason(error: BaseException) -> str:
 def connect(*, registry_alone: bool = False) -> "MlflowClient":
     """A client of the project's store; the store is created if need be.
 
-    With ``registry_alone`` it answers questions about registered models only: the store of the runs, which takes as long to
-    open as the rest together, is left closed. Raises UserError for a server or database that cannot be reached, and for a file
-    that is corrupt or belongs to another program; such a file is left as it is.
+    With ``registry_alone`` the client only serves queries about registered models: the store of the runs, which takes as
+    long to open as everything else together, is not opened. Raises UserError for a server or database that cannot be
+    reached, and for a file that is corrupt or belongs to another program; such a file is not modified.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
@@ -132,7 +132,7 @@ def _connected(*, registry_alone: bool) -> "MlflowClient":
 
     for noisy in ("alembic", "mlflow"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    # A locked database raises an exception, which is handled; no traceback for each attempt.
+    # A locked database raises an exception, which is handled: no traceback for each attempt.
     logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module=r"mlflow\..*")
     uri = tracking_uri()
@@ -149,17 +149,17 @@ def _connected(*, registry_alone: bool) -> "MlflowClient":
 
 
 def check_file() -> None:
-    """Raise UserError for a database file that is corrupt or of another program; MLflow would add its tables to the latter."""
+    """Raise UserError for a database file that is corrupt or of another program, to which MLflow would add its tables."""
     file = sqlite_file()
     if file is None or not file.exists():
         return
     remedy = "restore it from a copy, or move it away to start with an empty store; nothing was changed"
     if not file.is_file():
-        raise UserError(f"the MLflow store {shown(file)} is no file; {remedy}")
+        raise UserError(f"the MLflow store {shown(file)} is not a file; {remedy}")
     try:
         tables, _ = read_tables(file, thorough=file.stat().st_size <= LARGEST_CHECKED)
     except sqlite3.OperationalError:
-        return  # it is locked, or may not be read: MLflow waits for it, and reports it
+        return  # locked, or not readable: MLflow waits for it, and reports it
     except sqlite3.DatabaseError as error:
         raise UserError(f"the MLflow store {shown(file)} is corrupt ({error}); {remedy}") from None
     if tables and not tables & {"experiments", "registered_models"}:
@@ -169,7 +169,7 @@ def check_file() -> None:
 def read_tables(file: Path, *, thorough: bool = False) -> tuple[set[str], str | None]:
     """The names of the tables in a database file, and their Alembic revision. Reads only; raises sqlite3.Error.
 
-    ``thorough``: a page that is corrupt is a DatabaseError, too.
+    ``thorough``: corrupt pages raise sqlite3.DatabaseError, too.
     """
     with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=SECONDS)) as connection:
         tables = {name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")}
@@ -183,7 +183,7 @@ def read_tables(file: Path, *, thorough: bool = False) -> tuple[set[str], str | 
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Pause the garbage collector: MLflow and SQLAlchemy create objects that stay, which takes a fifth of their start."""
+    """Pause the garbage collector: collections take a fifth of the start of MLflow and SQLAlchemy, and free nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -194,7 +194,7 @@ def _uncollected() -> Iterator[None]:
 
 
 def _creation_lock() -> AbstractContextManager[Any]:
-    """Of several processes that create the tables of a fresh SQLite file at once, all but one would fail."""
+    """A lock: of several processes that create the tables of a fresh SQLite file at once, all but one would fail."""
     file = sqlite_file()
     if file is None:
         return nullcontext()
@@ -229,18 +229,18 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
         )
         return created
     except MlflowException as error:
-        experiment = client.get_experiment_by_name(name)  # another process may have been a moment faster
+        experiment = client.get_experiment_by_name(name)  # another process may have created it in the meantime
         if experiment is None or experiment.lifecycle_stage != "active":
             raise UserError(f"the MLflow experiment {name!r} cannot be used: {first_line(error)}") from None
         return str(experiment.experiment_id)
 
 
 @contextmanager
-def outage_is_told(what: str) -> Iterator[None]:
-    """Continue where MLflow does not answer, and print to standard error that it does not have ``what``."""
+def reporting_outage(what: str) -> Iterator[None]:
+    """Continue if MLflow is not responding, and print to standard error that ``what`` is not recorded yet."""
     from mlflow.exceptions import MlflowException
 
     try:
         yield
     except (MlflowException, OSError) as error:
-        tell(f"MLflow does not answer, and does not have {what} yet: {first_line(error)}")
+        tell(f"MLflow is not responding; {what} is not recorded yet: {first_line(error)}")

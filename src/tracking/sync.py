@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 INTERVAL, LONGEST_PAUSE = 2.0, 60.0
-"""Seconds between two calls, and between attempts at a store that does not answer for a while."""
+"""Seconds between two calls, and at most between two attempts while the store is not responding."""
 HEALTHY_CLOSE, AWAY_CLOSE = 30.0, 5.0
-"""Seconds that the end of a training waits for the next call to succeed; the latter if the last one has failed."""
+"""Seconds to wait for the next call at the end of a training; the latter if the previous call failed."""
 
 
 class RunIsGone(Exception):
-    """The store answers, and has no such run, or it is deleted."""
+    """The store has no such run, or it is deleted."""
 
 
 def sync(client: "MlflowClient", outbox: Outbox) -> int:
     """Send the rows that MLflow does not have; returns how many. Sending a row again changes nothing.
 
-    A process may die between a call and its note in ``sent``. A metric has the time of its row, and MLflow keeps one of two
-    identical points; images and artifacts have fixed names; tags, status and dataset are values that are set.
-    Raises RunIsGone, or whatever MLflow raises when it does not answer.
+    A process may die between a call and its entry in ``sent``. Metrics carry the timestamp of their row, and MLflow keeps one
+    of two identical points; images and artifacts have fixed names; tags, status and dataset are set, not added.
+    Raises RunIsGone, or whatever MLflow raises when it is not responding.
     """
     count = 0
     while batch := outbox.next_batch():
@@ -41,17 +41,17 @@ def sync(client: "MlflowClient", outbox: Outbox) -> int:
 
 
 class Sender:
-    """Calls :func:`sync` from a thread of its own while a training runs, and :func:`sync_all` once."""
+    """Calls :func:`sync` in a thread during training, and :func:`sync_all` once."""
 
     def __init__(self, outbox: Outbox, client: "MlflowClient | None" = None) -> None:
-        """Without a ``client`` the thread connects to the store when it has something to send."""
+        """Without a ``client``, the thread connects to the store when there are rows to send."""
         self.outbox, self.away = outbox, False
         self._client, self._closing = client, threading.Event()
         self._thread = threading.Thread(target=self._work, name=f"sync {outbox.run_id}", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Wait for calls as long as they succeed; the rest stays on disk for the next command."""
+        """Wait as long as calls succeed; remaining rows stay on disk for the next command."""
         self._closing.set()
         sent = -1
         while self._thread.is_alive() and self.outbox.sent > sent:
@@ -61,7 +61,7 @@ class Sender:
             return
         place, lost = store.shown(self.outbox.folder), min(self.outbox.unwritten, self.outbox.waiting)
         if lost:
-            store.tell(f"{rows_of(lost)} for MLflow are lost: neither it nor {place} could take them")
+            store.tell(f"{rows_of(lost)} for MLflow are lost: neither it nor {place} could be written")
         if kept := self.outbox.waiting - lost:
             store.tell(f"{rows_of(kept)} for MLflow are in {place}; the next command sends them")
 
@@ -78,22 +78,22 @@ class Sender:
                         swept = True
             except RunIsGone:
                 self.outbox.gone = True
-            except Exception as error:  # whatever it is, the training must not end from it
+            except Exception as error:  # training must survive any error
                 if not self.away:
                     place = store.shown(self.outbox.folder)
                     store.tell(
-                        f"MLflow does not answer ({store.reason(error)}): training continues, rows are in {place}"
+                        f"MLflow is not responding ({store.reason(error)}): training continues, and rows are queued in {place}"
                     )
                 self.away, pause = True, min(2 * pause + INTERVAL / 4, LONGEST_PAUSE)
                 continue
             if self.away:
-                store.tell("MLflow answers again: all rows are sent")
+                store.tell("MLflow is responding again: all rows are sent")
             self.away, pause = False, INTERVAL
         self.outbox.close()
 
 
 def _send(client: "MlflowClient", outbox: Outbox, rows: Sequence[Row]) -> None:
-    """Send rows that go in one call. One that MLflow refuses, for a bad name say, would be refused for ever: it is dropped."""
+    """Send the rows of one call. Rows that MLflow rejects, for an invalid name for example, are dropped and reported."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -107,7 +107,7 @@ def _send(client: "MlflowClient", outbox: Outbox, rows: Sequence[Row]) -> None:
             for row in rows:
                 _send(client, outbox, [row])
         else:
-            store.tell(f"MLflow refuses {json.dumps(rows[0])[:500]} of run {outbox.run_id}: {first_line(error)}")
+            store.tell(f"MLflow rejects {json.dumps(rows[0])[:500]} of run {outbox.run_id}: {first_line(error)}")
 
 
 def _log(client: "MlflowClient", run_id: str, folder: Path, rows: Sequence[Row]) -> None:
@@ -140,7 +140,7 @@ def _log(client: "MlflowClient", run_id: str, folder: Path, rows: Sequence[Row])
 
 
 def _log_image(client: "MlflowClient", run_id: str, file: Path) -> None:
-    """What ``MlflowClient.log_image`` does, but under a name that is the same each time."""
+    """Like ``MlflowClient.log_image``, but with a file name that does not change when it is repeated."""
     from mlflow.tracking.multimedia import compress_image_size
     from PIL import Image
 
@@ -154,7 +154,7 @@ def _log_image(client: "MlflowClient", run_id: str, file: Path) -> None:
 
 
 def _log_dataset(client: "MlflowClient", run_id: str, row: Row) -> None:
-    """Training images, uint8, as the run's input, under a digest of the caller's."""
+    """Log the training images, uint8, as the run's input, with a digest given by the caller."""
     import numpy as np
     from mlflow.entities import Dataset, DatasetInput, InputTag
     from mlflow.types import Schema, TensorSpec
@@ -166,7 +166,7 @@ def _log_dataset(client: "MlflowClient", run_id: str, row: Row) -> None:
 
 
 def run_is_gone(client: "MlflowClient", run_id: str) -> bool:
-    """Whether the store has no such run, or it is deleted. Raises what MLflow raises when it does not answer."""
+    """Whether the store has no such run, or it is deleted. Raises what MLflow raises when it is not responding."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -178,9 +178,9 @@ def run_is_gone(client: "MlflowClient", run_id: str) -> bool:
 
 
 def sync_all(client: "MlflowClient", tell: Callable[[str], None] = store.tell) -> None:
-    """Send what processes of the past have left for the present store, and mark runs whose process died as killed.
+    """Send the rows that earlier processes left for the current store, and mark runs whose process died as killed.
 
-    Runs of living processes are left alone. Nothing that goes wrong here stops the caller; ``tell`` gets a sentence.
+    Runs of live processes are skipped. Errors are passed to ``tell`` as a sentence and never raised.
     """
     for folder in sorted(path for path in outbox_root().glob("*/") if path.suffix != LOST):
         try:
@@ -197,7 +197,7 @@ def sync_all(client: "MlflowClient", tell: Callable[[str], None] = store.tell) -
             count = sync(client, outbox)
         except RunIsGone:
             outbox.gone = True
-        except Exception as error:  # whatever it is: the caller has work of its own
+        except Exception as error:  # the caller's own work must go on
             tell(f"rows of earlier runs stay in {store.shown(outbox_root())} ({store.reason(error)})")
             return
         finally:
@@ -207,9 +207,9 @@ def sync_all(client: "MlflowClient", tell: Callable[[str], None] = store.tell) -
 
 
 def abandon(run_id: str, cause: str = "started afresh") -> None:
-    """An interrupted run that is not resumed is marked as killed, now or when the store answers.
+    """Mark an interrupted run that is not resumed as killed, now or once the store responds.
 
-    Raises UserError when a living process has it.
+    Raises UserError if a live process holds it.
     """
     outbox = Outbox(run_id)
     outbox.open()
@@ -219,13 +219,13 @@ def abandon(run_id: str, cause: str = "started afresh") -> None:
     except RunIsGone:
         outbox.gone = True
     except Exception as error:
-        store.tell(f"MLflow does not answer ({store.reason(error)}): the next command marks run {run_id} as killed")
+        store.tell(f"MLflow is not responding ({store.reason(error)}): the next command marks run {run_id} as killed")
     finally:
         outbox.close()
 
 
 def adopt(lost: str, run_id: str) -> None:
-    """A new run replaces one that is no longer in the store, and gets all the rows of that one."""
+    """Give all rows of a run that is no longer in the store to the run that replaces it."""
     for folder in (outbox_root() / lost, outbox_root() / f"{lost}{LOST}"):
         if folder.is_dir():
             outbox = Outbox(folder.name)
@@ -238,13 +238,13 @@ def adopt(lost: str, run_id: str) -> None:
 
 
 def forget(run_id: str) -> None:
-    """Delete the rows of a run that has ended and is sent, now that its checkpoints are deleted."""
+    """Delete the rows of a run that has ended and is fully sent, once its checkpoints are deleted."""
     if not is_held(run_id) and (outbox_root() / run_id).is_dir():
         Outbox(run_id).close()
 
 
 def is_held(run_id: str) -> bool:
-    """Whether a living process of this project holds the run."""
+    """Whether a live process of this project holds the run."""
     try:
         if (outbox_root() / run_id).is_dir():
             Outbox(run_id, 0.0).release()

@@ -10,15 +10,15 @@ from .outbox import SYSTEM
 
 
 def enabled() -> bool:
-    """Whether trainings log system metrics: unless MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is false."""
+    """Whether to log system metrics: yes, unless MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING is false."""
     return os.environ.get("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", "true").lower() not in ("false", "0")
 
 
 class SystemMonitor:
     """Samples MLflow's monitors in a thread, as its SystemMetricsMonitor does, with the same names and variables.
 
-    That one calls the store from its thread, ends at the first failure, and is joined without a time limit: a server that
-    hangs would hold up the end of the training. Here the samples are rows like all others.
+    MLflow's class calls the store from its thread, stops at the first failure, and is joined without a timeout, so that a
+    server that hangs would block the end of a training. Here, samples are queued like all other metrics.
     """
 
     def __init__(self, log: Callable[[Mapping[str, float]], None]) -> None:
@@ -27,7 +27,7 @@ class SystemMonitor:
         self._thread.start()
 
     def close(self) -> None:
-        """Take the last sample, so that a short training has one, too."""
+        """Take a last sample, so that short runs have one, too."""
         self._done.set()
         self._thread.join(2.0)
 
@@ -37,7 +37,7 @@ class SystemMonitor:
         node = os.environ.get("MLFLOW_SYSTEM_METRICS_NODE_ID", "")
         prefix = f"{SYSTEM}{node}/" if node else SYSTEM
         monitors = _monitors()
-        for monitor in monitors:  # the first sample of the CPU has no meaning
+        for monitor in monitors:  # the first CPU sample is meaningless
             monitor.collect_metrics()
             monitor.clear_metrics()
         ended = False
@@ -55,7 +55,7 @@ class SystemMonitor:
 
 
 def _monitors() -> list[Any]:
-    """MLflow's monitors that work here; those of GPUs need one, and its library."""
+    """MLflow's monitors that work on this machine; those for GPUs need a GPU and its library."""
     from mlflow.system_metrics.metrics.cpu_monitor import CPUMonitor
     from mlflow.system_metrics.metrics.disk_monitor import DiskMonitor
     from mlflow.system_metrics.metrics.gpu_monitor import GPUMonitor

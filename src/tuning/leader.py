@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 
 from ..config.params import Params
 from ..tracking.runs import Run
-from ..tracking.store import outage_is_told
+from ..tracking.store import reporting_outage
 from .live_view import Board
 from .pool import Job, Speak, crew, how_it_ended, share_threads
 from .record import end_orphans, record_progress, record_study
@@ -60,7 +60,7 @@ def lead(work: Work, call: Call, study: optuna.Study, storage: BaseStorage, work
             elif isinstance(word, FrozenTrial):
                 board.ended(index, word)
                 if call.study == call.search:
-                    with outage_is_told("the study's curve"):  # the next trial that ends writes it then
+                    with reporting_outage("the study's curve"):  # the next trial that ends writes it then
                         record_progress(run, study, storage)
                         if time.monotonic() - recorded > RECORD_SECONDS:
                             recorded = time.monotonic()
@@ -72,7 +72,7 @@ def lead(work: Work, call: Call, study: optuna.Study, storage: BaseStorage, work
             else:
                 _lead_crew(Job(work, (call,), share_threads(workers)), study, storage, workers, board, heard)
         finally:
-            with outage_is_told("which trials were left behind"):
+            with reporting_outage("which trials were left behind"):
                 end_orphans(run, study, storage)
 
 

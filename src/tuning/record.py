@@ -36,7 +36,7 @@ def study_run(
         run_id = study.user_attrs.get(RUN_ID, "")
         if not (run_id and run_exists(connect(), run_id)):
             if run_id:
-                print(f"the MLflow run {run_id} of study {study.study_name!r} is gone; a new run takes its place")
+                print(f"the MLflow run {run_id} of study {study.study_name!r} is gone; a new run replaces it")
             with new_run(experiment, Origin.here(study.study_name, _study_params(study, params), tags)) as run:
                 run_id = run.run_id
             study.set_user_attr(RUN_ID, run_id)

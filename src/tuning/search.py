@@ -118,7 +118,7 @@ def tune(params: "Params", storage: "BaseStorage", options: argparse.Namespace) 
     """Run the trials, and confirm the best ones if asked to; tables and plots are made in any case, also after Ctrl-C."""
     from ..core.device import resolve
     from ..data import prepared
-    from ..tracking.store import outage_is_told
+    from ..tracking.store import reporting_outage
     from ..training.identity import source_tags
     from ..training.setup import training_data
     from .leader import Call, lead
@@ -154,7 +154,7 @@ def tune(params: "Params", storage: "BaseStorage", options: argparse.Namespace) 
                 confirmed = confirm(call, study, storage, options, run)
         finally:
             print_best(study)
-            with outage_is_told("the study's table"):
+            with reporting_outage("the study's table"):
                 record_study(run, study, confirmed)
 
 

@@ -136,7 +136,7 @@ def test_the_scorecard_of_a_version_is_about_its_generator(place: Path) -> None:
     register("gan-digits", run_id, evaluation(seed=2))
     with pytest.raises(
         UserError,
-        match=f"the scorecard of run {run_id} is about generator 000100010001, and gan-digits/1 is 000200020002;",
+        match=f"the scorecard of run {run_id} scores generator 000100010001, and gan-digits/1 is 000200020002;",
     ):
         find_scorecard("gan-digits")
     register("gan-other", None, evaluation())

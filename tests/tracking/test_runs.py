@@ -139,7 +139,7 @@ def test_a_run_resumes_while_the_store_is_away(
         with pytest.raises(UserError, match="cannot be reached"), training_run("digits", Origin.here("second", {}, {})):
             pass
     assert capfd.readouterr().err.splitlines() == [
-        f"MLflow does not answer (Connection refused): training continues, rows are in mlruns/outbox/{run_id}",
+        f"MLflow is not responding (Connection refused): training continues, and rows are queued in mlruns/outbox/{run_id}",
         f"6 rows for MLflow are in mlruns/outbox/{run_id}; the next command sends them",
     ]
     Path("models/checkpoints/key/run.json").unlink()
@@ -168,7 +168,7 @@ def test_a_training_whose_run_was_deleted_resumes_in_a_new_one(capsys: pytest.Ca
     assert read.data.tags["restored.from.run"] == run_id
     assert (read.data.params["train.kimg"], read.info.status) == ("2", "FINISHED")
     assert history(other.run_id) == [10, 20]
-    assert "a new run takes its place" in capsys.readouterr().out
+    assert "a new run replaces it" in capsys.readouterr().out
     assert outboxes() == []
 
 

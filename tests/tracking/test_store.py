@@ -97,7 +97,7 @@ def _folder(file: Path) -> None:
         (_cut, "is corrupt (database disk image is malformed)"),
         (_overwritten, "is corrupt ("),
         (_foreign, "is the database of another program"),
-        (_folder, "is no file"),
+        (_folder, "is not a file"),
     ],
 )
 def test_a_damaged_or_foreign_database_is_a_sentence_and_left_as_it_is(

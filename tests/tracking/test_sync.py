@@ -227,8 +227,8 @@ def test_an_outage_is_reported_once_and_holds_nothing_up(
     sender.close()
     place = f"mlruns/outbox/{run_id}"
     assert capfd.readouterr().err.splitlines() == [
-        f"MLflow does not answer (Connection refused): training continues, rows are in {place}",
-        "MLflow answers again: all rows are sent",
+        f"MLflow is not responding (Connection refused): training continues, and rows are queued in {place}",
+        "MLflow is responding again: all rows are sent",
     ]
     assert steps(client, run_id) == list(range(50))
     assert outboxes() == []
@@ -362,7 +362,7 @@ def test_a_refused_row_is_reported_and_the_rest_is_sent(
     log(outbox, 2)
     finish(outbox, client)
     assert steps(client, run_id) == [1, 2]
-    assert re.match(r'MLflow refuses {.*"what\?": 1.0.*} of run .*: Invalid value', capfd.readouterr().err)
+    assert re.match(r'MLflow rejects {.*"what\?": 1.0.*} of run .*: Invalid value', capfd.readouterr().err)
 
 
 def test_a_new_run_gets_all_rows_of_one_that_the_store_lost(client: MlflowClient, run_id: str) -> None:
@@ -394,7 +394,7 @@ def test_an_abandoned_run_is_killed_now_or_by_the_next_command(
         with monkeypatch.context() as patch:
             patch.setattr(store, "connect", refused)
             abandon(run_id)
-        assert "MLflow does not answer (Connection refused): the next command marks" in capfd.readouterr().err
+        assert "MLflow is not responding (Connection refused): the next command marks" in capfd.readouterr().err
         sync_all(client)
     abandon(run_id)
     run = client.get_run(run_id)

@@ -52,7 +52,7 @@ def test_a_server_goes_away_while_a_training_is_interrupted_and_resumed(
             raise KeyboardInterrupt
         outage, kept = capfd.readouterr().err.splitlines()
         # The cause depends on where the server was when it died: refused, reset, aborted, closed.
-        told = re.match(r"MLflow does not answer \(([^)]{,50})\): training continues, rows are in", outage)
+        told = re.match(r"MLflow is not responding \(([^)]{,50})\): training continues, and rows are queued in", outage)
         assert told, outage
         assert "API request" not in told.group(1)
         assert kept.endswith(f" rows for MLflow are in mlruns/outbox/{run.run_id}; the next command sends them")
@@ -73,6 +73,6 @@ def test_a_server_goes_away_while_a_training_is_interrupted_and_resumed(
         assert len(client.list_artifacts(run.run_id, "images")) == 2 * 4
         assert "made.txt" in [file.path for file in client.list_artifacts(run.run_id)]
         assert outboxes() == []
-        assert capfd.readouterr().err.splitlines()[-1] == "MLflow answers again: all rows are sent"
+        assert capfd.readouterr().err.splitlines()[-1] == "MLflow is responding again: all rows are sent"
     finally:
         server.kill()
