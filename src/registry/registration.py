@@ -200,7 +200,7 @@ def register(client: "MlflowClient", result: Result, run_id: str | None, evaluat
         if facts.run_of(version) == run_id:
             document(run, params, version, result.card)
         describe.update_model(client, name)
-        run.tags({**origin.lock_tags(), "registered": versions.called(version)})
+        run.tags({"registered": versions.called(version)})
         if paths.LOCK.is_file():
             run.artifact(paths.LOCK)
     return decision.verdict
