@@ -188,7 +188,7 @@ def _not_better(difference: Estimate, classes: Sequence[ClassChange], max_class_
 
 def _in_favour(difference: Estimate | None, classes: Sequence[ClassChange]) -> str:
     if difference is None:
-        return "there was no champion, and there is no reason against it"
+        return "there was no champion, and nothing disqualifies it"
     text = f"its objective is significantly lower: {difference.value:+.3f} {_interval(difference)}"
     return f"{text}, and no class loses too much" if classes else text
 

@@ -128,7 +128,7 @@ def test_a_generator_that_reaches_few_real_images_is_refused() -> None:
 def test_without_a_champion_a_fit_generator_is_promoted() -> None:
     ruling = gate().rule(measured(real_like(0, noise=20)), None, 0.05)
     assert (ruling.decision, ruling.champion, ruling.classes) == ("promoted", None, ())
-    assert ruling.reasons == ("there was no champion, and there is no reason against it",)
+    assert ruling.reasons == ("there was no champion, and nothing disqualifies it",)
 
 
 def test_known_reasons_refuse() -> None:
