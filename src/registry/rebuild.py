@@ -24,7 +24,8 @@ from ..networks.description import load_classifier, load_generator
 from ..networks.interface import Generator
 from ..networks.weights import content_hash
 from ..tracking import origin
-from ..tracking.runs import PATCH, recorded_params
+from ..tracking.origin import recorded_params
+from ..tracking.runs import PATCH
 from . import facts, stored_scorecards, versions
 
 if TYPE_CHECKING:

@@ -136,8 +136,8 @@ def version_tags(client: "MlflowClient", run_id: str, result: Result, score: flo
 def document(run: "Run", params: "Params", version: "ModelVersion", card: "Scorecard") -> None:
     """Log the model card of a version in its run, and set its description, which links the card."""
     from ..reports import model_card
+    from ..tracking.origin import recorded_params
     from ..tracking.outbox import LONGEST_TEXT
-    from ..tracking.runs import recorded_params
     from . import describe, facts, versions
 
     version = run.client.get_model_version(version.name, version.version)
@@ -165,7 +165,7 @@ def register(client: "MlflowClient", result: Result, run_id: str | None, evaluat
     from ..evaluation.judge import ValidationJudge
     from ..networks.description import load_generator
     from ..reports import model_card
-    from ..tracking import origin, outputs
+    from ..tracking import outputs
     from ..tracking.runs import reopened_run
     from ..training.setup import real_images
     from . import aliases, describe, export, facts, promotion, versions

@@ -1,6 +1,7 @@
 """The origin of a run: code, data, packages and machine."""
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -128,6 +129,19 @@ class Origin:
     def instead_of(self, run_id: str) -> "Origin":
         """The same origin, for a run that replaces ``run_id``, which the store no longer has."""
         return replace(self, tags={**self.tags, RESTORED_FROM: run_id})
+
+
+def recorded_params(params: Mapping[str, str]) -> dict[str, Any]:
+    """Parse the recorded params of a run: values by dotted name, without parameters that no longer exist."""
+    from ..config.params import Params
+
+    values = {}
+    for name, default in Params().flat().items():
+        if name in params:
+            text = params[name]
+            plain = isinstance(default, str) or (default is None and text != "null")
+            values[name] = text if plain else json.loads(text)
+    return values
 
 
 def committed_since(tags: Mapping[str, str], family: str | None) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core import interrupts
 from ..core.errors import UserError, first_line
@@ -130,19 +130,6 @@ class TrainingRun(Outbox, _Ending):
             self._monitor.close()
         self.end(*self.how)
         self._sender.close()
-
-
-def recorded_params(params: Mapping[str, str]) -> dict[str, Any]:
-    """Parse the recorded params of a run: values by dotted name, without parameters that no longer exist."""
-    from ..config.params import Params
-
-    values = {}
-    for name, default in Params().flat().items():
-        if name in params:
-            text = params[name]
-            plain = isinstance(default, str) or (default is None and text != "null")
-            values[name] = text if plain else json.loads(text)
-    return values
 
 
 @contextmanager
