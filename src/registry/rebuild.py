@@ -186,8 +186,11 @@ def _repro(folder: Path, known: Mapping[str, str]) -> None:
     if known.get("threads", "").isdecimal():
         environment["OMP_NUM_THREADS"] = known["threads"]
     command = [sys.executable, "-m", "dvc", "repro", "--no-run-cache", "evaluate"]
+    # DVC would inherit that SIGINT is ignored, as in the background of a script, and could not be interrupted.
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     # In its own process group: DVC ignores an interrupt while a stage handles it.
     process = subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True)
+    signal.signal(signal.SIGINT, handler)
     try:
         status = process.wait()
     except KeyboardInterrupt:

@@ -157,14 +157,9 @@ def load_version(client: "MlflowClient", version: "ModelVersion") -> StoredGener
 def check_family(description: dict[str, Any], name: str) -> None:
     """Raise UserError if a network is of a custom family whose file is missing."""
     family = str(description["architecture"]).rpartition(" ")[0]
-    if family in FAMILIES:
-        return
-    from ..networks.family import family_code
-
-    try:
-        family_code(family)
-    except UserError as error:
-        raise UserError(f"{name}: {str(error).partition(': ')[2]}") from None
+    file = Path(*family.split(".")[:-1]).with_suffix(".py") if "." in family else None
+    if family not in FAMILIES and file is not None and not file.is_file():
+        raise UserError(f"{name}: its family {family} is missing: {file} is not in {Path.cwd()}")
 
 
 def _check_generator(version: "ModelVersion", digest: str) -> None:
