@@ -43,7 +43,7 @@ def test_four_workers_twenty_trials_and_a_kill(project: Path, postgres: str) -> 
     finally:
         running.kill()
     assert running.returncode == 0, errors
-    assert "ended by SIGKILL; another one takes over" in output
+    assert "ended by SIGKILL; it is replaced" in output
     trials = existing_study("default", open_storage(url)).trials
     counts = Counter(trial.state for trial in trials)
     assert counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] == 20

@@ -1,4 +1,4 @@
-"""What the workers of tests/tuning/test_crew.py do: functions of a module, for the process that runs them imports it."""
+"""The functions of the worker processes in test_workers.py, which import this module."""
 
 import os
 import signal
@@ -7,28 +7,27 @@ import time
 import torch
 
 from src.core.errors import UserError
-from src.tuning.pool import Speak
+from src.tuning.workers import Tell
 
 
-def tell_threads_and_gpu(speak: Speak, word: str) -> None:
-    speak((word, torch.get_num_threads(), os.environ.get("CUDA_VISIBLE_DEVICES")))
+def tell_threads_and_gpu(name: str, tell: Tell, word: str) -> None:
+    tell((word, torch.get_num_threads(), os.environ.get("CUDA_VISIBLE_DEVICES")))
 
 
-def talk_for_ever(speak: Speak) -> None:
-    speak(os.getpid())
+def tell_for_ever(name: str, tell: Tell) -> None:
+    tell(os.getpid())
     while True:
-        speak("x" * 10_000)  # a pipe that nobody reads is soon full
+        tell("x" * 10_000)  # a pipe that nobody reads is soon full
         time.sleep(0.001)
 
 
-def die(speak: Speak) -> None:
-    speak(os.getpid())
+def die(name: str, tell: Tell) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def end_with_a_sentence(speak: Speak) -> None:
+def refuse(name: str, tell: Tell) -> None:
     raise UserError("the classifier is missing")
 
 
-def end_with_an_accident(speak: Speak) -> None:
+def fail(name: str, tell: Tell) -> None:
     raise ZeroDivisionError("division by zero")

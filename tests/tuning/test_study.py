@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from src.config.params import Params
 from src.core.errors import UserError
-from src.tuning.retries import REASON, retry_lost
+from src.tuning.retries import REASON, retry
 from src.tuning.space import current_values, draw
 from src.tuning.storage import journal, open_storage
 from src.tuning.study import (
@@ -56,7 +56,7 @@ def test_an_interrupted_study_draws_what_it_would_have_drawn(
             values = draw(trial, params)
             if number == interrupted:  # it is killed, and tried again
                 made.tell(trial, state=TrialState.FAIL)
-                assert retry_lost(made, made.trials[number])
+                assert retry(made, made.trials[number])
                 made.sampler = make_sampler(made, params)
                 trial = made.ask()
                 draw(trial, params)
@@ -83,14 +83,14 @@ def test_every_sampler_and_pruner_has_a_name(study: optuna.Study, params: Params
 
 def test_other_base_parameters_are_refused_by_name(study: optuna.Study, params: Params) -> None:
     wanted = (
-        r"the study 'default' was made with train\.batch_size 32 \(now 64\), data\.hash data \(now 0123456789ab\): "
-        r"new scores could not be compared; change that back, or give tune\.study \(--study\) another name"
+        r"the study 'default' was created with train\.batch_size 32 \(now 64\), data\.hash data \(now 0123456789ab\), "
+        r"so new scores are not comparable; restore these values, or give tune\.study \(--study\) another name"
     )
     with pytest.raises(UserError, match=wanted):
         reopen(params, "0123456789abcdef", train__batch_size=64)
     with pytest.raises(UserError, match=r"tune\.kimg 0\.64 \(now 2\.0\)"):
         reopen(params, tune__kimg=2)
-    with pytest.raises(UserError, match="the study 'default' compares its trials by score, and not by coverage"):
+    with pytest.raises(UserError, match="the study 'default' compares its trials by score, not by coverage"):
         reopen(params, tune__objectives=["coverage"])
     assert not reopen(params, tune__study="other", train__batch_size=64).trials
 
@@ -103,7 +103,7 @@ def test_the_space_may_change_its_ends_but_not_its_kind(study: optuna.Study, par
     ask(study, params)
     wider = {"train.lr_generator": {"low": 1e-5, "high": 1.0, "log": True}, "train.beta1": {"low": 0.0, "high": 0.9}}
     reopen(params, tune__space=wider)
-    with pytest.raises(UserError, match=r"tune\.space\.train\.lr_generator was FloatDistribution.* only the ends of"):
+    with pytest.raises(UserError, match=r"tune\.space\.train\.lr_generator was FloatDistribution.* only the bounds of"):
         reopen(params, tune__space={"train.lr_generator": {"choices": [1e-3]}})
 
 
@@ -115,7 +115,7 @@ def test_a_parameter_that_leaves_the_space_must_have_its_first_value(study: optu
 
 
 def test_a_study_that_must_exist_and_does_not(study: optuna.Study, storage: BaseStorage) -> None:
-    with pytest.raises(UserError, match=r"there is no study 'other' here \(there are: default\)"):
+    with pytest.raises(UserError, match=r"there is no study named 'other' \(existing studies: default\)"):
         existing_study("other", storage)
 
 
@@ -171,7 +171,7 @@ def test_after_a_trial_that_failed_for_good_something_else_is_drawn(
         trial = ask(study, params)
         trial.set_user_attr(REASON, "RuntimeError: it cannot be")
         study.tell(trial, state=TrialState.FAIL)
-        assert not retry_lost(study, study.trials[trial.number])
+        assert not retry(study, study.trials[trial.number])
     assert len({str(trial.params) for trial in study.trials}) == 3
 
 
@@ -189,9 +189,9 @@ def test_qmc_draws_other_values_of_conditional_parameters_too(study: optuna.Stud
 
 
 def test_other_constraints_or_metrics_are_refused(study: optuna.Study, params: Params) -> None:
-    with pytest.raises(UserError, match=r"made with tune\.constraints {} \(now {'coverage': {'at_least': 0\.6}}\)"):
+    with pytest.raises(UserError, match=r"created with tune\.constraints {} \(now {'coverage': {'at_least': 0\.6}}\)"):
         reopen(params, tune__constraints={"coverage": {"at_least": 0.6}})
-    with pytest.raises(UserError, match=r"made with evaluate\.nearest_k 5 \(now 3\)"):
+    with pytest.raises(UserError, match=r"created with evaluate\.nearest_k 5 \(now 3\)"):
         reopen(params, evaluate__nearest_k=3)
 
 

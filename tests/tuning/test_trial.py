@@ -16,7 +16,7 @@ from src.tracking.store import connect
 from src.training.loop import fit
 from src.training.recorder import Recorder
 from src.tuning import trial as trials
-from src.tuning.retries import retry_lost
+from src.tuning.retries import retry
 from src.tuning.trial import Setting, TrialRun, trial_params
 from tests.tuning.conftest import scripted_judge, setting, training_data, weight_judge
 
@@ -95,7 +95,7 @@ def test_a_trial_that_was_killed_when_it_was_pruned_is_pruned(
         with pytest.raises(KeyboardInterrupt):
             run_trial(bad, setting(params, scripted_judge(9.0, 9.0), "parent"))
     study.tell(bad, state=TrialState.FAIL)
-    assert retry_lost(study, study.trials[1])
+    assert retry(study, study.trials[1])
     with pytest.raises(optuna.TrialPruned, match="worse than the others"):
         run_trial(study.ask(), setting(params, scripted_judge(), "parent"))
 
@@ -137,11 +137,11 @@ def test_a_diverged_trial_is_pruned_with_its_reason(study: optuna.Study, params:
 def test_values_that_may_not_be_together_prune(
     study: optuna.Study, params: Params, values: dict[str, str], reason: str
 ) -> None:
-    trial, begun = study.ask(), []
+    trial, started = study.ask(), []
     together = replace(setting(params, weight_judge, "parent"), plan=lambda _: params.replace(values))
     with pytest.raises(optuna.TrialPruned, match=re.escape(reason)):
-        TrialRun(together, lambda: begun.append(True))(trial)
-    assert begun == [True]  # the others may ask for their trials
+        TrialRun(together, lambda: started.append(True))(trial)
+    assert started == [True]  # the others may ask for their trials
     assert trial.user_attrs["reason"].startswith(reason)
 
 
@@ -170,7 +170,7 @@ def test_a_trial_that_is_out_of_time_goes_on_from_its_checkpoint(study: optuna.S
     assert trial.user_attrs["reason"] == "timeout"
     assert (child(trial).info.status, child(trial).data.tags["stopped"]) == ("KILLED", "timeout")
     study.tell(trial, state=TrialState.FAIL)
-    assert retry_lost(study, study.trials[0])
+    assert retry(study, study.trials[0])
 
     again, done = study.ask(), len(judged)
     score = run_trial(again, setting(params, slow, "parent"))
