@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from ..config.params import Params
-from .retries import FINISHED, KILLS, REASON, THREADS, WORKER, next_attempts
+from .retries import FINISHED, INTERRUPTED, KILLS, REASON, THREADS, WORKER, next_attempts
 from .space import current_values, decode
 from .study import (
     RUN_ID,
@@ -29,9 +29,9 @@ DETAILS = ("origin", WORKER, "host", THREADS, RUN_ID)
 
 
 def state_name(trial: FrozenTrial, retried: Collection[int]) -> str:
-    """One of STATES; ``interrupted`` is a failed attempt that was ``retried``."""
+    """One of STATES; ``interrupted`` is a failed attempt that is ``retried``."""
     if trial.state == TrialState.FAIL:
-        return "interrupted" if trial.number in retried else "failed"
+        return "interrupted" if trial.number in retried or trial.user_attrs.get(INTERRUPTED) else "failed"
     return trial.state.name.lower()
 
 

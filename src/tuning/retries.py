@@ -18,6 +18,8 @@ from .storage import is_alive
 WORKER, KILLS, REASON, THREADS = "worker", "kills", "reason", "threads"
 """User attributes of a trial: its worker, the number of workers that died with it, why it ended early, and the number of
 PyTorch threads it was trained with."""
+PROGRESS, SCORE = "progress", "last_score"
+"""User attributes of a running trial: its share of steps, from 0 to 1, and its last score as text."""
 INTERRUPTED = "interrupted"
 """User attribute: the trial was stopped by a signal or the timeout, not by an error of its own."""
 MAX_KILLS = 3

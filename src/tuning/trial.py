@@ -26,7 +26,7 @@ from ..training.folder import TrainingFolder, sweep
 from ..training.health import TrainingDiverged
 from ..training.loop import GRID_COLUMNS, FitResult, TrainingData, fit
 from ..training.recorder import Progress
-from .retries import INTERRUPTED, REASON, THREADS, WORKER, first_number
+from .retries import INTERRUPTED, PROGRESS, REASON, SCORE, THREADS, WORKER, first_number
 from .space import COSTS, can_prune, set_constraints
 from .study import RUN_ID
 
@@ -62,16 +62,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Status:
-    """The state of a worker's trial."""
-
-    trial: int
-    share: float
-    """of the steps that are done, from 0 to 1"""
-    text: str
-
-
-@dataclass(frozen=True)
 class Setting:
     """What all trials of a worker have in common."""
 
@@ -82,8 +72,8 @@ class Setting:
     identity: Callable[[Params], Mapping[str, str]]
     """everything that the numbers of a run depend on, by name"""
     worker: str
-    tell: Callable[[object], None]
-    """receives the :class:`Status` of trials, and their results"""
+    poll: Callable[[bool], None]
+    """called each time losses are logged, and with True when a trial has ended"""
 
 
 def trial_params(params: Params, values: Mapping[str, object]) -> Params:
@@ -225,12 +215,12 @@ class TrialRecorder(MlflowRecorder):
         self.prunes = can_prune(self.tune.objectives)
         self.late = False
         self.grid: tuple[Progress, Tensor] | None = None
-        self.text = ""
 
     def losses(self, progress: Progress, values: Mapping[str, float]) -> None:
         """Log them. After the timeout the run saves a checkpoint and ends, unless only its last score is missing."""
         super().losses(progress, values)
-        self.setting.tell(Status(self.trial.number, progress.step / progress.steps, self.text))
+        self.trial.set_user_attr(PROGRESS, progress.step / progress.steps)
+        self.setting.poll(False)
         if time.monotonic() >= self.setting.job.deadline and progress.step < progress.steps:
             self.late = True
             interrupts.note(signal.SIGTERM)
@@ -239,7 +229,7 @@ class TrialRecorder(MlflowRecorder):
         """Log them, and report the score by its number: steps differ between trials with different batch sizes."""
         super().scores(progress, values)
         name = self.tune.objectives[0]
-        self.text = f"{name} {values.get(name, values['score']):.3f}"
+        self.trial.set_user_attr(SCORE, f"{name} {values.get(name, values['score']):.3f}")
         number = max(1, round(progress.images / 1000 / self.tune.score_every_kimg))
         if self.prunes and number not in self.reported:
             self.trial.report(values[name], number)

@@ -1,25 +1,27 @@
-"""The workers of a search: run its trials in this process or in several, and show and record what they report.
+"""The workers of a search: run its trials in this process or in several, and show and record their results.
 
 A worker process that dies is replaced; concurrent.futures gives up all of its processes then, and multiprocessing.Pool loses
-the task. Each has a pipe of its own, since one that is killed while it writes to a shared queue blocks the others.
+the task. Workers report through the study only, so trials of other machines are shown and recorded as well.
 """
 
 import multiprocessing
 import os
 import signal
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
 from typing import Any
 
 import optuna
 import torch
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial
 
 from ..core import interrupts, paths
 from ..core.device import pin_gpu, resolve
@@ -38,7 +40,7 @@ from .record import end_orphans, record_progress, record_study
 from .retries import FINISHED, Turn, next_turn, retry_stale
 from .storage import alive, exclusively, new_worker, open_storage, remove_dead_locks
 from .study import base_values, existing_study, finished, make_pruner, make_sampler
-from .trial import TIMEOUT, Job, Setting, Status, TrialRun, sweep_folders, trial_params
+from .trial import TIMEOUT, Job, Setting, TrialRun, sweep_folders, trial_params
 
 POLL_SECONDS = 1.0
 RECORD_SECONDS = 300.0
@@ -46,8 +48,9 @@ RECORD_SECONDS = 300.0
 MAX_FAILURES = 3
 """consecutive trials that may fail with an error before it is raised"""
 MAX_DEATHS = 10
-"""workers that may die without an error before the search ends"""
-Tell = Callable[[object], None]
+"""worker processes that may die before the search ends"""
+Poll = Callable[[bool], None]
+"""Called regularly by a worker; True when a trial has ended."""
 
 
 def lead(job: Job, study: optuna.Study, storage: BaseStorage, workers: int, run: Run) -> None:
@@ -58,42 +61,38 @@ def lead(job: Job, study: optuna.Study, storage: BaseStorage, workers: int, run:
     if finished(study) >= job.trials:
         return
     recorded = time.monotonic()
-    with LiveView(study, job.trials, workers, job.deadline) as view:
+    names = [new_worker() for _ in range(workers)]
+    with LiveView(study, job.trials, names, job.deadline) as view:
 
-        def receive(index: int, message: object) -> None:
+        def poll(ended: bool) -> None:
             nonlocal recorded
-            if isinstance(message, Status):
-                view.tell(index, message)
-            elif isinstance(message, FrozenTrial):
-                view.ended(index, message)
-                if job.study == job.search:
-                    with outage_is_told("the study's curve"):  # it is logged when the next trial ends
-                        record_progress(run, study, storage)
-                        if time.monotonic() - recorded > RECORD_SECONDS:
-                            recorded = time.monotonic()
-                            record_study(run, study)
+            if view.refresh(now=ended) and job.study == job.search:
+                with outage_is_told("the study's curve"):  # it is logged when the next trial ends
+                    record_progress(run, study, storage)
+                    if time.monotonic() - recorded > RECORD_SECONDS:
+                        recorded = time.monotonic()
+                        record_study(run, study)
+
+        def replaced(index: int, how: str) -> str:
+            with exclusively(storage):
+                retry_stale(study, storage, dead=names[index])
+            view.say(f"worker {index + 1} ended {how}; it is replaced")
+            names[index] = new_worker()
+            return names[index]
 
         try:
             if workers == 1:
-                work(new_worker(), partial(receive, 0), job)
-                return
-            with crew(work, (job,), workers) as team:
-                while team.members:
-                    for member, message in team.listen():
-                        receive(member.index, message)
-                        if message is None and member.process.exitcode:
-                            with exclusively(storage):
-                                retry_stale(study, storage, dead=member.name)
-                            team.start(member.index)
-                            view.say(f"worker {member.index + 1} ended {how_it_ended(member.process)}; it is replaced")
-                    view.refresh()
+                work(names[0], poll, job)
+            else:
+                run_processes(work, (job,), names, poll, replaced)
         finally:
+            poll(True)
             with outage_is_told("which trials were interrupted"):
                 end_orphans(run, study, storage)
 
 
-def work(worker: str, tell: Tell, job: Job) -> None:
-    """A worker: run trials of a job, and report their status and their results."""
+def work(worker: str, poll: Poll, job: Job) -> None:
+    """A worker: run trials of a job, and call ``poll`` regularly."""
     storage = open_storage(job.storage)
     study, search = existing_study(job.study, storage), existing_study(job.search, storage)
     params = job.params.replace(base_values(search))  # params.yaml may have been changed since then
@@ -106,7 +105,7 @@ def work(worker: str, tell: Tell, job: Job) -> None:
         training_data(params, data),
         lambda params: identity(params, job.tags, DistributedContext()),
         worker,
-        tell,
+        poll,
     )
     with alive(worker):
         run_trials(study, storage, setting)
@@ -120,6 +119,7 @@ def run_trials(study: optuna.Study, storage: BaseStorage, setting: Setting) -> N
     """
     job, failures = setting.job, 0
     while time.monotonic() < job.deadline:
+        setting.poll(True)
         interrupts.check()
         with ExitStack() as claim:
             claim.enter_context(exclusively(storage))
@@ -138,7 +138,7 @@ def run_trials(study: optuna.Study, storage: BaseStorage, setting: Setting) -> N
 
 def _run_trial(study: optuna.Study, storage: BaseStorage, run: TrialRun) -> Exception | None:
     """Run one trial with ``study.optimize``, which sends the heartbeats; returns the error that it ended with, if any."""
-    params, tell = run.setting.job.params, run.setting.tell
+    params = run.setting.job.params
     study.sampler, study.pruner = make_sampler(study, params), make_pruner(params)
     try:
         study.optimize(run, n_trials=1, catch=Exception)
@@ -148,7 +148,6 @@ def _run_trial(study: optuna.Study, storage: BaseStorage, run: TrialRun) -> Exce
         run.close(finished=False)
         with exclusively(storage):
             retry_stale(study, storage)
-        tell(study.get_trials(deepcopy=False)[run.number])
         if stopped.reason != TIMEOUT:
             raise
         return None
@@ -158,89 +157,58 @@ def _run_trial(study: optuna.Study, storage: BaseStorage, run: TrialRun) -> Exce
         # The trial was taken for dead when it ended, and another worker has it.
     trial = study.get_trials(deepcopy=False)[run.number]
     run.close(finished=run.error is not None or trial.state in FINISHED)
-    tell(trial)
     return run.error
 
 
-@dataclass(frozen=True)
-class Member:
-    """A worker process."""
+def run_processes(
+    run: Callable[..., None],
+    arguments: tuple[Any, ...],
+    names: Sequence[str],
+    poll: Poll,
+    replaced: Callable[[int, str], str],
+) -> None:
+    """Call ``run(name, poll, *arguments)``, a function of a module, in a process for each worker, until all have ended.
 
-    index: int
-    name: str
-    process: BaseProcess
+    ``replaced`` receives the index of a worker that died and how, and returns the name of its successor. Raises UserError for
+    a worker that ends with an error, and if too many die. At the end all have ended; a second Ctrl-C kills them.
+    """
+    context = multiprocessing.get_context("spawn")  # a fork would copy PyTorch's threads, and CUDA forbids it
+    errors = context.SimpleQueue()
 
-
-class Crew:
-    """Worker processes, each with a pipe to this process."""
-
-    def __init__(self, run: Callable[..., None], arguments: tuple[Any, ...], threads: int) -> None:
-        """``run(name, tell, *arguments)`` is a function of a module, with ``threads`` of PyTorch."""
-        self.run, self.arguments, self.threads = run, arguments, threads
-        self.members: dict[Connection, Member] = {}
-        self.deaths = 0
-
-    def start(self, index: int) -> None:
-        """Start a worker."""
-        context = multiprocessing.get_context("spawn")  # a fork would copy PyTorch's threads, and CUDA forbids it
-        receiver, sender = context.Pipe(duplex=False)
-        name = new_worker()
+    def start(index: int, name: str) -> BaseProcess:
         process = context.Process(
-            target=_main, args=(self.run, name, sender, index, self.threads, self.arguments), name=f"worker {index + 1}"
+            target=_main,
+            args=(run, arguments, name, index, share_threads(len(names)), errors),
+            name=f"worker {index + 1}",
         )
         process.start()
-        sender.close()
-        self.members[receiver] = Member(index, name, process)
+        return process
 
-    def listen(self) -> Iterator[tuple[Member, object]]:
-        """Yield what the workers report within a second; None, when a worker has ended.
-
-        Raises the UserError that a worker ended with, or one if too many workers have died.
-        """
-        for pipe in wait(list(self.members), POLL_SECONDS):
-            assert isinstance(pipe, Connection)
-            member, message = self.members[pipe], None
-            try:
-                message = pipe.recv()
-            except (EOFError, OSError):
-                del self.members[pipe]
-                member.process.join()
-                self.deaths += bool(member.process.exitcode)
-                if member.process.exitcode and self.deaths >= MAX_DEATHS:
-                    raise UserError(
-                        f"{self.deaths} workers have died, the last one {how_it_ended(member.process)}"
-                    ) from None
-            if isinstance(message, UserError):
-                raise message
-            yield member, message
-
-    def stop(self) -> None:
-        """Let every worker save a checkpoint and end; a second Ctrl-C kills them."""
-        for member in self.members.values():
-            member.process.terminate()
-        try:
-            for pipe, member in self.members.items():
-                while member.process.is_alive():
-                    with suppress(EOFError, OSError):  # a full pipe would block it
-                        while pipe.poll(0.1):
-                            pipe.recv()
-                    member.process.join(0.1)
-        except KeyboardInterrupt:
-            for member in self.members.values():
-                member.process.kill()
-            raise
-
-
-@contextmanager
-def crew(run: Callable[..., None], arguments: tuple[Any, ...], size: int) -> Iterator[Crew]:
-    """Start ``size`` workers, see :class:`Crew`; they have ended at the end of the context."""
-    team = Crew(run, arguments, share_threads(size))
+    processes, deaths = {index: start(index, name) for index, name in enumerate(names)}, 0
     try:
-        for index in range(size):
-            team.start(index)
-        yield team
+        while processes:
+            wait([process.sentinel for process in processes.values()], POLL_SECONDS)
+            for index, process in [*processes.items()]:
+                if process.exitcode == 0:
+                    del processes[index]
+                elif process.exitcode is not None:
+                    if not errors.empty():
+                        raise UserError(errors.get())
+                    deaths += 1
+                    if deaths == MAX_DEATHS:
+                        raise UserError(f"{deaths} workers have died, the last one {how_it_ended(process.exitcode)}")
+                    processes[index] = start(index, replaced(index, how_it_ended(process.exitcode)))
+            poll(False)
     finally:
-        team.stop()
+        for process in processes.values():
+            process.terminate()  # it saves a checkpoint
+        try:
+            for process in processes.values():
+                process.join()
+        except KeyboardInterrupt:
+            for process in processes.values():
+                process.kill()
+            raise
 
 
 def share_threads(workers: int) -> int:
@@ -248,14 +216,18 @@ def share_threads(workers: int) -> int:
     return max(1, torch.get_num_threads() // workers)
 
 
-def how_it_ended(process: BaseProcess) -> str:
+def how_it_ended(code: int) -> str:
     """The exit code of a process in words."""
-    code = process.exitcode or 0
     return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit status {code}"
 
 
 def _main(
-    run: Callable[..., None], name: str, pipe: Connection, index: int, threads: int, arguments: tuple[Any, ...]
+    run: Callable[..., None],
+    arguments: tuple[Any, ...],
+    name: str,
+    index: int,
+    threads: int,
+    errors: "SimpleQueue[str]",
 ) -> None:
     """The main function of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all processes; the parent passes it on
@@ -263,20 +235,17 @@ def _main(
     pin_gpu(index)
     torch.set_num_threads(threads)
 
-    def tell(message: object) -> None:
-        try:
-            pipe.send(message)
-        except OSError:  # the parent was killed
+    def poll(ended: bool) -> None:
+        parent = multiprocessing.parent_process()
+        if parent and not parent.is_alive():
             interrupts.note(signal.SIGTERM)
 
     try:
-        run(name, tell, *arguments)
+        run(name, poll, *arguments)
     except Stopped as stopped:
         os._exit(128 + stopped.number)
-    except UserError as error:
-        tell(error)
     except Exception as error:
-        import traceback
-
-        traceback.print_exc()
-        tell(UserError(f"{type(error).__name__}: {error}"))
+        if not isinstance(error, UserError):
+            traceback.print_exc()
+        errors.put(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+        sys.exit(2)

@@ -93,7 +93,7 @@ def setting(params: Params, judge: Callable[[Any], Mapping[str, float]], parent:
         training_data(judge),
         lambda params: {name: str(value) for name, value in params.flat().items()},
         "me",
-        lambda message: None,
+        lambda ended: None,
     )
 
 

@@ -1,33 +1,38 @@
 """The functions of the worker processes in test_workers.py, which import this module."""
 
+import json
 import os
 import signal
-import time
+from pathlib import Path
 
 import torch
 
+from src.core import interrupts
 from src.core.errors import UserError
-from src.tuning.workers import Tell
+from src.tuning.workers import Poll
 
 
-def tell_threads_and_gpu(name: str, tell: Tell, word: str) -> None:
-    tell((word, torch.get_num_threads(), os.environ.get("CUDA_VISIBLE_DEVICES")))
+def write_threads_and_gpu(name: str, poll: Poll, folder: Path) -> None:
+    (folder / name).write_text(json.dumps([torch.get_num_threads(), os.environ.get("CUDA_VISIBLE_DEVICES")]))
 
 
-def tell_for_ever(name: str, tell: Tell) -> None:
-    tell(os.getpid())
-    while True:
-        tell("x" * 10_000)  # a pipe that nobody reads is soon full
-        time.sleep(0.001)
+def poll_until_stopped(name: str, poll: Poll, folder: Path) -> None:
+    (folder / name).write_text(str(os.getpid()))
+    try:
+        while True:
+            poll(False)
+            interrupts.check()
+    finally:
+        (folder / f"{name}.stopped").touch()
 
 
-def die(name: str, tell: Tell) -> None:
+def die(name: str, poll: Poll) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def refuse(name: str, tell: Tell) -> None:
+def refuse(name: str, poll: Poll) -> None:
     raise UserError("the classifier is missing")
 
 
-def fail(name: str, tell: Tell) -> None:
+def fail(name: str, poll: Poll) -> None:
     raise ZeroDivisionError("division by zero")
