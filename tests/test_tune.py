@@ -17,18 +17,13 @@ from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 from torch import nn
 
-from src import tune
+from src import download, prepare, train_classifier, tune
 from src.config.edit import write_params
-from src.config.params import Data, load_params
+from src.config.params import load_params
 from src.core import paths
 from src.core.errors import UserError, run_command
 from src.core.interrupts import Stopped
 from src.data import prepared
-from src.data.readers import read_raw
-from src.data.sources import fetch
-from src.data.splitting import split_and_save
-from src.evaluation.classifier import fit_classifier
-from src.networks.weights import save_network
 from src.tracking.store import connect
 from src.training.loop import TrainingData, fit
 from src.training.recorder import Recorder
@@ -71,15 +66,8 @@ def digits_project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) 
     with pytest.MonkeyPatch.context() as patch:
         work_in(folder, patch)
         paths.PARAMS.write_text(whole_params())
-        params = load_params()
-        fetch(Data(dataset="digits"), paths.RAW)
-        split_and_save(read_raw("digits", paths.RAW), params.data, paths.PREPARED)
-        data = prepared.load(paths.PREPARED)
-        save_network(
-            fit_classifier(params.classifier, data.train, len(data.class_names), data.train.images.device),
-            paths.CLASSIFIER,
-            "classifier",
-        )
+        for stage in (download, prepare, train_classifier):
+            stage.main([])
     return folder
 
 

@@ -10,22 +10,13 @@ from optuna.trial import FrozenTrial, TrialState
 from ..config.params import Params
 from .retries import FINISHED, INTERRUPTED, KILLS, REASON, THREADS, WORKER, next_attempts
 from .space import current_values, decode
-from .study import (
-    RUN_ID,
-    all_values,
-    best_trials,
-    finished,
-    is_feasible,
-    length_of_trials,
-    objective_names,
-)
+from .study import RUN_ID, all_values, best_trials, finished, is_feasible, objective_names, run_length
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TOP = 10
 STATES = ("complete", "pruned", "failed", "interrupted", "running", "waiting")
-DETAILS = ("origin", WORKER, "host", THREADS, RUN_ID)
 
 
 def state_name(trial: FrozenTrial, retried: Collection[int]) -> str:
@@ -52,21 +43,10 @@ def trials_table(study: optuna.Study) -> "pd.DataFrame":
 
     trials = study.get_trials(deepcopy=False)
     names, retried = objective_names(study), next_attempts(trials)
-    columns = [
-        "number",
-        "state",
-        *names,
-        *_searched(study),
-        "seconds",
-        "started",
-        "feasible",
-        REASON,
-        "retried_as",
-        KILLS,
-    ]
+    columns = ["number", "state", *names, *_searched(study), "seconds", "started", "feasible", REASON, "retried_as"]
     rows = [
         {
-            **{name: trial.user_attrs.get(name) for name in (REASON, KILLS, *DETAILS)},
+            **trial.user_attrs,
             "number": trial.number,
             "state": state_name(trial, retried),
             **dict(zip(names, trial.values or [None] * len(names), strict=False)),
@@ -78,7 +58,7 @@ def trials_table(study: optuna.Study) -> "pd.DataFrame":
         }
         for trial in trials
     ]
-    return pd.DataFrame(rows, columns=[*columns, *DETAILS])
+    return pd.DataFrame(rows, columns=[*columns, KILLS, "origin", WORKER, "host", THREADS, RUN_ID])
 
 
 def _searched(study: optuna.Study) -> list[str]:
@@ -178,7 +158,7 @@ def print_trial(study: optuna.Study, trial: FrozenTrial) -> None:
         print(f"{objective_names(study)[0]} at score {number}: {score:.6g}")
     for name, excess in trial.constraints.items():
         print(f"constraint {name}: {'satisfied' if excess <= 0 else f'exceeded by {excess:.4g}'}")
-    values = {**all_values(study, trial), **length_of_trials(study)}
+    values = {**all_values(study, trial), **run_length(study)}
     # On a CPU, sums are split among the threads, and each split rounds differently.
     threads = f"OMP_NUM_THREADS={trial.user_attrs[THREADS]} " if trial.user_attrs.get(THREADS) else ""
     print("the same run as a DVC experiment:")

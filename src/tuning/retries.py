@@ -6,8 +6,8 @@ workers would exceed the budget; its heartbeats and ``fail_stale_trials`` do not
 """
 
 import copy
-import enum
 from collections.abc import Sequence
+from typing import Literal
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage, RetryHeartbeatStaleTrialCallback
@@ -27,25 +27,17 @@ MAX_KILLS = 3
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-class Turn(enum.Enum):
-    """What a worker does next."""
+def next_turn(study: optuna.Study, target: int, *, queued_only: bool = False) -> Literal["start", "wait", "done"]:
+    """Whether one more trial is needed until ``target`` trials are complete or pruned; with ``queued_only`` from the queue.
 
-    START = "start a trial"
-    WAIT = "wait for running trials of other workers, which might have to be retried"
-    DONE = "the study has its trials"
-
-
-def next_turn(study: optuna.Study, target: int, *, queued_only: bool = False) -> Turn:
-    """Whether one more trial is needed until ``target`` trials are complete or pruned.
-
-    With ``queued_only`` only trials that are already in the queue are started.
+    A worker waits while others run the last trials, which might have to be retried.
     """
     states = [trial.state for trial in study.get_trials(deepcopy=False)]
     running = states.count(TrialState.RUNNING)
     missing = sum(states.count(state) for state in FINISHED) + running < target
     if missing and (TrialState.WAITING in states or not queued_only):
-        return Turn.START
-    return Turn.WAIT if running else Turn.DONE
+        return "start"
+    return "wait" if running else "done"
 
 
 def stale_trials(study: optuna.Study, storage: BaseStorage, dead: str = "") -> list[FrozenTrial]:

@@ -20,6 +20,7 @@ from .retries import FINISHED, next_attempts
 FINGERPRINT, OBJECTIVES, IDENTITY, RUN_ID = "fingerprint", "objectives", "identity", "mlflow_run_id"
 """User attributes of a study; IDENTITY distinguishes it from an earlier one of the same name. RUN_ID is also a user attribute
 of a trial: its own MLflow run."""
+SEARCHED = ("model.", "train.")
 OTHER_NAME = "give tune.study (--study) another name"
 UNCOMPARED = tuple(name for name in space.NOT_SEARCHED if name not in ("train.score_samples", "train.seed"))
 """Parameters of train that a trial does not take from params.yaml, or that change no score."""
@@ -28,13 +29,10 @@ UNCOMPARED = tuple(name for name in space.NOT_SEARCHED if name not in ("train.sc
 def fingerprint(params: Params, data_hash: str, classifier_hash: str) -> dict[str, Any]:
     """Everything except the searched values that the score of a trial depends on, by name, as plain JSON values."""
     tune = params.tune
-    values = {
-        name: value
-        for name, value in params.flat().items()
-        if name.startswith(("model.", "train.")) and name not in UNCOMPARED
-    }
     return {
-        **values,
+        **{
+            name: value for name, value in params.flat().items() if name.startswith(SEARCHED) and name not in UNCOMPARED
+        },
         "tune.kimg": tune.kimg,
         "tune.score_every_kimg": tune.score_every_kimg,
         "evaluate.nearest_k": params.evaluate.nearest_k,
@@ -55,8 +53,25 @@ def open_study(params: Params, base: Mapping[str, Any], storage: BaseStorage) ->
     if (stored := study.user_attrs.get(OBJECTIVES)) != wanted:
         before = ", ".join(stored or ["something else"])
         raise UserError(f"the study {name!r} compares its trials by {before}, not by {', '.join(wanted)}; {OTHER_NAME}")
-    _check_base(study, params, base)
-    _check_distributions(study, params)
+    first = study.user_attrs[FINGERPRINT]
+    differing = [
+        f"{name} {_short(first.get(name))} (now {_short(base.get(name))})"
+        for name in {**first, **base}
+        if name not in params.tune.space and first.get(name) != base.get(name)
+    ]
+    if differing:
+        raise UserError(
+            f"the study {name!r} was created with {', '.join(differing)}, so new scores are not comparable; "
+            f"restore these values, or {OTHER_NAME}"
+        )
+    drawn = {one: old for trial in study.get_trials(deepcopy=False) for one, old in trial.distributions.items()}
+    for one, entry in params.tune.space.items():
+        if one in drawn and not space.fits(drawn[one], entry):
+            raise UserError(
+                f"tune.space.{one} was {drawn[one]} in the study {name!r} and is "
+                f"{json.dumps(entry.model_dump(exclude_unset=True))} now: only the bounds of a range can change; restore it, "
+                f"or {OTHER_NAME}"
+            )
     return study
 
 
@@ -84,32 +99,6 @@ def existing_study(name: str, storage: BaseStorage) -> optuna.Study:
         raise UserError(
             f"there is no study named {name!r} (existing studies: {known}); `python -m src.tune --study {name}` creates it"
         ) from None
-
-
-def _check_base(study: optuna.Study, params: Params, base: Mapping[str, Any]) -> None:
-    stored = study.user_attrs[FINGERPRINT]
-    differing = [
-        f"{name} {_short(stored.get(name))} (now {_short(base.get(name))})"
-        for name in {**stored, **base}
-        if name not in params.tune.space and stored.get(name) != base.get(name)
-    ]
-    if differing:
-        raise UserError(
-            f"the study {study.study_name!r} was created with {', '.join(differing)}, so new scores are not comparable; "
-            f"restore these values, or {OTHER_NAME}"
-        )
-
-
-def _check_distributions(study: optuna.Study, params: Params) -> None:
-    for trial in study.get_trials(deepcopy=False):
-        for name, old in trial.distributions.items():
-            entry = params.tune.space.get(name)
-            if entry is not None and not space.fits(old, entry):
-                now = json.dumps(entry.model_dump(exclude_unset=True))
-                raise UserError(
-                    f"tune.space.{name} was {old} in the study {study.study_name!r} and is {now} now: only the "
-                    f"bounds of a range can change; restore it, or {OTHER_NAME}"
-                )
 
 
 def _short(value: Any) -> str:
@@ -214,11 +203,9 @@ def all_values(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
 
 def base_values(study: optuna.Study) -> dict[str, Any]:
     """The values of the parameters of model and train in the study, for trials that did not draw them."""
-    fingerprint = study.user_attrs[FINGERPRINT]
-    return {name: value for name, value in fingerprint.items() if name.startswith(("model.", "train."))}
+    return {name: value for name, value in study.user_attrs[FINGERPRINT].items() if name.startswith(SEARCHED)}
 
 
-def length_of_trials(study: optuna.Study) -> dict[str, float]:
+def run_length(study: optuna.Study) -> dict[str, float]:
     """``train.kimg`` and ``train.score_every_kimg`` of the study's trials."""
-    fingerprint = study.user_attrs[FINGERPRINT]
-    return {f"train.{name}": fingerprint[f"tune.{name}"] for name in ("kimg", "score_every_kimg")}
+    return {f"train.{name}": study.user_attrs[FINGERPRINT][f"tune.{name}"] for name in ("kimg", "score_every_kimg")}

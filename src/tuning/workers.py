@@ -37,7 +37,7 @@ from . import space
 from .confirm import confirming_plan
 from .live_view import LiveView
 from .record import end_orphans, record_progress, record_study
-from .retries import FINISHED, Turn, next_turn, retry_stale
+from .retries import FINISHED, next_turn, retry_stale
 from .storage import alive, exclusively, new_worker, open_storage, remove_dead_locks
 from .study import base_values, existing_study, finished, make_pruner, make_sampler
 from .trial import TIMEOUT, Job, Setting, TrialRun, sweep_folders, trial_params
@@ -125,9 +125,9 @@ def run_trials(study: optuna.Study, storage: BaseStorage, setting: Setting) -> N
             claim.enter_context(exclusively(storage))
             retry_stale(study, storage)
             turn = next_turn(study, job.trials, queued_only=job.queued_only)
-            if turn is Turn.DONE:
+            if turn == "done":
                 return
-            if turn is Turn.START:
+            if turn == "start":
                 error = _run_trial(study, storage, TrialRun(setting, claim.close))
                 failures = failures + 1 if error else 0
                 if error and failures == MAX_FAILURES:

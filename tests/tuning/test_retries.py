@@ -12,7 +12,6 @@ from src.tuning.retries import (
     MAX_KILLS,
     REASON,
     WORKER,
-    Turn,
     first_number,
     next_attempts,
     next_turn,
@@ -23,25 +22,25 @@ from tests.tuning.conftest import ask
 
 
 def test_the_budget_is_used_and_not_exceeded(study: optuna.Study, params: Params) -> None:
-    assert next_turn(study, 2) is Turn.START
+    assert next_turn(study, 2) == "start"
     trials = [ask(study, params), ask(study, params)]
-    assert next_turn(study, 2) is Turn.WAIT
+    assert next_turn(study, 2) == "wait"
     study.tell(trials[0], 1.0)
-    assert next_turn(study, 2) is Turn.WAIT
+    assert next_turn(study, 2) == "wait"
     study.tell(trials[1], state=TrialState.FAIL)  # does not count
-    assert next_turn(study, 2) is Turn.START
+    assert next_turn(study, 2) == "start"
     study.tell(ask(study, params), state=TrialState.PRUNED)
-    assert next_turn(study, 2) is Turn.DONE
+    assert next_turn(study, 2) == "done"
 
 
 def test_only_queued_trials_are_started_if_nothing_may_be_drawn(study: optuna.Study, params: Params) -> None:
     study.enqueue_trial({"train.lr_generator": 0.01, "model.latent_size": 3})
-    assert next_turn(study, 2, queued_only=True) is Turn.START
+    assert next_turn(study, 2, queued_only=True) == "start"
     trial = ask(study, params)
-    assert next_turn(study, 2, queued_only=True) is Turn.WAIT
+    assert next_turn(study, 2, queued_only=True) == "wait"
     study.tell(trial, state=TrialState.FAIL)
-    assert next_turn(study, 2, queued_only=True) is Turn.DONE
-    assert next_turn(study, 2) is Turn.START
+    assert next_turn(study, 2, queued_only=True) == "done"
+    assert next_turn(study, 2) == "start"
 
 
 def test_trials_of_dead_workers_are_retried(study: optuna.Study, storage: BaseStorage, params: Params) -> None:

@@ -20,10 +20,10 @@ from src.tuning.study import (
     enqueue,
     existing_study,
     fingerprint,
-    length_of_trials,
     make_pruner,
     make_sampler,
     open_study,
+    run_length,
     trial_number,
 )
 from tests.tuning.conftest import ask
@@ -197,4 +197,4 @@ def test_other_constraints_or_metrics_are_refused(study: optuna.Study, params: P
 
 def test_a_study_keeps_its_first_values_and_length(study: optuna.Study, params: Params) -> None:
     assert base_values(study)["train.batch_size"] == 32
-    assert length_of_trials(study) == {"train.kimg": 0.64, "train.score_every_kimg": 0.16}
+    assert run_length(study) == {"train.kimg": 0.64, "train.score_every_kimg": 0.16}

@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from PIL import Image
 
 from src.config.params import Params
-from src.tuning.plots import save_plots
+from src.tuning.record import save_plots
 from tests.tuning.conftest import ask, fill
 
 SINGLE = {"history", "importances", "parallel_coordinate", "slice", "intermediate_values"}
