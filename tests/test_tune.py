@@ -190,9 +190,7 @@ def test_apply_changes_the_best_trials_values_and_nothing_else(
     assert Path("params.yaml").read_text() == text
 
 
-def test_apply_needs_a_study_with_a_finished_trial(project: Path, plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="there is no study named 'default'"):
-        tune.main(["--apply"])
+def test_apply_needs_a_finished_trial(project: Path, plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
     judged_by(lambda generator: {"score": float("nan"), "coverage": 0.0}, monkeypatch)
     with pytest.raises(UserError, match="has no finished trial within its constraints to apply"):
         tune.main(["--trials", "1", "--apply"])
@@ -372,11 +370,27 @@ def worker_processes(leader: int) -> list[int]:
     return found
 
 
-def test_the_commands_answer_without_training(project: Path, plain: None, capsys: pytest.CaptureFixture[str]) -> None:
+def files() -> dict[str, int]:
+    """The files of the project and the time of their last change."""
+    return {
+        str(path): path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file() and path.suffix != ".lock"
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["best"], ["show", "0"], ["prune-stale"], ["--apply"], ["--confirm-top", "1"]]
+)
+def test_what_needs_a_study_writes_nothing_without_one(project: Path, arguments: list[str]) -> None:
+    before = files()
     with pytest.raises(UserError, match=r"there is no study named 'default' \(existing studies: none\)"):
-        tune.main(["status"])
+        tune.main(arguments)
+    assert files() == before
+
+
+def test_the_commands_answer_and_write_nothing(project: Path, plain: None, capsys: pytest.CaptureFixture[str]) -> None:
     tune.main(["--trials", "2"])
     capsys.readouterr()
+    before = files()
     tune.main(["status"])
     assert capsys.readouterr().out.startswith(
         "study 'default': 2 complete, 0 pruned, 0 failed, 0 interrupted, 0 running, 0 waiting\n"
@@ -392,15 +406,19 @@ def test_the_commands_answer_without_training(project: Path, plain: None, capsys
     assert capsys.readouterr().out.endswith("trials of dead workers: none\n")
     with pytest.raises(UserError, match="has no trial 7; it has 0 to 1"):
         tune.main(["show", "7"])
+    Path("mlruns/optuna.claims").unlink()  # the lock of prune-stale
+    before.pop("mlruns/optuna.claims")
+    assert files() == before
 
 
-def test_a_dry_run_shows_space_and_cost(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_shows_space_and_cost_and_writes_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = files()
     tune.main(["--dry-run", "--workers", "2"])
+    assert files() == before
     output = capsys.readouterr().out
     assert "train.lr_generator" in output
     assert "a trial: 1,280 images, " in output
     assert "20 trials with 2 workers" in output
-    assert not journal().exists()
 
 
 def test_several_objectives_give_a_front_and_no_pruning(
@@ -422,8 +440,6 @@ def test_several_objectives_give_a_front_and_no_pruning(
 def test_a_confirmation_needs_trials_and_makes_none(
     project: Path, plain: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(UserError, match="there is no study named 'default'"):
-        tune.main(["--confirm-top", "1"])
     tune.main(["--trials", "1"])
     tune.main(["--confirm-top", "1", "--seeds", "1"])
     assert "confirming trials 0 with 1 other seeds each" in capsys.readouterr().out

@@ -14,7 +14,11 @@ from ..config.params import Params
 from ..core import paths
 from ..core.device import resolve
 from ..data import prepared
+from ..evaluation.judge import ValidationJudge
+from ..evaluation.real_images import RealImages
+from ..networks.description import load_classifier
 from ..networks.interface import Generator
+from ..networks.saved import check_inputs
 from ..tracking.runs import Run
 from ..tracking.store import outage_is_told
 from ..training.identity import source_tags
@@ -114,9 +118,15 @@ def dry_run(params: Params, workers: int, trials: int) -> None:
     print(f"study {tune.study!r}: {', '.join(tune.objectives)}, sampler {tune.sampler}, pruner {_pruner(params)}")
     print(formatted(space_table(params)))
     threads = share_threads(workers)
-    resolve(params.train, threads)
-    data = training_data(params, prepared.load(paths.PREPARED, params.data))
-    images_per_second, score_seconds = probe(trial_params(params, {}), data)
+    device = resolve(params.train, threads).device
+    data = prepared.load(paths.PREPARED, params.data)
+    check_inputs(params, data.content_hash, generator=False)
+    real_images = RealImages(load_classifier(paths.CLASSIFIER, device), data, paths.FEATURES)
+    if real_images.folder and not real_images.folder.is_dir():
+        real_images.folder = None  # cached features are read, but none are written
+    judge = ValidationJudge(real_images, params.train.score_samples, params.evaluate.nearest_k)
+    training = TrainingData(data.train.images, data.train.labels, len(data.class_names), judge, judge.diversity)
+    images_per_second, score_seconds = probe(trial_params(params, {}), training)
     scores = max(1, round(tune.kimg / tune.score_every_kimg))
     seconds = 1000 * tune.kimg / images_per_second + scores * score_seconds
     print(f"a trial: {1000 * tune.kimg:,.0f} images, {images_per_second:,.0f} images/s, about {seconds:.0f} s")

@@ -81,9 +81,8 @@ def create_study(
     """Create a study with user attributes, unless it exists."""
     directions = [space.direction(one) for one in objectives]
     study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
-    if OBJECTIVES not in study.user_attrs and not study.get_trials(
-        deepcopy=False
-    ):  # new, or killed while it was created
+    # Also completes one whose process was killed while it created it.
+    if OBJECTIVES not in study.user_attrs and not study.get_trials(deepcopy=False):
         study.set_metric_names(list(objectives))
         for attribute, value in {**attributes, OBJECTIVES: list(objectives)}.items():
             study.set_user_attr(attribute, value)
