@@ -202,7 +202,7 @@ def test_apply_needs_a_finished_trial(project: Path, plain: None, monkeypatch: p
 
 
 @pytest.mark.parametrize("arguments", [["--trials", "0"], ["--trials", "-1", "--confirm-top", "1"], ["--timeout", "0"]])
-def test_numbers_that_make_no_sense_end_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_outside_their_range_end_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         run_command(lambda: tune.main(arguments))
     assert end.value.code == 2
@@ -219,7 +219,7 @@ def test_missing_inputs_are_named(project: Path, missing: Path, sentence: str) -
         tune.main(["--trials", "1"])
 
 
-def test_a_search_that_is_stopped_ends_the_trial_in_both_stores_and_queues_it_again(
+def test_a_stopped_search_ends_the_trial_in_both_stores_and_enqueues_it_again(
     project: Path, plain: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stopped(generator: nn.Module) -> Mapping[str, float]:
@@ -246,8 +246,7 @@ def _is_queued_again(output: str) -> None:
 def test_ctrl_c_ends_the_search(project: Path) -> None:
     write_params({"tune.kimg": 10_000})
     command = [sys.executable, "-m", "src.tune", "--trials", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
-    running = start(command, environment)
+    running = start(command, {**environment(), "PYTHONFAULTHANDLER": "1"})
     try:
         limit = time.monotonic() + 60
         while not (journal().exists() and 'mlflow_run_id":' in journal().read_text().partition('"worker"')[2]):
@@ -269,8 +268,7 @@ def test_ctrl_c_ends_the_search(project: Path) -> None:
 def test_workers_share_a_study_and_one_that_is_killed_is_replaced(project: Path) -> None:
     write_params({"tune.kimg": 12.8, "tune.score_every_kimg": 6.4})
     command = [sys.executable, "-m", "src.tune", "--trials", "4", "--workers", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    running = start(command, environment)
+    running = start(command, environment())
     try:
         limit, killed = time.monotonic() + 120, 0
         while not killed:
@@ -303,12 +301,11 @@ def test_workers_share_a_study_and_one_that_is_killed_is_replaced(project: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("workers", "number"), [(1, 2), (2, 3)])
-def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, workers: int, number: int) -> None:
+def test_a_killed_search_is_resumed_by_the_same_command(project: Path, workers: int, number: int) -> None:
     write_params({"tune.kimg": 25.6, "tune.score_every_kimg": 6.4})
     write_params({"train.checkpoint_minutes": 0.005})
     command = [sys.executable, "-m", "src.tune", "--trials", str(number), "--workers", str(workers)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    killed = start(command, environment)
+    killed = start(command, environment())
     try:
         limit = time.monotonic() + 120
         while not any(len(one.intermediate_values) >= 2 for one in trials_so_far() if one.state == TrialState.RUNNING):
@@ -326,7 +323,7 @@ def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, 
         killed.communicate()
     finished = [one.number for one in study().trials if one.state.is_finished() and one.state != TrialState.FAIL]
 
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    again = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=240, check=False)
     assert again.returncode == 0, again.stderr
     if workers == 1:
         assert "was interrupted when its worker died: it resumes from its checkpoint" in again.stdout
@@ -348,6 +345,11 @@ def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, 
         assert one.value == alone.best["score"]
     assert list(Path("models/checkpoints/trials/default").iterdir()) == []
     assert list(Path("mlruns/workers").iterdir()) == []
+
+
+def environment() -> dict[str, str]:
+    """That of a command with the code of this repository, on one thread."""
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
 def trials_so_far() -> list[optuna.trial.FrozenTrial]:
@@ -437,16 +439,14 @@ def test_several_objectives_give_a_front_and_no_pruning(
         tune.main(["--study", "two", "--objectives", names, "--apply"])
 
 
-def test_a_confirmation_needs_trials_and_makes_none(
-    project: Path, plain: None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_confirmation_runs_no_new_trials(project: Path, plain: None, capsys: pytest.CaptureFixture[str]) -> None:
     tune.main(["--trials", "1"])
     tune.main(["--confirm-top", "1", "--seeds", "1"])
     assert "confirming trials 0 with 1 other seeds each" in capsys.readouterr().out
     assert len([one for one in study().trials if one.state != TrialState.WAITING]) == 1
 
 
-def test_a_confirmation_that_was_cut_short_decides_nothing(
+def test_an_incomplete_confirmation_is_not_applied(
     project: Path, plain: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tune.main(["--trials", "2"])
@@ -462,7 +462,7 @@ def test_a_confirmation_that_was_cut_short_decides_nothing(
     assert "over several seeds" not in capsys.readouterr().out
 
 
-def test_the_search_goes_on_without_mlflow(
+def test_the_search_continues_without_mlflow(
     project: Path, plain: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*arguments: object) -> None:

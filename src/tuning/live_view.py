@@ -3,8 +3,6 @@
 import sys
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Self
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -25,7 +23,7 @@ class LiveView:
     """Counts of trials by state, the best one, the remaining time, and a bar for each worker of this process."""
 
     def __init__(self, study: optuna.Study, target: int, workers: Sequence[str], deadline: float) -> None:
-        """``workers`` are their names, which the caller may change."""
+        """``workers`` are their names, which the caller may change. ``with view.bars`` shows the live table."""
         self.study, self.target, self.workers, self.deadline = study, target, workers, deadline
         self.live = sys.stdout.isatty()
         self.started = self.printed = time.monotonic()
@@ -36,15 +34,6 @@ class LiveView:
         self.tasks = [self.bars.add_task(f"worker {index + 1}", total=1.0, text="") for index in range(len(workers))]
         self.finished_before = finished(study)
         self.seen = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
-
-    def __enter__(self) -> Self:
-        self.bars.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.bars.stop()
 
     def refresh(self, *, now: bool = False) -> bool:
         """Show the state of the study and its workers, and print a line for each trial that has ended (without a terminal).
@@ -90,7 +79,10 @@ class LiveView:
     def summary(self) -> str:
         """Counts, the best trial, and the remaining time."""
         counts, best = state_counts(self.study), best_trials(self.study)
-        parts = [f"done {counts['complete']}, " + ", ".join(f"{name} {counts[name]}" for name in SHOWN)]
+        parts = [
+            f"done {counts['complete']}, "
+            + ", ".join(f"{one} {counts[one]}" for one in ("pruned", "failed", "running"))
+        ]
         if len(self.study.directions) > 1:
             parts.append(f"Pareto front {len(best)}")
         else:
@@ -112,6 +104,3 @@ class LiveView:
 
 def _progress(trial: FrozenTrial) -> float:
     return float(trial.user_attrs.get(PROGRESS, 0.0))
-
-
-SHOWN = ("pruned", "failed", "running")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from ..config.fields import as_yaml
 from ..config.params import Params
 from .retries import FINISHED, INTERRUPTED, KILLS, REASON, THREADS, WORKER, next_attempts
 from .space import current_values, decode
@@ -162,8 +163,7 @@ def print_trial(study: optuna.Study, trial: FrozenTrial) -> None:
     # On a CPU, sums are split among the threads, and each split rounds differently.
     threads = f"OMP_NUM_THREADS={trial.user_attrs[THREADS]} " if trial.user_attrs.get(THREADS) else ""
     print("the same run as a DVC experiment:")
-    print(f"{threads}dvc exp run train " + " ".join(f"-S '{name}={_plain(value)}'" for name, value in values.items()))
-
-
-def _plain(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value).replace(" ", "")
+    print(
+        f"{threads}dvc exp run train "
+        + " ".join(f"-S '{name}={as_yaml(value).replace(' ', '')}'" for name, value in values.items())
+    )

@@ -24,7 +24,7 @@ from ..tracking.store import connect, project_root
 from ..tracking.sync import abandon
 from ..training.folder import TrainingFolder, sweep
 from ..training.health import TrainingDiverged
-from ..training.loop import GRID_COLUMNS, FitResult, TrainingData, fit
+from ..training.loop import GRID_COLUMNS, TrainingData, fit
 from ..training.recorder import Progress
 from .retries import INTERRUPTED, PROGRESS, REASON, SCORE, THREADS, WORKER, first_number
 from .space import COSTS, can_prune, set_constraints
@@ -180,17 +180,14 @@ class TrialRun:
                 raise
             finally:
                 recorder.write_grid()
-            measured = {**result.best, **dict(zip(COSTS, _costs(result, device), strict=True))}
+            weights = sum(parameter.numel() for parameter in result.generator.parameters())
+            costs = 1000 / result.images_per_second, peak_memory(device), float(weights)
+            measured = {**result.best, **dict(zip(COSTS, costs, strict=True))}
             run.metrics({f"best.{name}": value for name, value in measured.items()})
             set_constraints(trial, job.params, measured)
             if result.stopped == PRUNED:  # possibly by an earlier attempt
                 raise _prune(run, PRUNED)
             return [measured[name] for name in job.params.tune.objectives]
-
-
-def _costs(result: FitResult, device: torch.device) -> tuple[float, float, float]:
-    weights = sum(parameter.numel() for parameter in result.generator.parameters())
-    return 1000 / result.images_per_second, peak_memory(device), float(weights)
 
 
 def _prune(run: TrainingRun, reason: str) -> optuna.TrialPruned:

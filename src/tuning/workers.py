@@ -62,7 +62,8 @@ def lead(job: Job, study: optuna.Study, storage: BaseStorage, workers: int, run:
         return
     recorded = time.monotonic()
     names = [new_worker() for _ in range(workers)]
-    with LiveView(study, job.trials, names, job.deadline) as view:
+    view = LiveView(study, job.trials, names, job.deadline)
+    with view.bars:
 
         def poll(ended: bool) -> None:
             nonlocal recorded

@@ -28,7 +28,8 @@ def test_a_log_has_a_line_for_each_trial(
     study: optuna.Study, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(study, params, [9.0])
-    with LiveView(study, 4, TWO, math.inf) as view:
+    view = LiveView(study, 4, TWO, math.inf)
+    with view.bars:
         trial = ask(study, params)
         trial.set_user_attr(WORKER, "second")
         study.tell(trial, 3.0)
@@ -46,7 +47,8 @@ def test_a_log_has_a_line_for_each_trial(
 def test_a_retried_trial_is_interrupted_and_not_failed(
     study: optuna.Study, storage: BaseStorage, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with LiveView(study, 4, ["first"], math.inf) as view:
+    view = LiveView(study, 4, ["first"], math.inf)
+    with view.bars:
         for reason in ("Ctrl-C", "RuntimeError: disk"):
             trial = ask(study, params)
             trial.set_user_attr(REASON, reason)
@@ -64,7 +66,8 @@ def test_a_retried_trial_is_interrupted_and_not_failed(
 def test_a_log_shows_running_trials_at_intervals(
     study: optuna.Study, params: Params, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with LiveView(study, 4, TWO, time.monotonic() + 75.5) as view:
+    view = LiveView(study, 4, TWO, time.monotonic() + 75.5)
+    with view.bars:
         running(study, params, "first", 0.5, "score 4.000")
         running(study, params, "second", 0.25, "")
         view.refresh(now=True)
@@ -86,7 +89,8 @@ def test_a_terminal_shows_a_bar_for_the_study_and_for_each_worker(
     monkeypatch.setattr("sys.stdout", screen)
     monkeypatch.setenv("COLUMNS", "140")
     monkeypatch.setenv("TERM", "xterm-256color")
-    with LiveView(study, 4, TWO, math.inf) as view:
+    view = LiveView(study, 4, TWO, math.inf)
+    with view.bars:
         fill(study, params, [3.0])
         running(study, params, "second", 0.5, "score 4.000")
         view.refresh(now=True)

@@ -91,7 +91,7 @@ def test_a_trial_that_was_killed_when_it_was_pruned_is_pruned(
     study.tell(good, run_trial(good, setting(params, scripted_judge(5.0, 4.0, 3.0, 2.0), "parent")))
     bad = study.ask()
     with monkeypatch.context() as patch:
-        patch.setattr(trials, "_costs", killed)
+        patch.setattr(trials, "peak_memory", killed)
         with pytest.raises(KeyboardInterrupt):
             run_trial(bad, setting(params, scripted_judge(9.0, 9.0), "parent"))
     study.tell(bad, state=TrialState.FAIL)
@@ -104,7 +104,7 @@ def killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_trial_that_is_through_is_not_pruned(study: optuna.Study, params: Params) -> None:
+def test_a_trial_is_not_pruned_at_its_last_score(study: optuna.Study, params: Params) -> None:
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=4)
     for scores in ((5.0, 4.0, 3.0, 2.0), (9.0, 9.0, 9.0, 9.0)):
         trial = study.ask()
@@ -134,14 +134,14 @@ def test_a_diverged_trial_is_pruned_with_its_reason(study: optuna.Study, params:
         ),
     ],
 )
-def test_values_that_may_not_be_together_prune(
+def test_an_invalid_combination_of_values_is_pruned(
     study: optuna.Study, params: Params, values: dict[str, str], reason: str
 ) -> None:
     trial, started = study.ask(), []
     together = replace(setting(params, weight_judge, "parent"), plan=lambda _: params.replace(values))
     with pytest.raises(optuna.TrialPruned, match=re.escape(reason)):
         TrialRun(together, lambda: started.append(True))(trial)
-    assert started == [True]  # the others may ask for their trials
+    assert started == [True]  # other workers may start their trials
     assert trial.user_attrs["reason"].startswith(reason)
 
 
@@ -155,7 +155,7 @@ def test_too_little_memory_prunes_too(study: optuna.Study, params: Params, monke
         run_trial(trial, setting(params, weight_judge, "parent"))
 
 
-def test_a_trial_that_is_out_of_time_goes_on_from_its_checkpoint(study: optuna.Study, params: Params) -> None:
+def test_a_trial_stopped_by_the_timeout_resumes_from_its_checkpoint(study: optuna.Study, params: Params) -> None:
     judged: list[float] = []
 
     def slow(generator: torch.nn.Module) -> Mapping[str, float]:
@@ -174,7 +174,7 @@ def test_a_trial_that_is_out_of_time_goes_on_from_its_checkpoint(study: optuna.S
 
     again, done = study.ask(), len(judged)
     score = run_trial(again, setting(params, slow, "parent"))
-    assert len(judged) < done + 4  # what was done is not done again
+    assert len(judged) < done + 4  # nothing is repeated
     assert again.user_attrs["mlflow_run_id"] == trial.user_attrs["mlflow_run_id"]
     assert (child(again).info.status, child(again).data.tags["trial"]) == ("FINISHED", "1")
     assert "stopped" not in child(again).data.tags
@@ -185,7 +185,7 @@ def test_a_trial_that_is_out_of_time_goes_on_from_its_checkpoint(study: optuna.S
     assert score == whole.best["score"]
 
 
-def test_costs_are_measured_and_constraints_told(study: optuna.Study, params: Params) -> None:
+def test_costs_are_measured_and_constraints_reported(study: optuna.Study, params: Params) -> None:
     limits = {
         "coverage": {"at_least": 0.6},
         "generator_parameters": {"at_most": 1e6},
@@ -207,7 +207,7 @@ def test_costs_are_measured_and_constraints_told(study: optuna.Study, params: Pa
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "KILLED"), (RuntimeError("disk"), "FAILED")])
-def test_other_ends_are_passed_on(study: optuna.Study, params: Params, error: BaseException, status: str) -> None:
+def test_other_exceptions_are_raised(study: optuna.Study, params: Params, error: BaseException, status: str) -> None:
     def broken(generator: torch.nn.Module) -> Mapping[str, float]:
         raise error
 
