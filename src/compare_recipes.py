@@ -1,4 +1,4 @@
-"""Train several recipes with one budget of images, and make a leaderboard of them. Finished ones are not trained again.
+"""Train several recipes with one budget of images, and write a leaderboard. Finished ones are not trained again.
 
 ``python -m src.compare_recipes --kimg 240``, ``python -m src.compare_recipes dcgan r3gan --kimg 480 --seed 1``
 """
@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from .config.params import load_params
+from .config.recipes import DEFAULT, budgeted, comparable
 from .core import paths
 from .core.arguments import Parser
 from .core.errors import UserError, run_command
-from .tuning.recipes import DEFAULT, FOLDER, Comparison, budgeted, comparable, parent_run, write_leaderboard
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options. Raises UserError for a budget or a seed that cannot be."""
+    """Parse the command line. Raises UserError for an invalid budget or seed."""
     parser = Parser(prog="python -m src.compare_recipes", description=(__doc__ or "").splitlines()[0])
-    what = f"recipes, or {DEFAULT} for what params.yaml has itself; without any: all that have no length of their own"
+    what = f"recipes, or {DEFAULT} for params.yaml itself; without any: all that have no length of their own"
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=what)
     parser.add_argument("--kimg", type=float, default=240.0, help="thousand real images for each (240)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of each training (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of each run (0)")
     options = parser.parse_args(arguments)
     if not (options.kimg > 0 and math.isfinite(options.kimg)):
         raise UserError(f"--kimg {options.kimg:g} must be above 0")
@@ -34,7 +34,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, score, and write the leaderboard."""
     options, params = parse_arguments(arguments), load_params()
-    # All of them before any work: the last one's mistake must not be found after hours.
+    # All of them first: an error of the last one must not be found after hours.
     plans = {name: budgeted(params, name, options.kimg, options.seed) for name in options.recipes}
     from .core.device import resolve
     from .data import prepared
@@ -42,7 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from .evaluation.evaluation import Leaderboard
     from .evaluation.real_images import RealImages
     from .networks.description import load_classifier
+    from .reports.leaderboard import write_leaderboard
     from .training.health import TrainingDiverged
+    from .tuning.recipes import FOLDER, Comparison, parent_run
 
     device = resolve(params.train).device
     data = prepared.load(paths.PREPARED, params.data)
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 failed[name] = str(error)
                 print(f"{name}: {error}")
         if not results:
-            raise UserError(f"every training diverged: {'; '.join(f'{name}: {why}' for name, why in failed.items())}")
+            raise UserError(f"every run diverged: {'; '.join(f'{name}: {why}' for name, why in failed.items())}")
         ceiling = {name: asdict(one) for name, one in leaderboard.ceiling().items()}
         text = write_leaderboard(results, failed, ceiling, folder)
         for file in ("leaderboard.csv", "leaderboard.md", "leaderboard.png"):

@@ -47,8 +47,7 @@ def contents(project: Project) -> dict[str, tuple[int, int]]:
     return {
         str(file): (file.stat().st_size, file.stat().st_mtime_ns)
         for file in files
-        # Optuna creates an empty journal to look for a study in it.
-        if file.is_file() and file.suffix not in (".lock", ".db-shm", ".db-wal") and file.name != "optuna.journal"
+        if file.is_file() and file.suffix not in (".lock", ".db-shm", ".db-wal")
     }
 
 

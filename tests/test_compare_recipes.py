@@ -15,13 +15,12 @@ from PIL import Image
 from src import compare_recipes
 from src.config.edit import write_params
 from src.config.params import load_params
-from src.config.recipes import recipe_names
+from src.config.recipes import SCORES, budgeted, recipe_names
 from src.core.errors import UserError, run_command
 from src.networks.description import load_generator
 from src.networks.weights import content_hash
 from src.sampling.draw import generate
 from src.training.loop import GRID_SEED
-from src.tuning import recipes
 from tests.conftest import ROOT, Project, copy_of, work_in
 
 BUDGET = ("--kimg", "4")
@@ -132,11 +131,11 @@ def test_finished_ones_are_not_trained_again_and_changed_ones_are(
     write_params({"model.latent_size": 9}, copy.folder / "params.yaml")
     # A recipe trains with what params.yaml has beside the recipe's own values.
     printed = said("default", *BUDGET)
-    assert "trained already" not in printed
+    assert "already trained" not in printed
     write_params({"model.latent_size": 8}, copy.folder / "params.yaml")
     printed = said("mlp-gan", "mlp-cgan", *BUDGET)
-    assert "mlp-gan: trained already" in printed
-    assert "mlp-cgan: trained already" not in printed
+    assert "mlp-gan: already trained" in printed
+    assert "mlp-cgan: already trained" not in printed
     after = results(copy)
     assert after["mlp-gan"] == before["mlp-gan"]
     # The same seed and processor: the same training.
@@ -158,7 +157,7 @@ def test_one_that_diverges_is_told_and_the_others_go_on(own: Project, capsys: py
     with pytest.raises(SystemExit) as end:
         run_command(lambda: compare_recipes.main(["broken", "--kimg", "1"]))
     assert end.value.code == 2
-    assert "every training diverged: broken: " in capsys.readouterr().err
+    assert "every run diverged: broken: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -178,8 +177,8 @@ def test_wrong_arguments(arguments: list[str], message: str, in_project: Project
 
 def test_a_budget_makes_as_many_scores_whatever_its_size(in_project: Project) -> None:
     for kimg in (0.5, 240.0):
-        params = recipes.budgeted(load_params(), "dcgan", kimg, 3)
-        assert params.train.kimg / params.train.score_every_kimg == recipes.SCORES
+        params = budgeted(load_params(), "dcgan", kimg, 3)
+        assert params.train.kimg / params.train.score_every_kimg == SCORES
         assert params.train.log_every_kimg <= params.train.score_every_kimg
         assert params.train.seed == 3
         assert math.isclose(params.train.kimg, kimg)
@@ -192,4 +191,4 @@ def test_one_with_a_length_of_its_own_is_compared_only_when_named(monkeypatch: p
         *(name for name in recipe_names() if name != "gpu"),
     ]
     assert compare_recipes.parse_arguments(["gpu", "default"]).recipes == ["gpu", "default"]
-    assert recipes.budgeted(load_params(), "gpu", 8, 0).train.kimg == 8
+    assert budgeted(load_params(), "gpu", 8, 0).train.kimg == 8

@@ -17,24 +17,18 @@ from mlflow.exceptions import MlflowException
 from optuna.trial import TrialState
 from torch import nn
 
-from src import tune
+from src import download, prepare, train_classifier, tune
 from src.config.edit import write_params
-from src.config.params import Data, load_params
+from src.config.params import load_params
 from src.core import paths
 from src.core.errors import UserError, run_command
 from src.core.interrupts import Stopped
 from src.data import prepared
-from src.data.readers import read_raw
-from src.data.sources import fetch
-from src.data.splitting import split_and_save
-from src.evaluation.classifier import fit_classifier
-from src.networks.weights import save_network
 from src.tracking.store import connect
-from src.training import setup
 from src.training.loop import TrainingData, fit
 from src.training.recorder import Recorder
 from src.training.setup import training_data
-from src.tuning import leader, record
+from src.tuning import record, search, workers
 from src.tuning.retries import first_number
 from src.tuning.space import decoded
 from src.tuning.storage import journal, open_storage
@@ -72,15 +66,8 @@ def digits_project(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) 
     with pytest.MonkeyPatch.context() as patch:
         work_in(folder, patch)
         paths.PARAMS.write_text(whole_params())
-        params = load_params()
-        fetch(Data(dataset="digits"), paths.RAW)
-        split_and_save(read_raw("digits", paths.RAW), params.data, paths.PREPARED)
-        data = prepared.load(paths.PREPARED)
-        save_network(
-            fit_classifier(params.classifier, data.train, len(data.class_names), data.train.images.device),
-            paths.CLASSIFIER,
-            "classifier",
-        )
+        for stage in (download, prepare, train_classifier):
+            stage.main([])
     return folder
 
 
@@ -118,7 +105,7 @@ def judged_by(judge: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def with_judge(params: Any, data: prepared.PreparedData) -> TrainingData:
         return replace(training_data(params, data), judge=judge)
 
-    monkeypatch.setattr(setup, "training_data", with_judge)
+    monkeypatch.setattr(workers, "training_data", with_judge)
 
 
 def test_trials_are_added_to_one_study_and_one_parent_run(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +129,7 @@ def test_trials_are_added_to_one_study_and_one_parent_run(project: Path, capsys:
     assert parent.data.metrics["best_score"] == min(first.value, second.value)
 
     tune.main(["--trials", "2"])
-    assert "study 'default' has 2 finished trials already; --trials is the number in all" in capsys.readouterr().out
+    assert "study 'default' already has 2 finished trials; --trials is the total number" in capsys.readouterr().out
     tune.main(["--trials", "3"])
     again, children = stored_runs()
     assert again.info.run_id == parent.info.run_id
@@ -154,7 +141,7 @@ def test_trials_are_added_to_one_study_and_one_parent_run(project: Path, capsys:
 def test_other_base_parameters_are_refused_before_anything_runs(project: Path, plain: None) -> None:
     tune.main(["--trials", "1"])
     write_params({"train.batch_size": 64})
-    with pytest.raises(UserError, match=r"made with train\.batch_size 32 \(now 64\)"):
+    with pytest.raises(UserError, match=r"created with train\.batch_size 32 \(now 64\)"):
         tune.main(["--trials", "1"])
     parent, children = stored_runs()
     assert (parent.info.status, len(children)) == ("FINISHED", 1)
@@ -163,7 +150,7 @@ def test_other_base_parameters_are_refused_before_anything_runs(project: Path, p
 def test_values_outside_the_space_are_not_tried(project: Path, plain: None, capsys: pytest.CaptureFixture[str]) -> None:
     write_params({"model.latent_size": 32})
     tune.main(["--trials", "1"])
-    assert "not tried: outside tune.space with model.latent_size 32\n" in capsys.readouterr().out
+    assert "are not tried, since they are outside tune.space: model.latent_size 32\n" in capsys.readouterr().out
     assert study().trials[0].params["model.latent_size"] <= 16
 
 
@@ -175,7 +162,7 @@ def test_apply_changes_the_best_trials_values_and_nothing_else(
 
     text = Path("params.yaml").read_text()
     tune.main(["--trials", "1", "--apply"])
-    assert "params.yaml has the values of trial 0, the best one, already" in capsys.readouterr().out
+    assert "params.yaml already has the values of trial 0, the best one" in capsys.readouterr().out
     assert Path("params.yaml").read_text() == text
 
     made = study()
@@ -186,9 +173,9 @@ def test_apply_changes_the_best_trials_values_and_nothing_else(
     judged_by(wants_slow, monkeypatch)
     tune.main(["--apply"])
     assert capsys.readouterr().out == (
-        "params.yaml has the values of trial 1 now, the best one:\n"
+        "params.yaml now has the values of trial 1, the best one:\n"
         "-  lr_generator: 0.002  # at the rate\n+  lr_generator: 3e-05  # at the rate\n"
-        "train, score and register with them: dvc repro\n"
+        "train, evaluate and register with them: dvc repro\n"
     )
     assert load_params().train.lr_generator == 3e-5
     changed = [
@@ -203,11 +190,9 @@ def test_apply_changes_the_best_trials_values_and_nothing_else(
     assert Path("params.yaml").read_text() == text
 
 
-def test_apply_needs_a_study_with_a_finished_trial(project: Path, plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="there is no study 'default'"):
-        tune.main(["--apply"])
+def test_apply_needs_a_finished_trial(project: Path, plain: None, monkeypatch: pytest.MonkeyPatch) -> None:
     judged_by(lambda generator: {"score": float("nan"), "coverage": 0.0}, monkeypatch)
-    with pytest.raises(UserError, match="has no finished trial within its constraints: nothing to apply"):
+    with pytest.raises(UserError, match="has no finished trial within its constraints to apply"):
         tune.main(["--trials", "1", "--apply"])
     parent, (child,) = stored_runs()
     assert (parent.info.status, child.info.status) == ("FINISHED", "KILLED")
@@ -217,7 +202,7 @@ def test_apply_needs_a_study_with_a_finished_trial(project: Path, plain: None, m
 
 
 @pytest.mark.parametrize("arguments", [["--trials", "0"], ["--trials", "-1", "--confirm-top", "1"], ["--timeout", "0"]])
-def test_numbers_that_make_no_sense_end_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_numbers_outside_their_range_end_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         run_command(lambda: tune.main(arguments))
     assert end.value.code == 2
@@ -234,7 +219,7 @@ def test_missing_inputs_are_named(project: Path, missing: Path, sentence: str) -
         tune.main(["--trials", "1"])
 
 
-def test_a_search_that_is_stopped_ends_the_trial_in_both_stores_and_queues_it_again(
+def test_a_stopped_search_ends_the_trial_in_both_stores_and_enqueues_it_again(
     project: Path, plain: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def stopped(generator: nn.Module) -> Mapping[str, float]:
@@ -250,7 +235,7 @@ def test_a_search_that_is_stopped_ends_the_trial_in_both_stores_and_queues_it_ag
 
 
 def _is_queued_again(output: str) -> None:
-    assert "study 'default': no trial has ended yet" in output
+    assert "study 'default': no finished trials yet" in output
     failed, waiting = study().trials
     assert (failed.state, waiting.state) == (TrialState.FAIL, TrialState.WAITING)
     parent, (child,) = stored_runs()
@@ -261,8 +246,7 @@ def _is_queued_again(output: str) -> None:
 def test_ctrl_c_ends_the_search(project: Path) -> None:
     write_params({"tune.kimg": 10_000})
     command = [sys.executable, "-m", "src.tune", "--trials", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
-    running = start(command, environment)
+    running = start(command, {**environment(), "PYTHONFAULTHANDLER": "1"})
     try:
         limit = time.monotonic() + 60
         while not (journal().exists() and 'mlflow_run_id":' in journal().read_text().partition('"worker"')[2]):
@@ -284,8 +268,7 @@ def test_ctrl_c_ends_the_search(project: Path) -> None:
 def test_workers_share_a_study_and_one_that_is_killed_is_replaced(project: Path) -> None:
     write_params({"tune.kimg": 12.8, "tune.score_every_kimg": 6.4})
     command = [sys.executable, "-m", "src.tune", "--trials", "4", "--workers", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    running = start(command, environment)
+    running = start(command, environment())
     try:
         limit, killed = time.monotonic() + 120, 0
         while not killed:
@@ -303,7 +286,7 @@ def test_workers_share_a_study_and_one_that_is_killed_is_replaced(project: Path)
     finally:
         running.kill()
     assert running.returncode == 0, errors
-    assert "ended by SIGKILL; another one takes over" in output
+    assert "ended by SIGKILL; it is replaced" in output
     states = [one.state for one in study().trials]
     assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == 4
     assert states.count(TrialState.RUNNING) == states.count(TrialState.WAITING) == 0
@@ -318,12 +301,11 @@ def test_workers_share_a_study_and_one_that_is_killed_is_replaced(project: Path)
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("workers", "number"), [(1, 2), (2, 3)])
-def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, workers: int, number: int) -> None:
+def test_a_killed_search_is_resumed_by_the_same_command(project: Path, workers: int, number: int) -> None:
     write_params({"tune.kimg": 25.6, "tune.score_every_kimg": 6.4})
     write_params({"train.checkpoint_minutes": 0.005})
     command = [sys.executable, "-m", "src.tune", "--trials", str(number), "--workers", str(workers)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    killed = start(command, environment)
+    killed = start(command, environment())
     try:
         limit = time.monotonic() + 120
         while not any(len(one.intermediate_values) >= 2 for one in trials_so_far() if one.state == TrialState.RUNNING):
@@ -341,10 +323,10 @@ def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, 
         killed.communicate()
     finished = [one.number for one in study().trials if one.state.is_finished() and one.state != TrialState.FAIL]
 
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    again = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=240, check=False)
     assert again.returncode == 0, again.stderr
     if workers == 1:
-        assert "was left behind by a worker that is gone: it goes on from its checkpoint" in again.stdout
+        assert "was interrupted when its worker died: it resumes from its checkpoint" in again.stdout
     trials = study().trials
     done = [one for one in trials if one.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     assert len(done) == len({first_number(one) for one in done}) == number
@@ -363,6 +345,11 @@ def test_the_whole_search_is_killed_and_the_same_command_goes_on(project: Path, 
         assert one.value == alone.best["score"]
     assert list(Path("models/checkpoints/trials/default").iterdir()) == []
     assert list(Path("mlruns/workers").iterdir()) == []
+
+
+def environment() -> dict[str, str]:
+    """That of a command with the code of this repository, on one thread."""
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
 
 
 def trials_so_far() -> list[optuna.trial.FrozenTrial]:
@@ -385,11 +372,27 @@ def worker_processes(leader: int) -> list[int]:
     return found
 
 
-def test_the_commands_answer_without_training(project: Path, plain: None, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match=r"there is no study 'default' here \(there are: none\)"):
-        tune.main(["status"])
+def files() -> dict[str, int]:
+    """The files of the project and the time of their last change."""
+    return {
+        str(path): path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file() and path.suffix != ".lock"
+    }
+
+
+@pytest.mark.parametrize(
+    "arguments", [["status"], ["best"], ["show", "0"], ["prune-stale"], ["--apply"], ["--confirm-top", "1"]]
+)
+def test_what_needs_a_study_writes_nothing_without_one(project: Path, arguments: list[str]) -> None:
+    before = files()
+    with pytest.raises(UserError, match=r"there is no study named 'default' \(existing studies: none\)"):
+        tune.main(arguments)
+    assert files() == before
+
+
+def test_the_commands_answer_and_write_nothing(project: Path, plain: None, capsys: pytest.CaptureFixture[str]) -> None:
     tune.main(["--trials", "2"])
     capsys.readouterr()
+    before = files()
     tune.main(["status"])
     assert capsys.readouterr().out.startswith(
         "study 'default': 2 complete, 0 pruned, 0 failed, 0 interrupted, 0 running, 0 waiting\n"
@@ -402,18 +405,22 @@ def test_the_commands_answer_without_training(project: Path, plain: None, capsys
     assert "score at score 2: " in output
     assert f"-S 'train.lr_generator={study().trials[1].params['train.lr_generator']}'" in output
     tune.main(["prune-stale"])
-    assert capsys.readouterr().out.endswith("trials of workers that are gone: none\n")
+    assert capsys.readouterr().out.endswith("trials of dead workers: none\n")
     with pytest.raises(UserError, match="has no trial 7; it has 0 to 1"):
         tune.main(["show", "7"])
+    Path("mlruns/optuna.claims").unlink()  # the lock of prune-stale
+    before.pop("mlruns/optuna.claims")
+    assert files() == before
 
 
-def test_a_dry_run_shows_space_and_cost(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dry_run_shows_space_and_cost_and_writes_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = files()
     tune.main(["--dry-run", "--workers", "2"])
+    assert files() == before
     output = capsys.readouterr().out
     assert "train.lr_generator" in output
     assert "a trial: 1,280 images, " in output
     assert "20 trials with 2 workers" in output
-    assert not Path("mlruns/optuna.journal").read_text()
 
 
 def test_several_objectives_give_a_front_and_no_pruning(
@@ -422,51 +429,47 @@ def test_several_objectives_give_a_front_and_no_pruning(
     names = "frechet_classifier_distance,seconds_per_kimg"
     tune.main(["--study", "two", "--objectives", names, "--trials", "3"])
     output = capsys.readouterr().out
-    assert "pruner: none, since Optuna compares trials on the way by one score only" in output
+    assert "pruner: none, since Optuna prunes by a single objective that is measured during training" in output
     made = existing_study("two", open_storage(None))
     assert [direction.name for direction in made.directions] == ["MINIMIZE", "MINIMIZE"]
     assert [len(trial.values) for trial in made.trials] == [2, 2, 2]
     for values in ([0.0, 1e9], [1e9, 0.0]):
         made.add_trial(optuna.create_trial(values=values))
-    with pytest.raises(UserError, match=r"the Pareto front has the trials .*: say which with --apply --trial N"):
+    with pytest.raises(UserError, match=r"the Pareto front consists of trials .*: choose one with --apply --trial N"):
         tune.main(["--study", "two", "--objectives", names, "--apply"])
 
 
-def test_a_confirmation_needs_trials_and_makes_none(
-    project: Path, plain: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(UserError, match="there is no study 'default'"):
-        tune.main(["--confirm-top", "1"])
+def test_a_confirmation_runs_no_new_trials(project: Path, plain: None, capsys: pytest.CaptureFixture[str]) -> None:
     tune.main(["--trials", "1"])
     tune.main(["--confirm-top", "1", "--seeds", "1"])
     assert "confirming trials 0 with 1 other seeds each" in capsys.readouterr().out
     assert len([one for one in study().trials if one.state != TrialState.WAITING]) == 1
 
 
-def test_a_confirmation_that_was_cut_short_decides_nothing(
+def test_an_incomplete_confirmation_is_not_applied(
     project: Path, plain: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tune.main(["--trials", "2"])
-    monkeypatch.setattr(leader, "lead", lambda *arguments: None)  # the time is up before the first training
+    monkeypatch.setattr(search, "lead", lambda *arguments: None)  # the timeout is reached before the first run
     tune.main(["--confirm-top", "2", "--seeds", "1"])
     output = capsys.readouterr().out
-    assert "0 of 2 trainings have ended; the same command goes on" in output
+    assert "0 of 2 runs are finished; the same command resumes the confirmation" in output
     with pytest.raises(
-        UserError, match="nothing is applied, for no confirmation of the study as it is now has come to its end"
+        UserError, match="no values are applied, since the confirmation of the study's trials is incomplete"
     ):
         tune.main(["--confirm-top", "2", "--seeds", "1", "--apply"])
     tune.main(["--apply"])
     assert "over several seeds" not in capsys.readouterr().out
 
 
-def test_the_search_goes_on_without_mlflow(
+def test_the_search_continues_without_mlflow(
     project: Path, plain: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*arguments: object) -> None:
         raise MlflowException("the server is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(leader, "record_progress", away)
+        patch.setattr(workers, "record_progress", away)
         tune.main(["--trials", "2"])
     assert capsys.readouterr().err.count("does not have the study's curve yet: the server is away") == 2
     tune.main(["--trials", "3"])
@@ -490,7 +493,7 @@ def test_a_confirmation_trains_the_best_again_with_other_seeds(
     (again,) = (one.value for one in made.trials if one.params == {"trial": 0, "train.seed": 2})
     assert again == alone.best["score"]
     tune.main(["--apply"])
-    assert "the best one over several seeds" in capsys.readouterr().out
+    assert "the best over several seeds" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -498,7 +501,7 @@ def test_a_confirmation_trains_the_best_again_with_other_seeds(
     [
         (["--workers", "0"], "--workers 0 is not allowed: it must be at least 1"),
         (["--confirm-kimg", "0"], "--confirm-kimg 0 is not allowed: it must be above 0"),
-        (["--trial", "1"], "--trial says which trial to apply: it needs --apply; `show N` shows one"),
+        (["--trial", "1"], "--trial chooses the trial to apply, and requires --apply; `show N` shows one"),
         (
             ["--sampler", "grid"],
             "parameters: tune.sampler: 'grid' is not allowed: it must be tpe | gp | cmaes | random | qmc",

@@ -16,7 +16,7 @@ from src.tuning.retries import first_number
 from src.tuning.storage import open_storage
 from src.tuning.study import existing_study
 from tests.conftest import start
-from tests.test_tune import REPOSITORY, digits_project, project, stored_runs, worker_processes
+from tests.test_tune import digits_project, environment, project, stored_runs, worker_processes
 from tests.tuning.postgres import create_database
 
 __all__ = ["digits_project", "project"]
@@ -27,7 +27,7 @@ def test_four_workers_twenty_trials_and_a_kill(project: Path, postgres: str) -> 
     url = create_database(postgres, "twenty-trials")
     write_params({"tune.kimg": 2.56})
     command = [sys.executable, "-m", "src.tune", "--trials", "20", "--workers", "4", "--storage", url]
-    running = start(command, {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"})
+    running = start(command, environment())
     try:
         limit, killed = time.monotonic() + 120, False
         while not killed:
@@ -43,7 +43,7 @@ def test_four_workers_twenty_trials_and_a_kill(project: Path, postgres: str) -> 
     finally:
         running.kill()
     assert running.returncode == 0, errors
-    assert "ended by SIGKILL; another one takes over" in output
+    assert "ended by SIGKILL; it is replaced" in output
     trials = existing_study("default", open_storage(url)).trials
     counts = Counter(trial.state for trial in trials)
     assert counts[TrialState.COMPLETE] + counts[TrialState.PRUNED] == 20
@@ -68,8 +68,7 @@ def test_two_leaders_share_a_study_and_its_run(project: Path, postgres: str) -> 
     """As two machines do: each has its own worker, and the study ends at its number of trials."""
     url = create_database(postgres, "two-leaders")
     command = [sys.executable, "-m", "src.tune", "--trials", "5", "--storage", url]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    leaders = [start(command, environment) for _ in range(2)]
+    leaders = [start(command, environment()) for _ in range(2)]
     try:
         ends = [leader.communicate(timeout=240) for leader in leaders]
     finally:

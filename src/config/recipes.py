@@ -16,6 +16,11 @@ from ..core.errors import UserError
 from .fields import as_yaml
 from .params import Params, read_text
 
+DEFAULT = "default"
+"""name of params.yaml itself in a comparison of recipes"""
+SCORES = 8
+"""validation scores in a run of a comparison, the best of which counts"""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -66,3 +71,16 @@ def dvc_arguments(recipe: Recipe) -> str:
     """Arguments of ``dvc exp run``: the name of the experiment, and ``-S`` for each change, without spaces in any value."""
     settings = [f"-S {name}={as_yaml(value).replace(' ', '')}" for name, value in recipe.changes.items()]
     return " ".join([f"-n {recipe.name}", *settings])
+
+
+def comparable() -> list[str]:
+    """The recipes that leave the length to params.yaml. Others are tuned for their own length, so one budget is unfair."""
+    return [name for name in recipe_names() if "train.kimg" not in load_recipe(name).changes]
+
+
+def budgeted(params: Params, name: str, kimg: float, seed: int) -> Params:
+    """The parameters of a recipe's run in a comparison."""
+    chosen = params if name == DEFAULT else load_recipe(name).applied(params)
+    budget = {"train.kimg": kimg, "train.seed": seed, "train.score_every_kimg": kimg / SCORES}
+    logged = {"train.log_every_kimg": min(chosen.train.log_every_kimg, kimg / SCORES)}
+    return chosen.replace({**budget, **logged})

@@ -1,12 +1,24 @@
-"""The leaderboard of several generators as a table: for CSV, and as Markdown."""
+"""The leaderboard of several generators: as CSV, as Markdown, and as a picture with images of each."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
+from torch import Tensor
 
+from ..core.files import replacing
 from ..evaluation.catalogue import CATALOGUE
 from ..evaluation.evaluation import SHOWN
+from ..networks.description import load_generator
+from ..networks.interface import Generator
+from ..sampling.draw import generate
+from ..sampling.grids import save_grid
+from ..training.loop import GRID_SEED
+
+PER_CLASS = 2
+"""images of each class in the picture"""
 
 
 def with_interval(one: Mapping[str, float], digits: int = 3) -> str:
@@ -46,3 +58,32 @@ def as_markdown(table: pd.DataFrame) -> str:
     lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
     lines += ["| " + " | ".join(map(str, row)) + " |" for row in table.itertuples(index=False)]
     return "\n".join(lines) + "\n"
+
+
+def class_images(generator: Generator, count: int) -> Tensor:
+    """``count`` images of each class, uint8 (classes * count, C, H, W), class by class, always from the same seeds."""
+    labels = torch.arange(generator.class_count).repeat_interleave(count)
+    return generate(generator, labels, GRID_SEED + torch.arange(len(labels)))
+
+
+def write_leaderboard(
+    results: Sequence[Mapping[str, Any]],
+    failed: Mapping[str, str],
+    ceiling: Mapping[str, Mapping[str, float]],
+    folder: Path,
+) -> str:
+    """Write ``leaderboard.csv``, ``.md`` and ``.png``; ``folder`` has the generator of each result. Returns the Markdown.
+
+    The arguments are those of :func:`as_table`; ``failed`` are reasons by recipe.
+    """
+    table = as_table(results, ceiling)
+    names = list(table["recipe"][:-1])
+    rows = [class_images(load_generator(folder / name), PER_CLASS) for name in names]
+    title = f"{PER_CLASS} images of each class, not selected (without labels: any {len(rows[0])})"
+    save_grid(torch.cat(rows), folder / "leaderboard.png", len(rows[0]), names, title)
+    text = as_markdown(table) + "".join(f"\n{name}: {why}\n" for name, why in failed.items())
+    with replacing(folder / "leaderboard.csv") as part:
+        table.to_csv(part, index=False)
+    with replacing(folder / "leaderboard.md") as part:
+        part.write_text(text, encoding="utf-8")
+    return text

@@ -1,15 +1,15 @@
-"""Where studies live: a journal beside MLflow's database, or a PostgreSQL server that many machines share."""
+"""Where studies are stored: a journal beside MLflow's database, or a PostgreSQL server shared by several machines."""
 
 import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
 import optuna
 from filelock import FileLock, Timeout
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
 from ..core.errors import UserError, first_line
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 HEARTBEAT_SECONDS, GRACE_SECONDS = 5, 30
-"""A worker tells the server so often that it lives, and is taken for dead after so long a silence."""
-ADVISORY_LOCKS = {"claims": 0x67616E, "curves": 0x67616F}  # any numbers that every process agrees on
+"""Interval of a worker's heartbeats to the server, and the silence after which it counts as dead."""
+ADVISORY_LOCKS = {"claims": 0x67616E, "curves": 0x67616F}  # arbitrary, but the same in all processes
 
 
 def journal() -> Path:
@@ -28,19 +28,20 @@ def journal() -> Path:
     return project_root() / "mlruns" / "optuna.journal"
 
 
-def open_storage(url: str | None) -> BaseStorage:
-    """The server at a PostgreSQL URL, or without one the journal; made if need be.
+def open_storage(url: str | None, *, create: bool = True) -> BaseStorage:
+    """The server at a PostgreSQL URL, or without one the journal.
 
-    Raises UserError for another kind of server, one that does not answer, and a corrupt journal.
+    Without ``create``, no file is written: a missing journal is an empty storage. Raises UserError for another kind of
+    server, one that does not answer, and a corrupt journal.
     """
-    # What a person needs to know is told by the commands; what Optuna calls experimental has been so for years.
+    # The commands report what matters; what Optuna calls experimental has been stable for years.
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    return _server(url) if url else _journal()
-
-
-def _journal() -> BaseStorage:
+    if url:
+        return _server(url)
     path = journal()
+    if not create and not path.exists():
+        return InMemoryStorage()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return JournalStorage(JournalFileBackend(str(path)))
@@ -57,7 +58,7 @@ def _server(url: str) -> BaseStorage:
         raise UserError(f"--storage {url} is not allowed: it must be postgresql://[USER@]HOST[:PORT]/DATABASE")
     address = f"postgresql+psycopg://{rest}"
     try:
-        # Machines that make a fresh database's tables at once would fail. No connection stays open for this.
+        # Creating the tables of a new database from several processes at once fails.
         with _alone(create_engine(address, poolclass=NullPool)):
             return RDBStorage(
                 address,
@@ -72,7 +73,7 @@ def _server(url: str) -> BaseStorage:
 
 
 def shown(url: str | None) -> str:
-    """A storage's name for people: without a password."""
+    """The name of a storage in messages, without the password."""
     if not url:
         return str(journal())
     scheme, _, rest = url.partition("://")
@@ -81,9 +82,9 @@ def shown(url: str | None) -> str:
 
 @contextmanager
 def exclusively(storage: BaseStorage, what: Literal["claims", "curves"] = "claims") -> Iterator[None]:
-    """One process at a time, of all that use the storage. A process that dies lets go of it.
+    """Hold a lock that is shared by all processes that use the storage; released when the process dies.
 
-    What takes time has a lock of its own: ``curves`` for what is written to MLflow, so that no worker waits for it.
+    ``curves`` is a separate lock for writing to MLflow, which takes time, so that no worker has to wait for it.
     """
     file = FileLock(journal().with_suffix(f".{what}"))
     with _alone(storage.engine, what) if isinstance(storage, RDBStorage) else file:
@@ -92,7 +93,7 @@ def exclusively(storage: BaseStorage, what: Literal["claims", "curves"] = "claim
 
 @contextmanager
 def _alone(engine: "Engine", what: str = "claims") -> Iterator[None]:
-    """Hold a lock at the server that goes with the transaction, and so with the process."""
+    """Hold an advisory lock of the server, which is released with the transaction, and so with the process."""
     from sqlalchemy import text
 
     with engine.begin() as connection:
@@ -100,26 +101,29 @@ def _alone(engine: "Engine", what: str = "claims") -> Iterator[None]:
         yield
 
 
-class Mark:
-    """The sign that a worker of this machine lives: a locked file, which the kernel unlocks when the process dies."""
-
-    def __init__(self) -> None:
-        self.worker = uuid.uuid4().hex[:12]
-        self._lock = FileLock(_mark(self.worker), thread_local=False)
-
-    def __enter__(self) -> Self:
-        _mark(self.worker).parent.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _mark(self.worker).unlink(missing_ok=True)
-        self._lock.release()
+# A journal has no heartbeats (Optuna supports them in an RDBStorage only), so a worker holds a locked file instead.
 
 
-def lives(worker: str) -> bool:
-    """Whether a worker of this project folder lives. What a dead one left is removed."""
-    path = _mark(worker)
+def new_worker() -> str:
+    """A unique name for a worker."""
+    return uuid.uuid4().hex[:12]
+
+
+@contextmanager
+def alive(worker: str) -> Iterator[None]:
+    """Mark a worker as alive by a locked file, which the kernel unlocks when the process dies."""
+    path = _lock_file(worker)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path, thread_local=False):
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def is_alive(worker: str) -> bool:
+    """Whether a worker of this project folder is alive. The lock file of a dead one is removed."""
+    path = _lock_file(worker)
     if not path.exists():
         return False
     with suppress(Timeout), FileLock(path, timeout=0):
@@ -128,11 +132,11 @@ def lives(worker: str) -> bool:
     return True
 
 
-def sweep_marks() -> None:
-    """Remove what workers of this project folder that were killed have left."""
-    for path in _mark("any").parent.glob("*.lock"):
-        lives(path.stem)
+def remove_dead_locks() -> None:
+    """Remove the lock files of killed workers of this project folder."""
+    for path in _lock_file("any").parent.glob("*.lock"):
+        is_alive(path.stem)
 
 
-def _mark(worker: str) -> Path:
+def _lock_file(worker: str) -> Path:
     return project_root() / "mlruns" / "workers" / f"{worker}.lock"

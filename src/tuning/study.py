@@ -1,4 +1,4 @@
-"""The study: all trials of a search, which outlive the processes that make them."""
+"""The study: all trials of a search, which outlive the processes that run them."""
 
 import hashlib
 import json
@@ -14,99 +14,90 @@ from optuna.trial import FrozenTrial, TrialState
 
 from ..config.params import Params
 from ..core.errors import UserError
-from . import objectives
-from .retries import next_attempts
-from .space import NOT_SEARCHED, decoded, encode, fits, outside
-from .storage import shown
+from . import space
+from .retries import FINISHED, next_attempts
 
 FINGERPRINT, OBJECTIVES, IDENTITY, RUN_ID = "fingerprint", "objectives", "identity", "mlflow_run_id"
-"""User attributes of a study; IDENTITY tells it from an earlier one of its name, and a trial too has the id of its MLflow
-run under RUN_ID."""
-UNCOMPARED = tuple(name for name in NOT_SEARCHED if name not in ("train.score_samples", "train.seed"))
+"""User attributes of a study; IDENTITY distinguishes it from an earlier one of the same name. RUN_ID is also a user attribute
+of a trial: its own MLflow run."""
+SEARCHED = ("model.", "train.")
+OTHER_NAME = "give tune.study (--study) another name"
+UNCOMPARED = tuple(name for name in space.NOT_SEARCHED if name not in ("train.score_samples", "train.seed"))
 """Parameters of train that a trial does not take from params.yaml, or that change no score."""
 
 
 def fingerprint(params: Params, data_hash: str, classifier_hash: str) -> dict[str, Any]:
-    """Everything besides the searched values that a trial's score depends on, by name, as plain JSON values."""
-    values = {
-        name: value
-        for name, value in params.flat().items()
-        if name.startswith(("model.", "train.")) and name not in UNCOMPARED
+    """Everything except the searched values that the score of a trial depends on, by name, as plain JSON values."""
+    tune = params.tune
+    return {
+        **{
+            name: value for name, value in params.flat().items() if name.startswith(SEARCHED) and name not in UNCOMPARED
+        },
+        "tune.kimg": tune.kimg,
+        "tune.score_every_kimg": tune.score_every_kimg,
+        "evaluate.nearest_k": params.evaluate.nearest_k,
+        "tune.constraints": {name: limit.model_dump(exclude_none=True) for name, limit in tune.constraints.items()},
+        "data.hash": data_hash,
+        "classifier.hash": classifier_hash,
     }
-    budget = {"tune.kimg": params.tune.kimg, "tune.score_every_kimg": params.tune.score_every_kimg}
-    measured = {"evaluate.nearest_k": params.evaluate.nearest_k, "tune.constraints": limits(params)}
-    return {**values, **budget, **measured, "data.hash": data_hash, "classifier.hash": classifier_hash}
-
-
-def limits(params: Params) -> dict[str, dict[str, float]]:
-    """``tune.constraints`` as plain JSON values."""
-    return {name: limit.model_dump(exclude_none=True) for name, limit in params.tune.constraints.items()}
 
 
 def open_study(params: Params, base: Mapping[str, Any], storage: BaseStorage) -> optuna.Study:
-    """The study ``tune.study``, new or with the trials of earlier calls; ``base`` is its :func:`fingerprint`.
+    """Create the study ``tune.study``, or open it with the trials of earlier calls; ``base`` is its :func:`fingerprint`.
 
-    The study keeps the first fingerprint: where a trial has no value of its own for a parameter, it had that one.
-    Raises UserError when its trials cannot be compared with new ones. The caller has the storage for itself.
+    The study keeps its first fingerprint, which contains the values of parameters that a trial did not draw. Raises
+    UserError when its trials cannot be compared with new ones. The caller holds the storage's lock.
     """
     name, wanted = params.tune.study, params.tune.objectives
-    if all(summary.study_name != name for summary in optuna.get_all_study_summaries(storage)):
-        directions = [objectives.direction(one) for one in wanted]
-        study = optuna.create_study(storage=storage, study_name=name, directions=directions)
-        study.set_metric_names(wanted)
-        study.set_user_attr(OBJECTIVES, wanted)
-        study.set_user_attr(IDENTITY, uuid.uuid4().hex)
-        study.set_user_attr(FINGERPRINT, dict(base))
-    study = existing_study(name, storage)
+    study = create_study(name, wanted, storage, {IDENTITY: uuid.uuid4().hex, FINGERPRINT: dict(base)})
     if (stored := study.user_attrs.get(OBJECTIVES)) != wanted:
         before = ", ".join(stored or ["something else"])
-        raise UserError(
-            f"the study {name!r} compares its trials by {before}, and not by {', '.join(wanted)}; give tune.study (--study) "
-            "another name"
-        )
-    _refuse_other_base(study, params, base)
-    _refuse_other_kinds(study, params)
-    return study
-
-
-def existing_study(name: str, storage: BaseStorage) -> optuna.Study:
-    """A study that must be there. Raises UserError where it is not."""
-    try:
-        return optuna.load_study(study_name=name, storage=storage, sampler=RandomSampler(), pruner=NopPruner())
-    except KeyError:
-        known = ", ".join(sorted(one.study_name for one in optuna.get_all_study_summaries(storage))) or "none"
-        raise UserError(
-            f"there is no study {name!r} here (there are: {known}); make it with `python -m src.tune --study {name}`"
-        ) from None
-
-
-def _refuse_other_base(study: optuna.Study, params: Params, base: Mapping[str, Any]) -> None:
-    stored = study.user_attrs[FINGERPRINT]
+        raise UserError(f"the study {name!r} compares its trials by {before}, not by {', '.join(wanted)}; {OTHER_NAME}")
+    first = study.user_attrs[FINGERPRINT]
     differing = [
-        f"{name} {_short(stored.get(name))} (now {_short(base.get(name))})"
-        for name in {**stored, **base}
-        if name not in params.tune.space and stored.get(name) != base.get(name)
+        f"{name} {_short(first.get(name))} (now {_short(base.get(name))})"
+        for name in {**first, **base}
+        if name not in params.tune.space and first.get(name) != base.get(name)
     ]
     if differing:
         raise UserError(
-            f"the study {study.study_name!r} was made with {', '.join(differing)}: new scores could not be compared; "
-            "change that back, or give tune.study (--study) another name"
+            f"the study {name!r} was created with {', '.join(differing)}, so new scores are not comparable; "
+            f"restore these values, or {OTHER_NAME}"
         )
+    drawn = {one: old for trial in study.get_trials(deepcopy=False) for one, old in trial.distributions.items()}
+    for one, entry in params.tune.space.items():
+        if one in drawn and not space.fits(drawn[one], entry):
+            raise UserError(
+                f"tune.space.{one} was {drawn[one]} in the study {name!r} and is "
+                f"{json.dumps(entry.model_dump(exclude_unset=True))} now: only the bounds of a range can change; restore it, "
+                f"or {OTHER_NAME}"
+            )
+    return study
 
 
-def _refuse_other_kinds(study: optuna.Study, params: Params) -> None:
-    for trial in study.get_trials(deepcopy=False):
-        for name, old in trial.distributions.items():
-            entry = params.tune.space.get(name)
-            if entry is not None and not fits(old, entry):
-                raise UserError(
-                    f"tune.space.{name} was {old} in the study {study.study_name!r} and is {_entry(entry)} now: only the "
-                    "ends of a range can change; change it back, or give tune.study (--study) another name"
-                )
+def create_study(
+    name: str, objectives: Sequence[str], storage: BaseStorage, attributes: Mapping[str, Any]
+) -> optuna.Study:
+    """Create a study with user attributes, unless it exists."""
+    directions = [space.direction(one) for one in objectives]
+    study = optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
+    # Also completes one whose process was killed while it created it.
+    if OBJECTIVES not in study.user_attrs and not study.get_trials(deepcopy=False):
+        study.set_metric_names(list(objectives))
+        for attribute, value in {**attributes, OBJECTIVES: list(objectives)}.items():
+            study.set_user_attr(attribute, value)
+    return existing_study(name, storage)
 
 
-def _entry(entry: Any) -> str:
-    return json.dumps(entry.model_dump(exclude_unset=True))
+def existing_study(name: str, storage: BaseStorage) -> optuna.Study:
+    """Open a study. Raises UserError if it does not exist."""
+    try:
+        return optuna.load_study(study_name=name, storage=storage, sampler=RandomSampler(), pruner=NopPruner())
+    except KeyError:
+        known = ", ".join(sorted(optuna.get_all_study_names(storage))) or "none"
+        raise UserError(
+            f"there is no study named {name!r} (existing studies: {known}); `python -m src.tune --study {name}` creates it"
+        ) from None
 
 
 def _short(value: Any) -> str:
@@ -116,8 +107,8 @@ def _short(value: Any) -> str:
 def make_sampler(study: optuna.Study, params: Params) -> BaseSampler:
     """The sampler for the study's next trial.
 
-    Optuna does not store a sampler's random state. With a seed made from ``tune.seed`` and the trials so far, every worker
-    draws something else, and a study that was interrupted draws what it would have drawn without that.
+    Optuna does not store a sampler's random state. With a seed derived from ``tune.seed`` and the number of trials, workers
+    draw different values, and an interrupted study draws the same values as an uninterrupted one.
     """
     trials = study.get_trials(deepcopy=False)
     number = len(trials) - len(next_attempts(trials))
@@ -126,16 +117,15 @@ def make_sampler(study: optuna.Study, params: Params) -> BaseSampler:
         case "gp":
             return GPSampler(seed=seed, warn_independent_sampling=False)
         case "cmaes":
-            # Restarted by what it keeps in the study; what it cannot draw (words, conditions), TPE does.
+            # Its state is stored in the study; categorical and conditional parameters are drawn by TPE.
             independent = TPESampler(seed=seed)
             return CmaEsSampler(seed=seed, independent_sampler=independent, warn_independent_sampling=False)
         case "qmc":
-            # The sequence is one for all workers, and so is its seed; the place in it is kept in the study.
-            independent_sampler = RandomSampler(seed=seed)
+            # All workers share one sequence, and so its seed; the position in it is stored in the study.
             return QMCSampler(
                 seed=params.tune.seed,
                 scramble=True,
-                independent_sampler=independent_sampler,
+                independent_sampler=RandomSampler(seed=seed),
                 warn_independent_sampling=False,
             )
         case "random":
@@ -146,48 +136,58 @@ def make_sampler(study: optuna.Study, params: Params) -> BaseSampler:
 
 
 def make_pruner(params: Params) -> BasePruner:
-    """The pruner, which counts a trial's scores: the first is 1. None for objectives that are known at the end only."""
+    """The pruner; its steps are the validation scores of a trial, from 1. None if trials cannot be pruned."""
     tune = params.tune
     scores = max(1, round(tune.kimg / tune.score_every_kimg))
-    if tune.pruner == "none" or not objectives.can_prune(tune.objectives):
+    if tune.pruner == "none" or not space.can_prune(tune.objectives):
         return NopPruner()
     if tune.pruner == "hyperband":
         return HyperbandPruner(min_resource=1, max_resource=scores)
-    # A third of the length is for warming up: who starts slowly, with low rates or strong dropout, may still win.
+    # No pruning in the first third: trials with low rates or strong dropout start slowly, and may still win.
     return MedianPruner(n_startup_trials=5, n_warmup_steps=1 + scores // 3)
 
 
 def enqueue(study: optuna.Study, values: Mapping[str, Any], params: Params, **attributes: Any) -> list[str]:
-    """Let the next trial take ``values``, once only; returns the names that lie outside the space.
+    """Enqueue a trial with these values, unless it exists; returns the names that are outside the space.
 
-    With any of those, nothing is enqueued.
+    If there are any, nothing is enqueued.
     """
-    beyond = outside(values, params.tune.space)
+    beyond = space.outside(values, params.tune.space)
     if not beyond:
-        stored = {name: encode(value) for name, value in values.items()}
+        stored = {name: space.encode(value) for name, value in values.items()}
         study.enqueue_trial(stored, user_attrs=attributes, skip_if_exists=True)
     return beyond
 
 
+def finished(study: optuna.Study) -> int:
+    """The number of trials that are complete or pruned."""
+    return len(study.get_trials(deepcopy=False, states=FINISHED))
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Whether a complete trial satisfies the study's constraints."""
+    return all(value <= 0 for value in trial.constraints.values())
+
+
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The complete trial with the best value, or the Pareto front; none beyond a constraint, none as long as there is none."""
+    """The best complete trial that satisfies the constraints, or the Pareto front; empty if there is none."""
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         return []
     if len(study.directions) > 1:
         return sorted(study.best_trials, key=lambda trial: trial.values[0])
     try:
         return [study.best_trial]
-    except ValueError:  # none keeps within the constraints
+    except ValueError:  # no trial is feasible
         return []
 
 
-def objective_names(study: optuna.Study) -> Sequence[str]:
-    """What the study's trials are compared by."""
+def objective_names(study: optuna.Study) -> list[str]:
+    """The names of the study's objectives."""
     return study.user_attrs.get(OBJECTIVES) or ["score"]
 
 
 def trial_number(study: optuna.Study, number: int) -> FrozenTrial:
-    """A trial by its number. Raises UserError for one that the study does not have."""
+    """A trial by its number. Raises UserError if the study does not have it."""
     trials = study.get_trials(deepcopy=False)
     if not 0 <= number < len(trials):
         numbers = f"0 to {len(trials) - 1}" if trials else "none yet"
@@ -196,22 +196,15 @@ def trial_number(study: optuna.Study, number: int) -> FrozenTrial:
 
 
 def all_values(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
-    """All values of model and train that the trial was made with, the length of the training aside."""
-    return {**base_values(study), **decoded(trial.params)}
+    """All values of model and train that a trial was trained with, except for its length."""
+    return {**base_values(study), **space.decoded(trial.params)}
 
 
 def base_values(study: optuna.Study) -> dict[str, Any]:
-    """What a trial of the study has for the parameters of model and train that it did not draw."""
-    fingerprint = study.user_attrs[FINGERPRINT]
-    return {name: value for name, value in fingerprint.items() if name.startswith(("model.", "train."))}
+    """The values of the parameters of model and train in the study, for trials that did not draw them."""
+    return {name: value for name, value in study.user_attrs[FINGERPRINT].items() if name.startswith(SEARCHED)}
 
 
-def length_of_trials(study: optuna.Study) -> dict[str, float]:
+def run_length(study: optuna.Study) -> dict[str, float]:
     """``train.kimg`` and ``train.score_every_kimg`` of the study's trials."""
-    fingerprint = study.user_attrs[FINGERPRINT]
-    return {f"train.{name}": fingerprint[f"tune.{name}"] for name in ("kimg", "score_every_kimg")}
-
-
-def described(study: optuna.Study, storage_url: str | None) -> str:
-    """The study and where it is, for people."""
-    return f"study {study.study_name!r} in {shown(storage_url)}"
+    return {f"train.{name}": study.user_attrs[FINGERPRINT][f"tune.{name}"] for name in ("kimg", "score_every_kimg")}

@@ -1,4 +1,4 @@
-"""One trial: the training that the train stage would do with other values, watched by Optuna and the clock."""
+"""One trial: a run as in the train stage with other values and its own length, which Optuna and the timeout may stop."""
 
 import platform
 import signal
@@ -24,113 +24,116 @@ from ..tracking.store import connect, project_root
 from ..tracking.sync import abandon
 from ..training.folder import TrainingFolder, sweep
 from ..training.health import TrainingDiverged
-from ..training.loop import GRID_COLUMNS, FitResult, TrainingData, fit
+from ..training.loop import GRID_COLUMNS, TrainingData, fit
 from ..training.recorder import Progress
-from .objectives import COSTS, can_prune, set_constraints
-from .retries import INTERRUPTED, REASON, THREADS, WORKER, first_number
+from .retries import INTERRUPTED, PROGRESS, REASON, SCORE, THREADS, WORKER, first_number
+from .space import COSTS, can_prune, set_constraints
 from .study import RUN_ID
 
 PRUNED = "worse than the others at this point"
 TIMEOUT = "timeout"
 CHECKPOINT_MINUTES = 0.25
-"""A trial is short, and what a killed one has done since its last checkpoint is done again."""
+"""Trials are short, and a killed one repeats what it did since its last checkpoint."""
 PATIENCE = 60.0
 """seconds to wait for the folder of a trial whose process is just ending"""
 
 
 @dataclass(frozen=True)
-class News:
-    """Where a worker's trial stands."""
+class Job:
+    """What the workers of one command do; it is pickled for their processes."""
 
-    trial: int
-    share: float
-    """of the training that is done"""
-    text: str
+    params: Params
+    """those of the study"""
+    storage: str | None
+    """URL of the server; None is the journal"""
+    search: str
+    """name of the study whose trials are confirmed, otherwise that of ``study``"""
+    study: str
+    trials: int
+    """finished trials in the whole study, complete or pruned"""
+    deadline: float
+    """on the clock of ``time.monotonic``; no trial starts after it"""
+    experiment: str
+    parent: str
+    """id of the study's MLflow run"""
+    tags: Mapping[str, str]
+    queued_only: bool = False
+    """whether only trials of the queue are run, and none is drawn"""
 
 
 @dataclass(frozen=True)
 class Setting:
     """What all trials of a worker have in common."""
 
-    params: Params
-    """those of the study"""
+    job: Job
     plan: Callable[[optuna.Trial], Params]
-    """Draws a trial's values, and makes the parameters of its training. UserError for a mix that is not allowed."""
+    """Draws the values of a trial and returns the parameters of its run; UserError for an invalid combination."""
     data: TrainingData
     identity: Callable[[Params], Mapping[str, str]]
-    """all that a training's numbers depend on, by name"""
-    experiment: str
-    parent: str
-    """id of the study's MLflow run"""
-    tags: Mapping[str, str]
+    """everything that the numbers of a run depend on, by name"""
     worker: str
-    tell: Callable[[News], None]
-    deadline: float
-    """on the clock of ``time.monotonic``"""
+    poll: Callable[[bool], None]
+    """called each time losses are logged, and with True when a trial has ended"""
 
 
 def trial_params(params: Params, values: Mapping[str, object]) -> Params:
-    """The parameters of a trial: params.yaml with the drawn values and the trial's own length. UserError for a bad mix."""
-    # A trial that diverges says something about its values: it is pruned, and not put right.
-    minutes = min(params.train.checkpoint_minutes, CHECKPOINT_MINUTES)
-    kept = {"train.max_rollbacks": 0, "train.checkpoint_minutes": minutes}
-    return params.replace({**values, **trial_length(params), **kept})
-
-
-def trial_length(params: Params) -> dict[str, float]:
-    """What makes a training as long as a trial."""
+    """params.yaml with the values and the length of a trial. Raises UserError for an invalid combination."""
     tune = params.tune
-    # A trial shows where it is, and looks at the clock, where losses are recorded. Recording changes no score.
-    log_every = min(params.train.log_every_kimg, tune.score_every_kimg / 5)
-    return {
+    length = {
         "train.kimg": tune.kimg,
         "train.score_every_kimg": tune.score_every_kimg,
-        "train.log_every_kimg": log_every,
+        # A trial reports its progress, and checks the timeout, when losses are recorded. This changes no score.
+        "train.log_every_kimg": min(params.train.log_every_kimg, tune.score_every_kimg / 5),
+        "train.checkpoint_minutes": min(params.train.checkpoint_minutes, CHECKPOINT_MINUTES),
+        # Divergence is a result of the trial's values: it is pruned, not rolled back.
+        "train.max_rollbacks": 0,
     }
+    return params.replace({**values, **length})
 
 
 def trial_folders(study: str) -> Path:
-    """Where a study's unfinished trials keep their checkpoints."""
+    """Where the unfinished trials of a study keep their checkpoints."""
     return project_root() / paths.CHECKPOINTS / "trials" / study
 
 
 def sweep_folders(study: optuna.Study) -> None:
-    """Remove checkpoints of trials that have ended, here or on another machine. The caller has the storage for itself."""
-    open_ones = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-    numbers = {str(first_number(trial)) for trial in open_ones}
+    """Remove checkpoints of trials that have ended, here or on another machine. The caller holds the storage's lock."""
+    unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+    numbers = {str(first_number(trial)) for trial in unfinished}
     sweep(trial_folders(study.study_name), lambda identity: identity.get("trial") not in numbers)
 
 
 class TrialRun:
-    """One trial, as the objective function that Optuna calls: trains in an MLflow run of its own, and returns the values.
+    """The objective function of one trial: trains in an MLflow run of its own, and returns the values of the objectives.
 
-    Raises optuna.TrialPruned, with the reason as a user attribute too, when its values may not be together, when the trial
-    is worse than the others, diverges, or the GPU's memory is not enough; the run is then marked as killed. Raises Stopped
-    for a signal, and when the time is up: the trial can go on from its checkpoint then.
+    Raises optuna.TrialPruned, with the reason as a user attribute, when the values are an invalid combination, when the trial
+    is worse than the others, diverges, or exceeds the GPU's memory; its run is then marked as killed. Raises Stopped for a
+    signal and for the timeout: the trial can then resume from its checkpoint.
     """
 
-    def __init__(self, setting: Setting, begun: Callable[[], None]) -> None:
-        """``begun`` is called when the trial has its values and its worker."""
-        self.setting, self.begun = setting, begun
+    def __init__(self, setting: Setting, started: Callable[[], None]) -> None:
+        """``started`` is called when the trial has its values and its worker."""
+        self.setting, self.started = setting, started
         self.number = -1
+        self.error: Exception | None = None
         self.folder: TrainingFolder | None = None
 
     def __call__(self, trial: optuna.Trial) -> list[float]:
-        """The trial's objectives."""
+        """Run the trial."""
         self.number = trial.number
         try:
             try:
-                trial.set_user_attr(WORKER, self.setting.worker)
-                trial.set_user_attr("host", platform.node())
-                trial.set_user_attr(THREADS, torch.get_num_threads())
+                attributes = {WORKER: self.setting.worker, "host": platform.node(), THREADS: torch.get_num_threads()}
+                for name, value in attributes.items():
+                    trial.set_user_attr(name, value)
                 params = self.setting.plan(trial)
             except UserError as error:
                 raise optuna.TrialPruned(_reason(error)) from None
             finally:
-                self.begun()
+                self.started()
             return self._train(trial, params)
         except optuna.exceptions.UpdateFinishedTrialError:
-            raise Stopped(signal.SIGTERM, "taken for dead, and tried again by another worker") from None
+            raise Stopped(signal.SIGTERM, "taken for dead, and retried by another worker") from None
         except Stopped as stopped:
             trial.set_user_attr(INTERRUPTED, True)
             trial.set_user_attr(REASON, stopped.reason)
@@ -139,30 +142,30 @@ class TrialRun:
             trial.set_user_attr(REASON, str(pruned))
             raise
         except Exception as error:
+            self.error = error
             trial.set_user_attr(REASON, f"{type(error).__name__}: {error}")
             raise
 
     def close(self, *, finished: bool) -> None:
-        """Let go of the trial's folder; one that is finished needs it no more."""
+        """Release the trial's folder, and delete it if the trial is finished."""
         if self.folder is not None:
             (self.folder.remove if finished else self.folder.release)()
 
     def _train(self, trial: optuna.Trial, params: Params) -> list[float]:
-        setting, study = self.setting, trial.study.study_name
+        setting, study, job = self.setting, trial.study.study_name, self.setting.job
         stored = trial.study.get_trials(deepcopy=False)[trial.number]
         first = first_number(stored)
-        folder = self.folder = TrainingFolder(
-            trial_folders(study), {**setting.identity(params), "trial": str(first)}, PATIENCE
-        )
+        identity = {**setting.identity(params), "trial": str(first)}
+        folder = self.folder = TrainingFolder(trial_folders(study), identity, PATIENCE)
         earlier = stored.user_attrs.get(RUN_ID)
         if earlier and earlier != folder.run_id and run_exists(connect(), earlier):
-            abandon(earlier, "its process is gone; tried again without its checkpoint")
-        tags = {**setting.tags, "study": study, "seed": str(params.train.seed), "trial": str(trial.number)}
+            abandon(earlier, "its process died; retried without its checkpoint")
+        tags = {**job.tags, "study": study, "seed": str(params.train.seed), "trial": str(trial.number)}
         origin = Origin.here(f"{study} {first:03d}", params.flat(), tags)
-        with training_run(setting.experiment, origin, setting.parent, folder.run_id) as run:
+        with training_run(job.experiment, origin, job.parent, folder.run_id) as run:
             folder.run_id = run.run_id
             trial.set_user_attr(RUN_ID, run.run_id)
-            run.tags({"trial": str(trial.number)})  # a trial that is tried again has another number
+            run.tags({"trial": str(trial.number)})  # which a retried trial changes
             recorder = TrialRecorder(run, trial, setting, stored.intermediate_values)
             device = resolve(params.train).device
             forget_peak_memory(device)
@@ -176,18 +179,15 @@ class TrialRun:
                 run.fail(f"{type(error).__name__}: {error}")
                 raise
             finally:
-                recorder.keep_grid()
-            measured = {**result.best, **dict(zip(COSTS, _costs(result, device), strict=True))}
+                recorder.write_grid()
+            weights = sum(parameter.numel() for parameter in result.generator.parameters())
+            costs = 1000 / result.images_per_second, peak_memory(device), float(weights)
+            measured = {**result.best, **dict(zip(COSTS, costs, strict=True))}
             run.metrics({f"best.{name}": value for name, value in measured.items()})
-            set_constraints(trial, setting.params, measured)
-            if result.stopped == PRUNED:  # it may have been said before the process died
+            set_constraints(trial, job.params, measured)
+            if result.stopped == PRUNED:  # possibly by an earlier attempt
                 raise _prune(run, PRUNED)
-            return [measured[name] for name in setting.params.tune.objectives]
-
-
-def _costs(result: FitResult, device: torch.device) -> tuple[float, float, float]:
-    weights = sum(parameter.numel() for parameter in result.generator.parameters())
-    return 1000 / result.images_per_second, peak_memory(device), float(weights)
+            return [measured[name] for name in job.params.tune.objectives]
 
 
 def _prune(run: TrainingRun, reason: str) -> optuna.TrialPruned:
@@ -196,51 +196,51 @@ def _prune(run: TrainingRun, reason: str) -> optuna.TrialPruned:
 
 
 def _reason(error: Exception) -> str:
-    """What the values of a pruned trial did."""
+    """Why the values of a trial were pruned."""
     kinds = {TrainingDiverged: "diverged", torch.OutOfMemoryError: "out of memory", UserError: "not allowed"}
     return f"{next(word for kind, word in kinds.items() if isinstance(error, kind))}: {first_line(error)}"
 
 
 class TrialRecorder(MlflowRecorder):
-    """Writes into the trial's run, reports the scores to Optuna, and ends the training when Optuna or the clock says so."""
+    """Logs to the trial's run, reports scores to Optuna, and stops training for the pruner or the timeout."""
 
     def __init__(self, run: TrainingRun, trial: optuna.Trial, setting: Setting, reported: Mapping[int, float]) -> None:
-        """``reported`` is what an earlier attempt at the trial has told Optuna already."""
+        """``reported`` are the scores that an earlier attempt reported to Optuna."""
         super().__init__(run, GRID_COLUMNS)
         self.trial, self.setting, self.reported = trial, setting, set(reported)
-        self.every = setting.params.tune.score_every_kimg
-        self.prunes = can_prune(setting.params.tune.objectives)
+        self.tune = setting.job.params.tune
+        self.prunes = can_prune(self.tune.objectives)
         self.late = False
         self.grid: tuple[Progress, Tensor] | None = None
-        self.text = ""
 
     def losses(self, progress: Progress, values: Mapping[str, float]) -> None:
-        """Record them. When the time is up the training saves itself and ends, unless only its last score is missing."""
+        """Log them. After the timeout the run saves a checkpoint and ends, unless only its last score is missing."""
         super().losses(progress, values)
-        self.setting.tell(News(self.trial.number, progress.step / progress.steps, self.text))
-        if time.monotonic() >= self.setting.deadline and progress.step < progress.steps:
+        self.trial.set_user_attr(PROGRESS, progress.step / progress.steps)
+        self.setting.poll(False)
+        if time.monotonic() >= self.setting.job.deadline and progress.step < progress.steps:
             self.late = True
             interrupts.note(signal.SIGTERM)
 
     def scores(self, progress: Progress, values: Mapping[str, float]) -> None:
-        """Record and report the score by its number: batch sizes differ between trials, and so do their steps."""
+        """Log them, and report the score by its number: steps differ between trials with different batch sizes."""
         super().scores(progress, values)
-        name = self.setting.params.tune.objectives[0]
-        self.text = f"{name} {values.get(name, values['score']):.3f}"
-        number = max(1, round(progress.images / 1000 / self.every))
+        name = self.tune.objectives[0]
+        self.trial.set_user_attr(SCORE, f"{name} {values.get(name, values['score']):.3f}")
+        number = max(1, round(progress.images / 1000 / self.tune.score_every_kimg))
         if self.prunes and number not in self.reported:
             self.trial.report(values[name], number)
             self.reported.add(number)
 
     def samples(self, progress: Progress, images: Tensor) -> None:
-        """Keep it: only the last grid is written, which is enough to see what a trial can do."""
+        """Keep it: only the last grid of a trial is logged."""
         self.grid = progress, images
 
     def stop_reason(self) -> str | None:
-        """Ask the pruner; the loop does not ask at the end, so a trial that has come there is never pruned."""
+        """Ask the pruner. The loop does not ask after the last score, so a trial at its end is never pruned."""
         return PRUNED if self.prunes and self.trial.should_prune() else None
 
-    def keep_grid(self) -> None:
-        """Write the last grid into the run."""
+    def write_grid(self) -> None:
+        """Log the last grid."""
         if self.grid:
             super().samples(*self.grid)

@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import optuna
@@ -11,16 +9,8 @@ from src.config.params import Params
 from src.core.errors import UserError
 from src.doctor.trials import check_trials
 from src.tuning.retries import WORKER
-from src.tuning.storage import Mark, journal
-from tests.tuning.conftest import ask, fill
-
-ROOT = Path(__file__).parents[2]
-WORK = """
-from src.tuning.storage import Mark
-with Mark() as mark:
-    print(mark.worker, flush=True)
-    input()
-"""
+from src.tuning.storage import alive, journal
+from tests.tuning.conftest import ask, fill, worker_process
 
 
 def test_no_journal_is_nothing_to_check(place: Path) -> None:
@@ -30,30 +20,22 @@ def test_no_journal_is_nothing_to_check(place: Path) -> None:
 
 def test_trials_under_way_are_left_alone(study: optuna.Study, params: Params) -> None:
     fill(study, params, [1.0])
-    with Mark() as mark:
-        ask(study, params).set_user_attr(WORKER, mark.worker)
-        assert [(one.level, one.text) for one in check_trials()] == [("ok", "no trial was left behind")]
+    with alive("mine"):
+        ask(study, params).set_user_attr(WORKER, "mine")
+        assert [(one.level, one.text) for one in check_trials()] == [("ok", "no trial has lost its worker")]
 
 
 def test_the_trial_of_a_worker_that_was_killed(storage: BaseStorage, study: optuna.Study, params: Params) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", WORK],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
-    ) as worker:
-        assert worker.stdout is not None
-        trial = ask(study, params)
-        trial.set_user_attr(WORKER, worker.stdout.readline().strip())
+    trial = ask(study, params)
+    trial.set_user_attr(WORKER, "killed")
+    with worker_process("killed") as kill:
         assert [one.level for one in check_trials()] == ["ok"]
-        worker.kill()
-        worker.wait()
-        (finding,) = check_trials()
-    assert (finding.level, finding.text) == ("warning", "study 'default': trials of workers that are gone: 0")
+        kill()
+    (finding,) = check_trials()
+    assert (finding.level, finding.text) == ("warning", "study 'default': trials of dead workers: 0")
     assert [one.state for one in study.trials] == [TrialState.RUNNING]
     assert finding.repair is not None
-    assert finding.repair() == "study 'default': queued again: 0"
+    assert finding.repair() == "study 'default': enqueued again: 0"
     assert [one.state for one in study.trials] == [TrialState.FAIL, TrialState.WAITING]
     assert study.trials[1].params == trial.params
     assert [one.level for one in check_trials()] == ["ok"]

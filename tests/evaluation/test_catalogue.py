@@ -105,7 +105,7 @@ from src.evaluation.comparison import StoredScorecard, compare
 from src.evaluation.evaluation import evaluate, write_tables
 from src.reports.scorecard_text import markdown
 from src.registry.stored_scorecards import read_scorecard
-from src.tuning.objectives import MEASURES
+from src.tuning.space import MEASURES
 from tests.evaluation.test_evaluation import fit
 from tests.networks.tiny import pair
 from tests.training.digits import CPU, judge, real_images

@@ -59,10 +59,7 @@ def champion(client: MlflowClient) -> str | None:
 
 def test_the_first_then_a_better_then_a_worse_one(client: MlflowClient) -> None:
     first, better, worse = (add(client, objective) for objective in (3.0, 2.0, 2.5))
-    assert (
-        decide(client, first).verdict
-        == "gan/1 becomes champion: there was no champion, and nothing disqualifies it"
-    )
+    assert decide(client, first).verdict == "gan/1 becomes champion: there was no champion, and nothing disqualifies it"
     assert decide(client, better).verdict == (
         "gan/2 becomes champion in place of gan/1: its objective is significantly lower: -1.000 [-1.000, -1.000], and no class "
         "loses too much"

@@ -107,7 +107,9 @@ def test_datasets_do_not_mix(in_project: Project) -> None:
 def test_a_custom_family_needs_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     versions.check_family({"architecture": "mlp generator"}, "gan-digits/1")
-    with pytest.raises(UserError, match=r"^gan-digits/1: its family extras.tiny.Tiny is missing: extras/tiny.py is not in"):
+    with pytest.raises(
+        UserError, match=r"^gan-digits/1: its family extras.tiny.Tiny is missing: extras/tiny.py is not in"
+    ):
         versions.check_family({"architecture": "extras.tiny.Tiny generator"}, "gan-digits/1")
     (tmp_path / "extras").mkdir()
     (tmp_path / "extras" / "tiny.py").touch()

@@ -1,5 +1,9 @@
-import time
+import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,8 @@ from src.training.loop import TrainingData
 from src.tuning.space import draw
 from src.tuning.storage import open_storage
 from src.tuning.study import fingerprint, open_study
-from src.tuning.trial import Setting, trial_params
+from src.tuning.trial import Job, Setting, trial_params
+from tests.conftest import ROOT
 
 TINY: dict[str, Any] = {
     "model": {"family": "mlp", "hidden_sizes": [16], "latent_size": 4},
@@ -80,17 +85,46 @@ def training_data(judge: Callable[[Any], Mapping[str, float]]) -> TrainingData:
     return TrainingData(images, torch.arange(64) % 10, 10, judge)
 
 
-def setting(params: Params, judge: Callable[[Any], Mapping[str, float]], parent: str, seconds: float = 1e6) -> Setting:
-    deadline = time.monotonic() + seconds
+def setting(params: Params, judge: Callable[[Any], Mapping[str, float]], parent: str) -> Setting:
+    """That of a worker named me, whose trials are runs of ``parent``."""
     return Setting(
-        params,
+        Job(params, None, "default", "default", 1, math.inf, "tiny tuning", parent, {"seed": "0"}),
         lambda trial: trial_params(params, draw(trial, params)),
         training_data(judge),
         lambda params: {name: str(value) for name, value in params.flat().items()},
-        "tiny tuning",
-        parent,
-        {"seed": "0"},
         "me",
-        lambda news: None,
-        deadline,
+        lambda ended: None,
     )
+
+
+KILLED = """
+import os, sys
+from src.tuning.storage import alive
+with alive(sys.argv[1]):
+    print("alive", flush=True)
+    input()
+    os.kill(os.getpid(), 9)
+"""
+"""A worker, given by name, that is killed as soon as it reads a line."""
+
+
+@contextmanager
+def worker_process(name: str) -> Iterator[Callable[[], None]]:
+    """A process that is the worker ``name``, and a function that kills it."""
+    command = [sys.executable, "-c", KILLED, name]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "alive\n"
+
+        def kill() -> None:
+            process.communicate("\n")
+            assert process.returncode == -9
+
+        try:
+            yield kill
+        finally:
+            process.kill()

@@ -1,34 +1,38 @@
-"""What the workers of tests/tuning/test_crew.py do: functions of a module, for the process that runs them imports it."""
+"""The functions of the worker processes in test_workers.py, which import this module."""
 
+import json
 import os
 import signal
-import time
+from pathlib import Path
 
 import torch
 
+from src.core import interrupts
 from src.core.errors import UserError
-from src.tuning.pool import Speak
+from src.tuning.workers import Poll
 
 
-def tell_threads_and_gpu(speak: Speak, word: str) -> None:
-    speak((word, torch.get_num_threads(), os.environ.get("CUDA_VISIBLE_DEVICES")))
+def write_threads_and_gpu(name: str, poll: Poll, folder: Path) -> None:
+    (folder / name).write_text(json.dumps([torch.get_num_threads(), os.environ.get("CUDA_VISIBLE_DEVICES")]))
 
 
-def talk_for_ever(speak: Speak) -> None:
-    speak(os.getpid())
-    while True:
-        speak("x" * 10_000)  # a pipe that nobody reads is soon full
-        time.sleep(0.001)
+def poll_until_stopped(name: str, poll: Poll, folder: Path) -> None:
+    (folder / name).write_text(str(os.getpid()))
+    try:
+        while True:
+            poll(False)
+            interrupts.check()
+    finally:
+        (folder / f"{name}.stopped").touch()
 
 
-def die(speak: Speak) -> None:
-    speak(os.getpid())
+def die(name: str, poll: Poll) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def end_with_a_sentence(speak: Speak) -> None:
+def refuse(name: str, poll: Poll) -> None:
     raise UserError("the classifier is missing")
 
 
-def end_with_an_accident(speak: Speak) -> None:
+def fail(name: str, poll: Poll) -> None:
     raise ZeroDivisionError("division by zero")

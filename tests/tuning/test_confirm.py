@@ -7,12 +7,11 @@ from optuna.trial import TrialState
 
 from src.config.params import Params
 from src.core.errors import UserError
-from src.tuning.apply import apply, chosen_trial
 from src.tuning.confirm import (
-    Candidate,
+    apply,
     candidates,
+    chosen_trial,
     confirmed_table,
-    confirmed_trial,
     confirming_plan,
     confirming_study,
     is_confirmed,
@@ -25,7 +24,7 @@ from tests.tuning.conftest import fill
 
 def confirm(
     study: optuna.Study, storage: BaseStorage, params: Params, scores: dict[int, list[float]], top: int = 2
-) -> tuple[optuna.Study, list[Candidate], int]:
+) -> tuple[optuna.Study, dict[int, str], int]:
     """Two other seeds for each of the best, with the given scores by trial."""
     chosen = candidates(study, params, top)
     made, target = confirming_study(study, storage, params, chosen, 2)
@@ -43,7 +42,7 @@ def test_the_best_mean_wins_and_not_the_best_single_score(
     enqueue(study, current_values(params), params)
     fill(study, params, [5.0, 1.0, 2.0, 3.0])
     made, chosen, target = confirm(study, storage, params, {1: [4.0, 6.0], 2: [2.0, 3.0], 0: [5.0, 5.0]})
-    assert [(one.number, one.current) for one in chosen] == [(1, False), (2, False), (0, True)]
+    assert chosen == {1: "search", 2: "search", 0: "params.yaml"}
     assert target == 6
     table = confirmed_table(made, chosen, study)
     assert list(table["trial"]) == [2, 1, 0]
@@ -52,7 +51,7 @@ def test_the_best_mean_wins_and_not_the_best_single_score(
     assert list(table["score in search"]) == [2.0, 1.0, 5.0]
     assert not is_confirmed(study)
     remember(study, table)
-    assert chosen_trial(study, None)[0].number == confirmed_trial(study) == 2
+    assert chosen_trial(study, None)[0].number == 2
     fill(study, params, [9.0])  # the confirmation does not know of it
     assert not is_confirmed(study)
     assert chosen_trial(study, None)[0].number == 1
@@ -95,10 +94,10 @@ def test_beyond_a_constraint_nobody_wins(study: optuna.Study, storage: BaseStora
     table = confirmed_table(made, chosen, study)
     assert list(zip(table["trial"], table["feasible"], strict=True)) == [(1, True), (0, False)]
     remember(study, table)
-    assert (target, confirmed_trial(study)) == (2, 1)
+    assert (target, chosen_trial(study, None)[0].number) == (2, 1)
     remember(study, table[table["trial"] == 0].reset_index(drop=True))
     assert is_confirmed(study)
-    with pytest.raises(UserError, match=r"no confirmed trial keeps within tune\.constraints"):
+    with pytest.raises(UserError, match=r"no confirmed trial satisfies tune\.constraints"):
         chosen_trial(study, None)
 
 
@@ -113,7 +112,7 @@ def test_a_front_is_confirmed_and_has_no_winner(storage: BaseStorage, params: Pa
         *confirming_study(two, storage, params, candidates(two, params, 2), 1)[:1], candidates(two, params, 2), two
     )
     remember(two, table)
-    with pytest.raises(UserError, match="say which with --apply --trial N"):
+    with pytest.raises(UserError, match="choose one with --apply --trial N"):
         chosen_trial(two, None)
 
 
@@ -121,7 +120,7 @@ def test_a_confirmation_belongs_to_one_search(study: optuna.Study, storage: Base
     fill(study, params, [1.0])
     made, *_ = confirm(study, storage, params, {0: [4.0, 4.0]}, top=1)
     study.set_user_attr("identity", "of another study with this name")
-    with pytest.raises(UserError, match="confirms an earlier study of the name 'default', with other trials"):
+    with pytest.raises(UserError, match="confirms an earlier study named 'default', with other trials"):
         confirming_study(study, storage, params, candidates(study, params, 1), 2)
-    with pytest.raises(UserError, match="confirms trials of another study"):
+    with pytest.raises(UserError, match="confirms the trials of another study"):
         apply(made, params, 0)

@@ -31,7 +31,7 @@ def test_the_best_come_first_and_pruned_ones_last(
     study: optuna.Study, params: Params, capsys: pytest.CaptureFixture[str]
 ) -> None:
     print_best(study)
-    assert capsys.readouterr().out == "study 'default': no trial has ended yet\n"
+    assert capsys.readouterr().out == "study 'default': no finished trials yet\n"
     fill(study, params, [3.0, None, 1.0, 2.0])
     ask(study, params)
     assert list(best_table(study)["number"]) == [2, 3, 0, 1]

@@ -6,8 +6,20 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from src.config.params import Params
 from src.core.errors import UserError
-from src.tuning.space import NOT_SEARCHED, check, current_values, decoded, draw, fits, outside
+from src.tuning.space import (
+    NOT_SEARCHED,
+    can_prune,
+    check,
+    current_values,
+    decoded,
+    direction,
+    draw,
+    fits,
+    outside,
+    set_constraints,
+)
 
+TWO = ["score", "seconds_per_kimg"]
 SPACE: dict[str, Any] = {
     "train.lr_generator": {"low": 1e-4, "high": 1e-2, "log": True},
     "model.dropout": {"low": 0.0, "high": 0.4, "step": 0.1},
@@ -38,16 +50,51 @@ def test_values_stay_in_their_ranges_on_their_steps_and_among_their_choices(para
         params.replace(values)
 
 
-@pytest.mark.parametrize("name", NOT_SEARCHED)
-def test_what_belongs_to_the_measurement_cannot_be_searched(params: Params, name: str) -> None:
-    choice = "cpu" if name == "train.device" else 1000
-    with pytest.raises(UserError, match=rf"tune\.space\.{name} cannot be searched: "):
-        check(with_space(params, {name: {"choices": [choice]}}))
+BOTH = {"model.conditioning": {"choices": ["none", "projection"]}}
 
 
-def test_an_empty_space_is_refused(params: Params) -> None:
-    with pytest.raises(UserError, match=r"tune\.space is empty"):
-        check(with_space(params, {}))
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"tune.space": {}}, "tune.space is empty"),
+        *(
+            (
+                {"tune.space": {name: {"choices": ["cpu" if name == "train.device" else 1000]}}},
+                f"{name} cannot be searched: ",
+            )
+            for name in NOT_SEARCHED
+        ),
+        ({"tune.objectives": ["score", "score"]}, "has a name twice"),
+        ({"tune.objectives": ["beauty"]}, "beauty is not measured in a trial"),
+        ({"tune.objectives": TWO, "tune.sampler": "cmaes"}, "cmaes supports a single objective"),
+        ({"tune.space": BOTH}, "score is another measure where model.conditioning is none"),
+        ({"model.conditioning": "none", "tune.objectives": ["gan_test_accuracy"]}, "needs labels"),
+        ({"model.conditioning": "none", "tune.constraints": {"gan_test_accuracy": {"at_least": 1}}}, "needs labels"),
+        ({"tune.objectives": TWO}, None),
+        ({"model.conditioning": "none"}, None),
+        ({"tune.space": BOTH, "tune.objectives": ["frechet_classifier_distance"]}, None),
+    ],
+)
+def test_an_invalid_search_is_refused(params: Params, changes: dict[str, object], sentence: str | None) -> None:
+    changed = params.replace(changes)
+    if sentence is None:
+        check(changed)
+        return
+    with pytest.raises(UserError, match=sentence):
+        check(changed)
+
+
+def test_measures_have_a_direction_and_only_a_single_quick_one_can_prune() -> None:
+    names = ("score", "coverage", "seconds_per_kimg")
+    assert [direction(name) for name in names] == ["minimize", "maximize", "minimize"]
+    assert [can_prune(names) for names in (["score"], ["seconds_per_kimg"], TWO)] == [True, False, False]
+
+
+def test_constraints_are_exceeded_above_zero(params: Params) -> None:
+    limits = {"coverage": {"at_least": 0.6}, "score": {"at_most": 7.0}, "peak_memory_mib": {"at_most": 1.0}}
+    study = optuna.create_study()
+    set_constraints(study.ask(), params.replace({"tune.constraints": limits}), {"coverage": 0.5, "score": 5.0})
+    assert study.trials[0].constraints == {"coverage": pytest.approx(0.1), "score": -2.0}
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,11 @@ from optuna.trial import TrialState
 
 from src.config.params import Params
 from src.core.errors import UserError
-from src.tuning.retries import KILLS, WORKER
-from src.tuning.scheduling import retire_stale
-from src.tuning.storage import Mark, exclusively, journal, lives, open_storage, shown, sweep_marks
+from src.tuning.retries import KILLS, WORKER, retry_stale
+from src.tuning.storage import alive, exclusively, is_alive, journal, open_storage, remove_dead_locks, shown
 from src.tuning.study import fingerprint, open_study
 from tests.conftest import ROOT
-from tests.tuning.conftest import ask
+from tests.tuning.conftest import worker_process
 from tests.tuning.postgres import connect, create_database
 
 HOLDER = """
@@ -103,12 +102,12 @@ def test_a_trial_whose_worker_sends_no_heartbeat_is_tried_again(postgres: str, p
     with python(BEATER, url) as killed:
         assert killed.wait(timeout=60) == -9
     with exclusively(storage):
-        assert retire_stale(study, storage) == []  # its last heartbeat is a moment old
+        assert retry_stale(study, storage) == []  # its last heartbeat is a moment old
     with connect(url) as connection:
         connection.execute("update trial_heartbeats set heartbeat = heartbeat - interval '31 seconds'")
     with exclusively(storage):
-        assert [trial.number for trial in retire_stale(study, storage)] == [0]
-        assert retire_stale(study, storage) == []
+        assert [trial.number for trial in retry_stale(study, storage)] == [0]
+        assert retry_stale(study, storage) == []
     failed, waiting = study.trials
     assert (failed.state, waiting.state) == (TrialState.FAIL, TrialState.WAITING)
     assert waiting.params == {"train.lr_generator": 0.003}
@@ -147,13 +146,16 @@ def test_a_storage_is_shown_without_a_password(place: Path) -> None:
     assert shown(None) == str(journal()) == str(place / "mlruns" / "optuna.journal")
 
 
-def test_what_killed_workers_left_is_swept(storage: BaseStorage, study: optuna.Study, params: Params) -> None:
-    code = "from src.tuning.storage import Mark\nimport os\nMark().__enter__()\nos.kill(os.getpid(), 9)"
-    assert python(code).wait(timeout=60) == -9
-    with Mark() as mark:
-        sweep_marks()
-        assert [path.stem for path in Path("mlruns/workers").iterdir()] == [mark.worker]
-        assert lives(mark.worker)
-        ask(study, params).set_user_attr(WORKER, mark.worker)
-        assert retire_stale(study, storage) == []
+def test_a_worker_is_alive_as_long_as_its_process(storage: BaseStorage) -> None:
+    with worker_process("killed") as kill, alive("mine"):
+        assert is_alive("killed")
+        kill()
+        remove_dead_locks()
+        assert [path.stem for path in Path("mlruns/workers").iterdir()] == ["mine"]
+        assert (is_alive("killed"), is_alive("mine")) == (False, True)
     assert list(Path("mlruns/workers").iterdir()) == []
+
+
+def test_a_missing_journal_is_empty_and_is_not_created(place: Path) -> None:
+    assert optuna.get_all_study_names(open_storage(None, create=False)) == []
+    assert not journal().exists()

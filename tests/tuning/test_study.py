@@ -3,39 +3,40 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
-from optuna.samplers import CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 
 from src.config.params import Params
 from src.core.errors import UserError
-from src.tuning.retries import REASON, retry_lost
+from src.tuning.retries import REASON, retry
 from src.tuning.space import current_values, draw
 from src.tuning.storage import journal, open_storage
 from src.tuning.study import (
     all_values,
-    base_values,
     best_trials,
     enqueue,
     existing_study,
     fingerprint,
-    length_of_trials,
     make_pruner,
     make_sampler,
     open_study,
+    run_length,
     trial_number,
 )
-from tests.tuning.conftest import ask
+from tests.tuning.conftest import ask, fill
+
+SMALLER = {"model.latent_size": {"low": 2, "high": 8}}
 
 
-def reopen(params: Params, data_hash: str = "data", **changes: Any) -> optuna.Study:
-    params = params.replace({name.replace("__", "."): value for name, value in changes.items()})
+def reopen(params: Params, changes: dict[str, Any] | None = None, data_hash: str = "data") -> optuna.Study:
+    params = params.replace(changes or {})
     return open_study(params, fingerprint(params, data_hash, "classifier"), open_storage(None))
 
 
 def test_a_study_is_continued_from_its_journal(study: optuna.Study, params: Params, place: Path) -> None:
-    study.tell(ask(study, params), 3.0)
+    fill(study, params, [3.0])
     again = reopen(params)
     assert journal() == place / "mlruns" / "optuna.journal"
     assert [trial.value for trial in again.trials] == [3.0]
@@ -43,23 +44,22 @@ def test_a_study_is_continued_from_its_journal(study: optuna.Study, params: Para
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random", "gp", "cmaes", "qmc"])
-def test_an_interrupted_study_draws_what_it_would_have_drawn(
+def test_an_interrupted_study_draws_the_same_values(
     study: optuna.Study, storage: BaseStorage, params: Params, sampler: str
 ) -> None:
     params = params.replace({"tune.sampler": sampler})
 
     def values(name: str, interrupted: int | None) -> list[dict[str, Any]]:
-        made = reopen(params, tune__study=name)
+        made = reopen(params, {"tune.study": name})
         for number in range(14):
             made.sampler = make_sampler(made, params)
             trial = made.ask()
             values = draw(trial, params)
-            if number == interrupted:  # it is killed, and tried again
+            if number == interrupted:  # killed, and retried
                 made.tell(trial, state=TrialState.FAIL)
-                assert retry_lost(made, made.trials[number])
+                assert retry(made, made.trials[number])
                 made.sampler = make_sampler(made, params)
-                trial = made.ask()
-                draw(trial, params)
+                trial = ask(made, params)
             made.tell(trial, values["train.lr_generator"] * values["model.latent_size"])
         return [trial.params for trial in made.trials if trial.state == TrialState.COMPLETE]
 
@@ -69,109 +69,15 @@ def test_an_interrupted_study_draws_what_it_would_have_drawn(
         assert values("two", 11) == drawn
 
 
-def test_every_sampler_and_pruner_has_a_name(study: optuna.Study, params: Params) -> None:
-    samplers = {"tpe": TPESampler, "gp": GPSampler, "cmaes": CmaEsSampler, "random": RandomSampler, "qmc": QMCSampler}
-    for name, kind in samplers.items():
-        assert type(make_sampler(study, params.replace({"tune.sampler": name}))) is kind
-    pruners = {"median": MedianPruner, "hyperband": HyperbandPruner, "none": NopPruner}
-    for name, pruner in pruners.items():
-        assert type(make_pruner(params.replace({"tune.pruner": name}))) is pruner
-    several = params.replace({"tune.objectives": ["coverage", "seconds_per_kimg"]})
-    assert type(make_pruner(several)) is type(make_pruner(params.replace({"tune.objectives": ["seconds_per_kimg"]})))
-    assert type(make_pruner(several)) is NopPruner
-
-
-def test_other_base_parameters_are_refused_by_name(study: optuna.Study, params: Params) -> None:
-    wanted = (
-        r"the study 'default' was made with train\.batch_size 32 \(now 64\), data\.hash data \(now 0123456789ab\): "
-        r"new scores could not be compared; change that back, or give tune\.study \(--study\) another name"
-    )
-    with pytest.raises(UserError, match=wanted):
-        reopen(params, "0123456789abcdef", train__batch_size=64)
-    with pytest.raises(UserError, match=r"tune\.kimg 0\.64 \(now 2\.0\)"):
-        reopen(params, tune__kimg=2)
-    with pytest.raises(UserError, match="the study 'default' compares its trials by score, and not by coverage"):
-        reopen(params, tune__objectives=["coverage"])
-    assert not reopen(params, tune__study="other", train__batch_size=64).trials
-
-
-def test_searched_values_device_length_and_logging_may_change(study: optuna.Study, params: Params) -> None:
-    reopen(params, train__lr_generator=5e-3, train__kimg=1000, train__device="auto", train__log_every_kimg=1)
-
-
-def test_the_space_may_change_its_ends_but_not_its_kind(study: optuna.Study, params: Params) -> None:
-    ask(study, params)
-    wider = {"train.lr_generator": {"low": 1e-5, "high": 1.0, "log": True}, "train.beta1": {"low": 0.0, "high": 0.9}}
-    reopen(params, tune__space=wider)
-    with pytest.raises(UserError, match=r"tune\.space\.train\.lr_generator was FloatDistribution.* only the ends of"):
-        reopen(params, tune__space={"train.lr_generator": {"choices": [1e-3]}})
-
-
-def test_a_parameter_that_leaves_the_space_must_have_its_first_value(study: optuna.Study, params: Params) -> None:
-    smaller = {"model.latent_size": {"low": 2, "high": 8}}
-    reopen(params, tune__space=smaller)
-    with pytest.raises(UserError, match=r"train\.lr_generator 0\.003 \(now 0\.005\)"):
-        reopen(params, tune__space=smaller, train__lr_generator=5e-3)
-
-
-def test_a_study_that_must_exist_and_does_not(study: optuna.Study, storage: BaseStorage) -> None:
-    with pytest.raises(UserError, match=r"there is no study 'other' here \(there are: default\)"):
-        existing_study("other", storage)
-
-
-def test_a_corrupt_journal_is_named(study: optuna.Study, params: Params) -> None:
-    journal().write_text("not json\n" + journal().read_text())
-    with pytest.raises(UserError, match=r"optuna\.journal cannot be read .*move it away"):
-        reopen(params)
-
-
-def test_the_first_trial_takes_the_enqueued_values_once(study: optuna.Study, params: Params) -> None:
-    assert enqueue(study, current_values(params), params, origin="params.yaml") == []
-    first = ask(study, params)
-    assert first.params == {"train.lr_generator": params.train.lr_generator, "model.latent_size": 4}
-    assert first.user_attrs["origin"] == "params.yaml"
-    enqueue(study, current_values(params), params)
-    assert ask(study, params).params != current_values(params)
-
-
-def test_values_outside_the_space_are_not_enqueued(study: optuna.Study, params: Params) -> None:
-    assert enqueue(study, {"train.lr_generator": 0.5, "model.latent_size": 4}, params) == ["train.lr_generator"]
-    assert not study.trials
-
-
-def test_all_values_are_the_first_base_and_the_trials_own(study: optuna.Study, params: Params) -> None:
-    assert best_trials(study) == []
-    for score in (3.0, 1.0, 2.0):
-        study.tell(ask(study, params), score)
-    (best,) = best_trials(study)
-    assert best.number == 1
-    values = all_values(study, best)
-    assert values["train.lr_generator"] == best.params["train.lr_generator"]
-    assert values["train.batch_size"] == 32
-    assert "train.kimg" not in values
-    with pytest.raises(UserError, match="the study 'default' has no trial 3; it has 0 to 2"):
-        trial_number(study, 3)
-
-
-def test_a_trial_beyond_a_constraint_is_never_the_best(study: optuna.Study, params: Params) -> None:
-    for score, excess in ((1.0, 0.2), (3.0, -0.1), (2.0, 0.0)):
-        trial = ask(study, params)
-        trial.set_constraint("coverage", excess)
-        study.tell(trial, score)
-    assert [trial.value for trial in best_trials(study)] == [2.0]
-
-
 @pytest.mark.parametrize("sampler", ["tpe", "random", "gp"])
-def test_after_a_trial_that_failed_for_good_something_else_is_drawn(
-    study: optuna.Study, params: Params, sampler: str
-) -> None:
+def test_after_a_failed_trial_other_values_are_drawn(study: optuna.Study, params: Params, sampler: str) -> None:
     params = params.replace({"tune.sampler": sampler})
     for _ in range(3):
         study.sampler = make_sampler(study, params)
         trial = ask(study, params)
         trial.set_user_attr(REASON, "RuntimeError: it cannot be")
         study.tell(trial, state=TrialState.FAIL)
-        assert not retry_lost(study, study.trials[trial.number])
+        assert not retry(study, study.trials[trial.number])
     assert len({str(trial.params) for trial in study.trials}) == 3
 
 
@@ -188,13 +94,108 @@ def test_qmc_draws_other_values_of_conditional_parameters_too(study: optuna.Stud
     assert len(drawn) == len(set(drawn)) > 2
 
 
-def test_other_constraints_or_metrics_are_refused(study: optuna.Study, params: Params) -> None:
-    with pytest.raises(UserError, match=r"made with tune\.constraints {} \(now {'coverage': {'at_least': 0\.6}}\)"):
-        reopen(params, tune__constraints={"coverage": {"at_least": 0.6}})
-    with pytest.raises(UserError, match=r"made with evaluate\.nearest_k 5 \(now 3\)"):
-        reopen(params, evaluate__nearest_k=3)
+@pytest.mark.parametrize(
+    ("changes", "sampler", "pruner"),
+    [
+        ({"sampler": "tpe", "pruner": "median"}, TPESampler, MedianPruner),
+        ({"sampler": "gp", "pruner": "hyperband"}, GPSampler, HyperbandPruner),
+        ({"sampler": "cmaes", "pruner": "none"}, CmaEsSampler, NopPruner),
+        ({"sampler": "random", "objectives": ["seconds_per_kimg"]}, RandomSampler, NopPruner),
+        ({"sampler": "qmc", "objectives": ["coverage", "seconds_per_kimg"]}, QMCSampler, NopPruner),
+    ],
+)
+def test_samplers_and_pruners(
+    study: optuna.Study,
+    params: Params,
+    changes: dict[str, Any],
+    sampler: type[BaseSampler],
+    pruner: type[BasePruner],
+) -> None:
+    params = params.replace({f"tune.{name}": value for name, value in changes.items()})
+    assert (type(make_sampler(study, params)), type(make_pruner(params))) == (sampler, pruner)
 
 
-def test_a_study_keeps_its_first_values_and_length(study: optuna.Study, params: Params) -> None:
-    assert base_values(study)["train.batch_size"] == 32
-    assert length_of_trials(study) == {"train.kimg": 0.64, "train.score_every_kimg": 0.16}
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"train.batch_size": 64},
+            r"the study 'default' was created with train\.batch_size 32 \(now 64\), so new scores are not comparable; "
+            r"restore these values, or give tune\.study \(--study\) another name",
+        ),
+        ({"tune.kimg": 2}, r"tune\.kimg 0\.64 \(now 2\.0\)"),
+        ({"evaluate.nearest_k": 3}, r"evaluate\.nearest_k 5 \(now 3\)"),
+        (
+            {"tune.constraints": {"coverage": {"at_least": 0.6}}},
+            r"tune\.constraints {} \(now {'coverage': {'at_least': 0\.6}}\)",
+        ),
+        ({"tune.objectives": ["coverage"]}, "the study 'default' compares its trials by score, not by coverage"),
+        (
+            {"tune.space": {"train.lr_generator": {"choices": [1e-3]}}},
+            r"tune\.space\.train\.lr_generator was FloatDistribution.* only the bounds of",
+        ),
+        ({"tune.space": SMALLER, "train.lr_generator": 5e-3}, r"train\.lr_generator 0\.003 \(now 0\.005\)"),
+        # What is searched, or changes no score, can change.
+        ({"tune.space": SMALLER}, None),
+        ({"train.lr_generator": 5e-3, "train.kimg": 1000, "train.device": "auto", "train.log_every_kimg": 1}, None),
+        ({"tune.space": {"train.lr_generator": {"low": 1e-5, "high": 1.0, "log": True}, **SMALLER}}, None),
+        ({"tune.study": "other", "train.batch_size": 64}, None),
+    ],
+)
+def test_trials_must_be_comparable(
+    study: optuna.Study, params: Params, changes: dict[str, Any], sentence: str | None
+) -> None:
+    fill(study, params, [1.0])
+    if sentence is None:
+        assert len(reopen(params, changes).trials) == ("tune.study" not in changes)
+        return
+    with pytest.raises(UserError, match=sentence):
+        reopen(params, changes)
+
+
+def test_other_data_is_refused_by_a_short_hash(study: optuna.Study, params: Params) -> None:
+    with pytest.raises(UserError, match=r"data\.hash data \(now 0123456789ab\), "):
+        reopen(params, data_hash="0123456789abcdef")
+
+
+def test_a_missing_study_and_a_corrupt_journal_are_named(
+    study: optuna.Study, storage: BaseStorage, params: Params
+) -> None:
+    with pytest.raises(UserError, match=r"there is no study named 'other' \(existing studies: default\)"):
+        existing_study("other", storage)
+    journal().write_text("not json\n" + journal().read_text())
+    with pytest.raises(UserError, match=r"optuna\.journal cannot be read .*move it away"):
+        reopen(params)
+
+
+def test_values_inside_the_space_are_enqueued_once(study: optuna.Study, params: Params) -> None:
+    assert enqueue(study, {"train.lr_generator": 0.5, "model.latent_size": 4}, params) == ["train.lr_generator"]
+    assert not study.trials
+    assert enqueue(study, current_values(params), params, origin="params.yaml") == []
+    first = ask(study, params)
+    assert first.params == {"train.lr_generator": params.train.lr_generator, "model.latent_size": 4}
+    assert first.user_attrs["origin"] == "params.yaml"
+    enqueue(study, current_values(params), params)
+    assert ask(study, params).params != current_values(params)
+
+
+def test_all_values_are_those_of_the_study_and_of_the_trial(study: optuna.Study, params: Params) -> None:
+    assert best_trials(study) == []
+    fill(study, params, [3.0, 1.0, 2.0])
+    (best,) = best_trials(study)
+    assert best.number == 1
+    values = all_values(study, best)
+    assert values["train.lr_generator"] == best.params["train.lr_generator"]
+    assert values["train.batch_size"] == 32
+    assert "train.kimg" not in values
+    assert run_length(study) == {"train.kimg": 0.64, "train.score_every_kimg": 0.16}
+    with pytest.raises(UserError, match="the study 'default' has no trial 3; it has 0 to 2"):
+        trial_number(study, 3)
+
+
+def test_a_trial_beyond_a_constraint_is_never_the_best(study: optuna.Study, params: Params) -> None:
+    for score, excess in ((1.0, 0.2), (3.0, -0.1), (2.0, 0.0)):
+        trial = ask(study, params)
+        trial.set_constraint("coverage", excess)
+        study.tell(trial, score)
+    assert [trial.value for trial in best_trials(study)] == [2.0]

@@ -1,8 +1,8 @@
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import optuna
 import pytest
@@ -16,7 +16,7 @@ from src.tracking.store import connect
 from src.training.loop import fit
 from src.training.recorder import Recorder
 from src.tuning import trial as trials
-from src.tuning.retries import retry_lost
+from src.tuning.retries import retry
 from src.tuning.trial import Setting, TrialRun, trial_params
 from tests.tuning.conftest import scripted_judge, setting, training_data, weight_judge
 
@@ -91,11 +91,11 @@ def test_a_trial_that_was_killed_when_it_was_pruned_is_pruned(
     study.tell(good, run_trial(good, setting(params, scripted_judge(5.0, 4.0, 3.0, 2.0), "parent")))
     bad = study.ask()
     with monkeypatch.context() as patch:
-        patch.setattr(trials, "_costs", killed)
+        patch.setattr(trials, "peak_memory", killed)
         with pytest.raises(KeyboardInterrupt):
             run_trial(bad, setting(params, scripted_judge(9.0, 9.0), "parent"))
     study.tell(bad, state=TrialState.FAIL)
-    assert retry_lost(study, study.trials[1])
+    assert retry(study, study.trials[1])
     with pytest.raises(optuna.TrialPruned, match="worse than the others"):
         run_trial(study.ask(), setting(params, scripted_judge(), "parent"))
 
@@ -104,7 +104,7 @@ def killed(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def test_a_trial_that_is_through_is_not_pruned(study: optuna.Study, params: Params) -> None:
+def test_a_trial_is_not_pruned_at_its_last_score(study: optuna.Study, params: Params) -> None:
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=4)
     for scores in ((5.0, 4.0, 3.0, 2.0), (9.0, 9.0, 9.0, 9.0)):
         trial = study.ask()
@@ -134,14 +134,14 @@ def test_a_diverged_trial_is_pruned_with_its_reason(study: optuna.Study, params:
         ),
     ],
 )
-def test_values_that_may_not_be_together_prune(
+def test_an_invalid_combination_of_values_is_pruned(
     study: optuna.Study, params: Params, values: dict[str, str], reason: str
 ) -> None:
-    trial, begun = study.ask(), []
+    trial, started = study.ask(), []
     together = replace(setting(params, weight_judge, "parent"), plan=lambda _: params.replace(values))
     with pytest.raises(optuna.TrialPruned, match=re.escape(reason)):
-        TrialRun(together, lambda: begun.append(True))(trial)
-    assert begun == [True]  # the others may ask for their trials
+        TrialRun(together, lambda: started.append(True))(trial)
+    assert started == [True]  # other workers may start their trials
     assert trial.user_attrs["reason"].startswith(reason)
 
 
@@ -155,37 +155,40 @@ def test_too_little_memory_prunes_too(study: optuna.Study, params: Params, monke
         run_trial(trial, setting(params, weight_judge, "parent"))
 
 
-def test_a_trial_that_is_out_of_time_goes_on_from_its_checkpoint(study: optuna.Study, params: Params) -> None:
+def test_a_trial_stopped_by_the_timeout_resumes_from_its_checkpoint(
+    study: optuna.Study, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
     judged: list[float] = []
 
-    def slow(generator: torch.nn.Module) -> Mapping[str, float]:
+    def counted(generator: torch.nn.Module) -> Mapping[str, float]:
         judged.append(weight_judge(generator)["score"])
-        time.sleep(0.3)
         return {"score": judged[-1], "coverage": 0.5}
 
-    trial = study.ask()
-    with pytest.raises(Stopped, match="stopped by timeout"):
-        run_trial(trial, setting(params, slow, "parent", seconds=0.4))
-    assert 1 <= len(judged) <= 2
+    trial, whole = study.ask(), setting(params, counted, "parent")
+    with monkeypatch.context() as patch:
+        patch.setattr(trials, "time", SimpleNamespace(monotonic=lambda: len(judged)))
+        with pytest.raises(Stopped, match="stopped by timeout"):
+            run_trial(trial, replace(whole, job=replace(whole.job, deadline=1.0)))
+    assert len(judged) == 1
     assert trial.user_attrs["reason"] == "timeout"
     assert (child(trial).info.status, child(trial).data.tags["stopped"]) == ("KILLED", "timeout")
     study.tell(trial, state=TrialState.FAIL)
-    assert retry_lost(study, study.trials[0])
+    assert retry(study, study.trials[0])
 
-    again, done = study.ask(), len(judged)
-    score = run_trial(again, setting(params, slow, "parent"))
-    assert len(judged) < done + 4  # what was done is not done again
+    again = study.ask()
+    score = run_trial(again, whole)
+    assert len(judged) == 4  # nothing is repeated
     assert again.user_attrs["mlflow_run_id"] == trial.user_attrs["mlflow_run_id"]
     assert (child(again).info.status, child(again).data.tags["trial"]) == ("FINISHED", "1")
     assert "stopped" not in child(again).data.tags
     history = connect().get_metric_history(again.user_attrs["mlflow_run_id"], "validation.score")
     assert [entry.step for entry in history] == [5, 10, 15, 20]
     assert list(study.trials[1].intermediate_values) == [1, 2, 3, 4]
-    whole = fit(trial_params(params, again.params), training_data(weight_judge), Recorder())
-    assert score == whole.best["score"]
+    alone = fit(trial_params(params, again.params), training_data(weight_judge), Recorder())
+    assert score == alone.best["score"]
 
 
-def test_costs_are_measured_and_constraints_told(study: optuna.Study, params: Params) -> None:
+def test_costs_are_measured_and_constraints_reported(study: optuna.Study, params: Params) -> None:
     limits = {
         "coverage": {"at_least": 0.6},
         "generator_parameters": {"at_most": 1e6},
@@ -207,7 +210,7 @@ def test_costs_are_measured_and_constraints_told(study: optuna.Study, params: Pa
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "KILLED"), (RuntimeError("disk"), "FAILED")])
-def test_other_ends_are_passed_on(study: optuna.Study, params: Params, error: BaseException, status: str) -> None:
+def test_other_exceptions_are_raised(study: optuna.Study, params: Params, error: BaseException, status: str) -> None:
     def broken(generator: torch.nn.Module) -> Mapping[str, float]:
         raise error
 
