@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """The options, as far as they can be judged without the model. Raises UserError for what does not go together."""
+    """Parse the options, and check them as far as possible without the model. Raises UserError for invalid combinations."""
     parser = Parser(
         prog="python -m src.sample",
         description=(__doc__ or "").replace("``", ""),
@@ -42,26 +42,28 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--label",
         action="append",
         default=[],
-        help="class, by number or name; several: --label 7,9 or --label 7 --label 9. They take turns (default: all classes)",
+        help="class, by number or name; several, which alternate: --label 7,9 or --label 7 --label 9 (default: all classes)",
     )
     counts = parser.add_mutually_exclusive_group()
     counts.add_argument("--count", type=images, default=16, help="images in all (default 16)")
-    counts.add_argument("--per-class", type=images, help="images of every class, or of every --label, class by class")
+    counts.add_argument("--per-class", type=images, help="images of each class, or of each --label, class by class")
     parser.add_argument("--seed", type=seeds, default=0, help="the same seed gives the same bytes (default 0)")
     parser.add_argument(
         "--truncation",
         type=share,
         default=1.0,
-        help="latents are multiplied by it: below 1 images are more typical and less varied (default 1)",
+        help="factor of the latents: below 1, images are more typical and less varied (default 1)",
     )
-    walks = parser.add_argument_group("from one image to another (.png: a row for each image; .gif: there and back)")
-    walks.add_argument("--to-seed", type=seeds, help="each image turns into that of this seed, along the great circle")
-    walks.add_argument("--to-label", help="each image turns into that of this class, the latent being the same")
-    walks.add_argument("--steps", type=whole_number(2, MAX_SHOWN), help=f"images on the way (default {STEPS})")
+    walks = parser.add_argument_group("interpolation (.png: a row for each image; .gif: back and forth)")
+    walks.add_argument(
+        "--to-seed", type=seeds, help="interpolate each image to that of this seed, along the great circle"
+    )
+    walks.add_argument("--to-label", help="interpolate each image to that of this class, with the same latent")
+    walks.add_argument("--steps", type=whole_number(2, MAX_SHOWN), help=f"images of an interpolation (default {STEPS})")
     parser.add_argument(
         "--out",
         required=True,
-        help=".png: a grid; .gif: one image after the other; .npz: images uint8 (N, H, W) or (N, C, H, W), labels and "
+        help=".png: a grid; .gif: an animation; .npz: images uint8 (N, H, W) or (N, C, H, W), labels and "
         "seeds of the latents, both int64 (N,); a name that ends in / or has no ending: a folder of PNG files, a "
         "subfolder a class, which is resumed if interrupted",
     )
@@ -76,14 +78,14 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     if options.kind != "/" and options.out.is_dir():
         raise UserError(f"--out {options.out} is a folder; end the name in / to write one")
     if options.walk and options.kind not in (".png", ".gif"):
-        raise UserError("--to-seed and --to-label make images between two classes or seeds: --out must be .png or .gif")
+        raise UserError("--to-seed and --to-label interpolate: --out must be .png or .gif")
     if options.steps is not None and not options.walk:
-        raise UserError("--steps counts the images from one to another: it needs --to-seed or --to-label")
+        raise UserError("--steps is the length of an interpolation, and needs --to-seed or --to-label")
     return options
 
 
 def load(reference: str) -> "StoredGenerator":
-    """The generator that a folder or the registry has. Raises UserError where there is none."""
+    """Load the generator of a folder or from the registry. Raises UserError if there is none."""
     from .registry import versions
     from .tracking import store
 

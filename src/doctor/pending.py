@@ -46,6 +46,6 @@ def check_pending(client: "MlflowClient | None") -> Iterator[Finding]:
 
 
 def _send(client: "MlflowClient") -> str:
-    told: list[str] = []
-    sync_all(client, told.append)
-    return "; ".join(told)
+    messages: list[str] = []
+    sync_all(client, messages.append)
+    return "; ".join(messages)

@@ -32,17 +32,17 @@ def check_pipeline() -> Iterator[Finding]:
             yield Finding("problem", f"dvc status: {reason}")
         return
     # That a stage runs each time is no difference.
-    entries = {stage: [one for one in told if one != ALWAYS] for stage, told in json.loads(status.stdout).items()}
-    outs = {stage: _changes(told, "changed outs") for stage, told in entries.items()}
+    entries = {stage: [one for one in listed if one != ALWAYS] for stage, listed in json.loads(status.stdout).items()}
+    outs = {stage: _changes(listed, "changed outs") for stage, listed in entries.items()}
     outputs = {path for paths in outs.values() for path in paths}
     nowhere, stale = list[str](), list[str]()
-    for stage, told in entries.items():
+    for stage, listed in entries.items():
         yield from _of_outputs(stage, outs[stage])
         gone = [path for path, what in outs[stage].items() if what == "not in cache" and not Path(path).exists()]
         # Outputs of an earlier stage are reported there; of params.yaml, the parameters that have changed.
-        deps = _changes(told, "changed deps").items()
+        deps = _changes(listed, "changed deps").items()
         names = [", ".join(what) if isinstance(what, dict) else path for path, what in deps if path not in outputs]
-        changed = [*(entry.removeprefix("changed ") for entry in told if isinstance(entry, str)), *names]
+        changed = [*(entry.removeprefix("changed ") for entry in listed if isinstance(entry, str)), *names]
         if gone:
             nowhere.append(f"{stage} ({len(gone)})")
         elif changed:

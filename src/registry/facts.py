@@ -90,12 +90,12 @@ def link(client: "MlflowClient", version: "ModelVersion") -> None:
 
 def refresh_origin(run: Run, version: "ModelVersion", tags: Mapping[str, str]) -> None:
     """Update a version that is registered again: its code may have been committed since."""
-    known, told = facts(run.client, version), dict[str, str]()
+    known, changed = facts(run.client, version), dict[str, str]()
     if known.get("registered.git.dirty") != "false" == tags.get("registered.git.dirty"):
-        told |= {name: value for name, value in tags.items() if name.startswith("registered.")}
+        changed |= {name: value for name, value in tags.items() if name.startswith("registered.")}
     if known.get("git.dirty") != "false" == tags.get("git.dirty"):
-        told |= origin.kept(tags)
-        told |= {} if version.run_id == run.run_id else {RUN_TAG: run.run_id}
+        changed |= origin.kept(tags)
+        changed |= {} if version.run_id == run.run_id else {RUN_TAG: run.run_id}
         if "git.diff.sha256" in known and "git.diff.sha256" not in tags:
             remove(run.client, version, ["git.diff.sha256"])
-    record(run.client, version, told)
+    record(run.client, version, changed)

@@ -105,9 +105,9 @@ def registered_already(client: "MlflowClient", result: Result, run_id: str | Non
     recorded = (tags.get("registered"), tags.get(outputs.EVALUATION_TAG))
     if recorded != (versions.called(version), evaluated):
         return None
-    told = {**registration_tags(), **code_of(client, run_id, result.params.model.family)}
+    current = {**registration_tags(), **code_of(client, run_id, result.params.model.family)}
     recorded_facts = facts.facts(client, version)
-    if any(recorded_facts.get(name) != "false" == told.get(name) for name in promotion.DIRTY):
+    if any(recorded_facts.get(name) != "false" == current.get(name) for name in promotion.DIRTY):
         return None
     if recorded_facts.get(GATE_INPUT) != gate_input(client, version, result.params, result.card.classifier_hash):
         return None

@@ -66,7 +66,7 @@ class Outbox:
                 raise UserError(f"another process writes run {run_id}; {store.shown(self.folder)} is locked") from None
             return
         except OSError as error:
-            store.tell(f"{store.shown(self.folder)} cannot be written ({error.strerror}): rows stay in memory")
+            store.warn(f"{store.shown(self.folder)} cannot be written ({error.strerror}): rows stay in memory")
             return
         with suppress(OSError):
             for line in (self.folder / "rows.jsonl").read_bytes().splitlines():
@@ -126,7 +126,7 @@ class Outbox:
             except OSError as error:
                 if not before:
                     place = store.shown(self.folder)
-                    store.tell(f"{place} cannot be written ({error.strerror}): rows for MLflow stay in memory")
+                    store.warn(f"{place} cannot be written ({error.strerror}): rows for MLflow stay in memory")
 
     def _take(self, row: Row) -> None:
         self.rows.append(row)
@@ -161,7 +161,7 @@ class Outbox:
             (self.folder / "images").mkdir(parents=True, exist_ok=True)
             image.save(self.folder / "images" / f"{name}.png")
         except OSError as error:
-            store.tell(f"the image {key} of step {step} is not logged: {error.strerror or error}")
+            store.warn(f"the image {key} of step {step} is not logged: {error.strerror or error}")
         else:
             self.append(image=name, key=f"image {key}", step=step)
 
@@ -231,7 +231,7 @@ class Outbox:
             elif not aside.exists():
                 self.folder.rename(aside)
                 place = f"{rows_of(self.waiting)} for it stay in {store.shown(aside)}"
-                store.tell(f"run {self.run_id} is no longer in the MLflow store; {place}")
+                store.warn(f"run {self.run_id} is no longer in the MLflow store; {place}")
         elif self._lock is not None and self.ended and not self.waiting and not self.may_resume():
             shutil.rmtree(self.folder, ignore_errors=True)
         self.release()

@@ -95,7 +95,7 @@ def shown(path: Path) -> str:
     return os.path.relpath(path, project_root())
 
 
-def tell(sentence: str) -> None:
+def warn(sentence: str) -> None:
     """Print to standard error, if there is one."""
     with suppress(OSError, ValueError):
         print(sentence, file=sys.stderr)
@@ -243,4 +243,4 @@ def reporting_outage(what: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
-        tell(f"MLflow is not responding; {what} is not recorded yet: {first_line(error)}")
+        warn(f"MLflow is not responding; {what} is not recorded yet: {first_line(error)}")

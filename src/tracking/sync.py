@@ -61,9 +61,9 @@ class Sender:
             return
         place, lost = store.shown(self.outbox.folder), min(self.outbox.unwritten, self.outbox.waiting)
         if lost:
-            store.tell(f"{rows_of(lost)} for MLflow are lost: neither it nor {place} could be written")
+            store.warn(f"{rows_of(lost)} for MLflow are lost: neither it nor {place} could be written")
         if kept := self.outbox.waiting - lost:
-            store.tell(f"{rows_of(kept)} for MLflow are in {place}; the next command sends them")
+            store.warn(f"{rows_of(kept)} for MLflow are in {place}; the next command sends them")
 
     def _work(self) -> None:
         pause, closing, swept = 0.0, False, False
@@ -81,13 +81,13 @@ class Sender:
             except Exception as error:  # training must survive any error
                 if not self.away:
                     place = store.shown(self.outbox.folder)
-                    store.tell(
+                    store.warn(
                         f"MLflow is not responding ({store.reason(error)}): training continues, and rows are queued in {place}"
                     )
                 self.away, pause = True, min(2 * pause + INTERVAL / 4, LONGEST_PAUSE)
                 continue
             if self.away:
-                store.tell("MLflow is responding again: all rows are sent")
+                store.warn("MLflow is responding again: all rows are sent")
             self.away, pause = False, INTERVAL
         self.outbox.close()
 
@@ -107,7 +107,7 @@ def _send(client: "MlflowClient", outbox: Outbox, rows: Sequence[Row]) -> None:
             for row in rows:
                 _send(client, outbox, [row])
         else:
-            store.tell(f"MLflow rejects {json.dumps(rows[0])[:500]} of run {outbox.run_id}: {first_line(error)}")
+            store.warn(f"MLflow rejects {json.dumps(rows[0])[:500]} of run {outbox.run_id}: {first_line(error)}")
 
 
 def _log(client: "MlflowClient", run_id: str, folder: Path, rows: Sequence[Row]) -> None:
@@ -177,10 +177,10 @@ def run_is_gone(client: "MlflowClient", run_id: str) -> bool:
         raise
 
 
-def sync_all(client: "MlflowClient", tell: Callable[[str], None] = store.tell) -> None:
+def sync_all(client: "MlflowClient", report: Callable[[str], None] = store.warn) -> None:
     """Send the rows that earlier processes left for the current store, and mark runs whose process died as killed.
 
-    Runs of live processes are skipped. Errors are passed to ``tell`` as a sentence and never raised.
+    Runs of live processes are skipped. Errors are passed to ``report`` as a sentence and never raised.
     """
     for folder in sorted(path for path in outbox_root().glob("*/") if path.suffix != LOST):
         try:
@@ -198,12 +198,12 @@ def sync_all(client: "MlflowClient", tell: Callable[[str], None] = store.tell) -
         except RunIsGone:
             outbox.gone = True
         except Exception as error:  # the caller's own work must go on
-            tell(f"rows of earlier runs stay in {store.shown(outbox_root())} ({store.reason(error)})")
+            report(f"rows of earlier runs stay in {store.shown(outbox_root())} ({store.reason(error)})")
             return
         finally:
             outbox.close()
         if count:
-            tell(f"{rows_of(count)} of run {folder.name} were sent to MLflow")
+            report(f"{rows_of(count)} of run {folder.name} were sent to MLflow")
 
 
 def abandon(run_id: str, cause: str = "started afresh") -> None:
@@ -219,7 +219,7 @@ def abandon(run_id: str, cause: str = "started afresh") -> None:
     except RunIsGone:
         outbox.gone = True
     except Exception as error:
-        store.tell(f"MLflow is not responding ({store.reason(error)}): the next command marks run {run_id} as killed")
+        store.warn(f"MLflow is not responding ({store.reason(error)}): the next command marks run {run_id} as killed")
     finally:
         outbox.close()
 
