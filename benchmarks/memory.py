@@ -1,4 +1,4 @@
-"""The peak memory of a training, measured in a process of its own.
+"""The peak memory of a training run, measured in a separate process.
 
 ``peak_memory`` starts ``python -m benchmarks.memory IMAGES``, which reads parameters (JSON) from standard input, trains as the
 train stage does, and prints its peaks (JSON) as its last line.

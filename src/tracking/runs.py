@@ -112,7 +112,7 @@ class Run(_Ending):
 
 
 class TrainingRun(Outbox, _Ending):
-    """The run of a training, which never waits for MLflow: a thread sends its rows."""
+    """A training run, which never waits for MLflow: a thread sends its rows."""
 
     def __init__(self, run_id: str, client: "MlflowClient | None", *, monitored: bool) -> None:
         super().__init__(run_id)
@@ -159,7 +159,7 @@ def reopened_run(run_id: str) -> Iterator[Run]:
 def training_run(
     experiment: str, origin: "Origin", parent: str | None = None, run_id: str | None = None, *, monitored: bool = True
 ) -> Iterator[TrainingRun]:
-    """Create the run of a training, or resume the interrupted run ``run_id``.
+    """Create a training run, or resume the interrupted run ``run_id``.
 
     Raises UserError if the store is not responding and a run has to be created; resuming does not need the store. If the
     store no longer has the run, a new one replaces it, gets its rows, and names it in a tag. The run ends as finished,

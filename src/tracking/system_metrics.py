@@ -18,7 +18,7 @@ class SystemMonitor:
     """Samples MLflow's monitors in a thread, as its SystemMetricsMonitor does, with the same names and variables.
 
     MLflow's class calls the store from its thread, stops at the first failure, and is joined without a timeout, so that a
-    server that hangs would block the end of a training. Here, samples are queued like all other metrics.
+    server that hangs would block the end of training. Here, samples are queued like all other metrics.
     """
 
     def __init__(self, log: Callable[[Mapping[str, float]], None]) -> None:
