@@ -471,7 +471,7 @@ def test_the_search_continues_without_mlflow(
     with monkeypatch.context() as patch:
         patch.setattr(workers, "record_progress", away)
         tune.main(["--trials", "2"])
-    assert capsys.readouterr().err.count("does not have the study's curve yet: the server is away") == 2
+    assert capsys.readouterr().err.count("the study's curve is not recorded yet: the server is away") == 2
     tune.main(["--trials", "3"])
     parent, _ = stored_runs()
     curve = connect().get_metric_history(parent.info.run_id, "best_score")
