@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_pending(client: "MlflowClient | None") -> Iterator[Finding]:
-    """Unsent rows in ``mlruns/outbox``; the repair sends those for the present store. None: it does not answer."""
+    """Unsent rows in ``mlruns/outbox``; the repair sends those for the current store. Without ``client``, it is away."""
     own, other, lost = dict[str, int](), dict[str, str](), list[str]()
     for folder in sorted(outbox_root().glob("*/")):
         if folder.suffix == LOST:

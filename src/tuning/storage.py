@@ -32,7 +32,7 @@ def open_storage(url: str | None, *, create: bool = True) -> BaseStorage:
     """The server at a PostgreSQL URL, or without one the journal.
 
     Without ``create``, no file is written: a missing journal is an empty storage. Raises UserError for another kind of
-    server, one that does not answer, and a corrupt journal.
+    server, one that is not responding, and a corrupt journal.
     """
     # The commands report what matters; what Optuna calls experimental has been stable for years.
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
