@@ -136,7 +136,7 @@ class TrainingRun(Outbox, _Ending):
 def new_run(experiment: str, origin: "Origin", parent: str | None = None) -> Iterator[Run]:
     """Create a run with its origin; it ends as finished, failed or killed."""
     client = store.connect()
-    run = Run(client, _create(client, experiment, origin.name, parent))
+    run = Run(client, _create(client, experiment, origin, parent))
     with _closing(run):
         _describe(client, run.run_id, origin)
         sync_all(client)
@@ -170,9 +170,10 @@ def training_run(
     known = resumed
     if known is None:
         assert client is not None
-        known = _create(client, experiment, origin.name, parent)
         if run_id:
             origin = origin.instead_of(run_id)
+        known = _create(client, experiment, origin, parent)
+        if run_id:
             adopt(run_id, known)
     run = TrainingRun(known, client, monitored=monitored and enabled())
     with _closing(run):
@@ -226,18 +227,23 @@ def started_in() -> str:
     return f"{platform.node()}:{store.project_root()}"
 
 
-def _create(client: "MlflowClient", experiment: str, name: str, parent: str | None) -> str:
-    """The id of a new run."""
-    tags = {"mlflow.user": _user(), "mlflow.source.name": Path(sys.argv[0]).name, "mlflow.source.type": "LOCAL"}
+def _create(client: "MlflowClient", experiment: str, origin: "Origin", parent: str | None) -> str:
+    """The id of a new run, which has its tags from the start, so that no kill leaves one that nothing identifies."""
+    tags = {
+        **origin.tags,
+        "mlflow.user": _user(),
+        "mlflow.source.name": Path(sys.argv[0]).name,
+        "mlflow.source.type": "LOCAL",
+    }
     tags[STARTED_IN] = started_in()
     if parent:
         tags["mlflow.parentRunId"] = parent
-    created = client.create_run(store.experiment_id(client, experiment), run_name=name, tags=tags)
+    created = client.create_run(store.experiment_id(client, experiment), run_name=origin.name, tags=tags)
     return str(created.info.run_id)
 
 
 def _describe(client: "MlflowClient", run_id: str, origin: "Origin") -> None:
-    """Log the origin of a run; the difference from the commit is an artifact."""
+    """Log the params of a run, and the difference from the commit as an artifact."""
     from mlflow.entities import Param
     from mlflow.exceptions import MlflowException
 
@@ -245,7 +251,6 @@ def _describe(client: "MlflowClient", run_id: str, origin: "Origin") -> None:
     try:
         for start in range(0, len(texts), PARAMS):
             client.log_batch(run_id, params=texts[start : start + PARAMS])
-        _log_tags(client, run_id, origin.tags)
         if origin.diff:
             with TemporaryDirectory() as folder:
                 file = Path(folder) / PATCH
@@ -282,8 +287,16 @@ def run_exists(client: "MlflowClient", run_id: str) -> bool:
         ) from None
 
 
-def child_runs(client: "MlflowClient", parent: str, status: str) -> list[tuple[str, dict[str, str]]]:
-    """Ids and tags of a run's children with a status such as ``RUNNING``."""
+def child_runs(client: "MlflowClient", parent: str, condition: str) -> list[tuple[str, dict[str, str]]]:
+    """Ids and tags of a run's children that meet a condition such as ``attributes.status = 'RUNNING'``."""
     experiment = client.get_run(parent).info.experiment_id
-    query = f"tags.mlflow.parentRunId = '{parent}' and attributes.status = '{status}'"
+    query = f"tags.mlflow.parentRunId = '{parent}' and {condition}"
     return [(run.info.run_id, dict(run.data.tags)) for run in client.search_runs([experiment], query)]
+
+
+def delete_runs(experiment: str, tags: Mapping[str, str]) -> None:
+    """Delete the runs of an experiment that have all of these tags."""
+    client = store.connect()
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    for run in client.search_runs([store.experiment_id(client, experiment)], query):
+        client.delete_run(run.info.run_id)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 import torch
+from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import TrialState
 from torch import Tensor
 
@@ -19,7 +20,7 @@ from ..core.errors import UserError, first_line
 from ..core.interrupts import Stopped
 from ..tracking.mlflow_recorder import MlflowRecorder
 from ..tracking.origin import Origin
-from ..tracking.runs import TrainingRun, run_exists, training_run
+from ..tracking.runs import TrainingRun, delete_runs, run_exists, training_run
 from ..tracking.store import connect, project_root
 from ..tracking.sync import abandon
 from ..training.folder import TrainingFolder, sweep
@@ -160,6 +161,10 @@ class TrialRun:
         earlier = stored.user_attrs.get(RUN_ID)
         if earlier and earlier != folder.run_id and run_exists(connect(), earlier):
             abandon(earlier, "its process died; retried without its checkpoint")
+        elif not (earlier or folder.run_id):  # earlier attempts may have died before they knew their run
+            for number in RetryHeartbeatStaleTrialCallback.retry_history(stored):
+                attempt = {"mlflow.parentRunId": job.parent, "study": study, "trial": str(number)}
+                delete_runs(job.experiment, attempt)
         tags = {**job.tags, "study": study, "seed": str(params.train.seed), "trial": str(trial.number)}
         origin = Origin.here(f"{study} {first:03d}", params.flat(), tags)
         with training_run(job.experiment, origin, job.parent, folder.run_id) as run:

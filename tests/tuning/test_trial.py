@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from src.config.params import Params
 from src.core.interrupts import Stopped
+from src.tracking import runs
 from src.tracking.store import connect
 from src.training.loop import fit
 from src.training.recorder import Recorder
@@ -100,7 +101,7 @@ def test_a_trial_that_was_killed_when_it_was_pruned_is_pruned(
         run_trial(study.ask(), setting(params, scripted_judge(), "parent"))
 
 
-def killed(*_: object) -> None:
+def killed(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 
@@ -207,6 +208,28 @@ def test_costs_are_measured_and_constraints_reported(study: optuna.Study, params
     assert constraints["coverage"] == pytest.approx(0.1)
     assert constraints["generator_parameters"] == weights - 1e6
     assert constraints["seconds_per_kimg"] < 0
+
+
+def test_the_run_of_an_attempt_that_died_when_it_was_created_is_deleted(
+    study: optuna.Study, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial, whole = study.ask(), setting(params, weight_judge, "parent")
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "TrainingRun", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run_trial(trial, whole)
+    client = connect()
+    experiment = client.get_experiment_by_name(whole.job.experiment)
+    assert experiment is not None
+    (orphan,) = client.search_runs([experiment.experiment_id])
+    assert {"study": "default", "trial": "0"}.items() <= orphan.data.tags.items()
+    study.tell(trial, state=TrialState.FAIL)
+    assert retry(study, study.trials[0])
+    again = study.ask()
+    run_trial(again, whole)
+    (run,) = client.search_runs([experiment.experiment_id])
+    assert run.info.run_id == again.user_attrs["mlflow_run_id"] != orphan.info.run_id
+    assert client.get_run(orphan.info.run_id).info.lifecycle_stage == "deleted"
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), "KILLED"), (RuntimeError("disk"), "FAILED")])
