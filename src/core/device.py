@@ -116,6 +116,23 @@ def resolve(train: "Train | None" = None, threads: int | None = None) -> DeviceC
     return context
 
 
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Within it, float32 operations are in full float32, whatever the process allows; the settings are restored after it.
+
+    Scores and images that are compared must not depend on the process that computes them, and PyTorch by default allows TF32
+    in convolutions. Distances suffer most: ``torch.cdist`` subtracts large products. No bit changes on a CPU.
+    """
+    products, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
 def _keep_freed_memory() -> None:
     """Tell glibc's malloc, if it is in use, not to return pages: a step asks for the same again, and page faults are slow."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

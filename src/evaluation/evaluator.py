@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..core.device import full_precision
 from ..core.errors import UserError
 from ..networks.interface import Generator
 from ..sampling.draw import generate
@@ -64,16 +65,19 @@ class Evaluator:
         """Features, nearest training images and resamples of images uint8 (N, C, H, W) made for the labels in turn."""
         return self.complete(score_images(self.real_images.classifier, images, self.labels))
 
+    @full_precision()
     def complete(self, scored: Scored) -> Scored:
         """Scored images on the evaluator's device, with nearest training images and resamples within their own classes."""
         moved = scored.to(self.device)
         draws = resamples(scored.labels, self._resample_count, self._resample_seed)
         return moved.resampled(draws).beside(*nearest_training(moved.features, self._training_features))
 
+    @full_precision()
     def measure(self, metrics: Iterable[Metric], scored: Scored, context: Context) -> Rows:
         """The rows of each number of the metrics, in the scorecard's order."""
         return rows(metrics, scored, self.real, context)
 
+    @full_precision()
     def measure_without_resamples(self, metrics: Iterable[Metric], scored: Scored, context: Context) -> Rows:
         """The values alone, for metrics whose resamples are expensive and not needed."""
         plain = replace(scored, resamples=None, _kept={})

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from ..core.device import full_precision
 from ..core.errors import UserError
 from ..core.files import replacing
 from ..data.prepared import PreparedData, Split
@@ -49,6 +50,7 @@ class RealImages:
         text = f"{self.data.content_hash} {content_hash(self.classifier)} {device} {torch.__version__}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @full_precision()
     def _find(self, split: SplitName, images: Split) -> Scored:
         scored = score_images(self.classifier, images.images, images.labels)
         if split != "train":

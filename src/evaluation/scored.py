@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.device import full_precision
 from ..core.pixels import to_float
 from ..networks.interface import Classifier
 
@@ -82,6 +83,7 @@ class Scored:
         return self._kept[name]  # type: ignore[return-value]
 
 
+@full_precision()
 @torch.inference_mode()
 def score_images(classifier: Classifier, images: Tensor, labels: Tensor) -> Scored:
     """Run uint8 images (N, C, H, W) through the classifier; the result is on the CPU.

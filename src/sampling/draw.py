@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.device import full_precision
 from ..core.pixels import to_uint8
 from ..networks.interface import Generator
 from ..networks.latents import latents_from_seeds
@@ -89,6 +90,7 @@ def great_circle(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
     return (before * first + after * last).to(starts.dtype)
 
 
+@full_precision()
 @torch.inference_mode()
 def _images(
     generator: Generator,
