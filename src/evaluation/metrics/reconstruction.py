@@ -91,7 +91,7 @@ def _best_starts(generator: Generator, targets: Tensor, labels: Tensor, seed: in
     for some in seeds:
         tried = latents_from_seeds(some, generator.latent_size)
         errors = (generator(tried, labels) - targets).square().flatten(1).mean(dim=1)
-        latents[errors < best] = tried[errors < best]
+        latents = torch.where((errors < best)[:, None], tried, latents)
         best = torch.minimum(best, errors)
     return latents
 
@@ -113,7 +113,7 @@ def _compute(generated: Scored, real: Scored, context: Context) -> dict[str, Ten
         rebuild: Rebuild = partial(latent_search, context.generator)
     else:
         assert generated.images is not None
-        rebuild = nearest_image(generated.images, generated.labels if context.conditional else None)
+        rebuild = nearest_image(generated.images, generated.labels.cpu() if context.conditional else None)
     return reconstruction(generated, real, rebuild=rebuild, count=context.settings.reconstructions)
 
 
