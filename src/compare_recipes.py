@@ -50,9 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = prepared.load(paths.PREPARED, params.data)
 
     real_images = RealImages(load_classifier(paths.CLASSIFIER, device), data, paths.FEATURES)
-    leaderboard = Leaderboard(
-        params.evaluate, real_images, fit_by(params.classifier, len(data.class_names), device), device
-    )
+    fit = fit_by(params.classifier, len(data.class_names), device)
+    leaderboard = Leaderboard(params.evaluate, real_images, fit)
     folder = FOLDER / f"{data.name}-{options.kimg:g}kimg-seed{options.seed}"
     results, failed = [], {}
     with parent_run(folder, data, f"recipes, {options.kimg:g} kimg, seed {options.seed}") as parent:

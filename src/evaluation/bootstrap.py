@@ -44,7 +44,7 @@ def estimate(rows: "Tensor", lowest: float = -inf, highest: float = inf) -> Esti
     """
     import numpy as np
 
-    value, resampled = float(rows[0]), rows[1:].cpu().numpy()
+    value, resampled = float(rows[0]), rows[1:].numpy()
     if not len(resampled):
         return Estimate(value, nan, nan)
     low, high = np.quantile(resampled, (0.025, 0.975)) - resampled.mean() + value

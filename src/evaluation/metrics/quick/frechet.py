@@ -36,8 +36,7 @@ def frechet_distances(generated: Scored, real: Scored) -> dict[str, Tensor]:
     weight: a generator that ignores its label has the features of real images, but not their covariance with the label.
     """
     need(min(len(generated), len(real)), 2, "the Frechet distances")
-    centre = real.features.double().mean(dim=0)
-    label_scale = float(real.features.double().norm(dim=1).mean())
+    centre, label_scale = real.keep("frechet scale", partial(_scale, real.features.double()))
     theirs: Iterable[Sequence[_Rooted]] = (
         [one.rooted() for one in some] for some in _gaussians(real, centre, label_scale)
     )
@@ -109,12 +108,13 @@ def _gaussians(scored: Scored, centre: Tensor, label_scale: float) -> Iterator[t
 
     In chunks of resamples that fit in memory.
     """
+    from ....core.device import on_cpu
+
     features, classes = scored.features.double() - centre, scored.class_count
-    members = [(scored.labels == label).nonzero()[:, 0] for label in range(classes)]
     for weights in scored.weights.split(max(1, CHUNK_ELEMENTS // (classes * features.shape[1] ** 2))):
-        by_class = (_moments(features[places], weights[:, places]) for places in members)
+        by_class = (_moments(features[places], weights[:, places]) for places in scored.members)
         # On the CPU: a GPU computes the eigenvalues of many small matrices sequentially, which is slower.
-        counts, sums, products = (torch.stack(moments, dim=1).cpu() for moments in zip(*by_class, strict=True))
+        counts, sums, products = on_cpu(torch.stack(moments, dim=1) for moments in zip(*by_class, strict=True))
         across, labels = label_scale * sums, label_scale**2 * torch.diag_embed(counts)
         joint = torch.cat([torch.cat([products.sum(1), across.mT], dim=2), torch.cat([across, labels], dim=2)], dim=1)
         joint_sums = torch.cat([sums.sum(1), label_scale * counts], dim=1)
@@ -123,6 +123,11 @@ def _gaussians(scored: Scored, centre: Tensor, label_scale: float) -> Iterator[t
             _fit(counts.sum(1), joint_sums, joint),
             _fit(counts, sums, products),
         )
+
+
+def _scale(features: Tensor) -> tuple[Tensor, float]:
+    """The centre (D,) of the real features float64 (N, D), and their mean norm, the scale of the one-hot labels."""
+    return features.mean(dim=0), float(features.norm(dim=1).mean())
 
 
 def _moments(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
