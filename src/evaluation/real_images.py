@@ -46,8 +46,9 @@ class RealImages:
         return self._scored[split]
 
     def _key(self) -> str:
-        # Another device or version of PyTorch changes the last bits.
-        device = self.device.type
+        # Another kind of device or version of PyTorch changes the last bits; the precision is always full float32.
+        on_gpu = self.device.type == "cuda"
+        device = torch.cuda.get_device_name(self.device) if on_gpu else self.device.type
         text = f"{self.data.content_hash} {content_hash(self.classifier)} {device} {torch.__version__}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
