@@ -72,7 +72,7 @@ class ValidationJudge:
 
     def judge_images(self, images: Tensor, *, conditional: bool = True) -> dict[str, float]:
         """The same for uint8 images (N, C, H, W), made for the labels of the validation images in turn."""
-        context = Context(self.settings, conditional)
+        context = Context(self.settings, conditional, by_class=False)
         found = values(self.evaluator.measure(self.metrics, self.evaluator.score(images), context))
         return {"score": objective(found, self.real, conditional=conditional), **found}
 

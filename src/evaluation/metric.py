@@ -59,6 +59,8 @@ class Context:
     settings: "Evaluate"
     conditional: bool = True
     """whether the images were made for their labels"""
+    by_class: bool = True
+    """whether numbers by class are wanted, where they take longer than those over all classes"""
     generator: "Generator | None" = None
     """the generator of the images; None for real or trivial images"""
     fit: "Fit | None" = None
