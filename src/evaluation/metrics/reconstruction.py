@@ -104,7 +104,7 @@ def nearest_image(images: Tensor, labels: Tensor | None) -> Rebuild:
 def _nearest(images: Tensor, image_labels: Tensor | None, targets: Tensor, labels: Tensor) -> Tensor:
     distances = torch.cdist(targets.flatten(1).float(), images.flatten(1).float())
     if image_labels is not None:
-        distances[labels[:, None] != image_labels] = torch.inf
+        distances.masked_fill_(labels[:, None] != image_labels, torch.inf)
     return images[distances.argmin(dim=1)]
 
 
