@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from src.config.params import Params
-from src.core.device import DeviceContext, full_precision, pick_device, pin_gpu, resolve
+from src.core.device import DeviceContext, batch_size, full_precision, pick_device, pin_gpu, resolve
 from src.core.errors import UserError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -97,6 +97,10 @@ def test_only_steps_of_training_leave_full_float32(two_gpus: None, settings: lis
         assert settings[2:] == [("high", False), ("deterministic", False)]
     assert settings[4:] == [("highest", False), ("deterministic", True)]
     assert not tf32()
+
+
+def test_a_batch_is_large_on_a_gpu_only() -> None:
+    assert (batch_size(CPU), batch_size(GPU), batch_size(torch.device("cuda", 1))) == (100, 1000, 1000)
 
 
 @pytest.mark.parametrize("products", ["highest", "high", "medium"])

@@ -18,7 +18,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from src.core.device import GPU_BATCH, batch_size, on_cpu
+from src.core.device import GPU_BATCH, on_cpu
 from src.evaluation import judge as judge_module
 from src.evaluation.catalogue import METRICS, QUICK
 from src.evaluation.evaluator import checked_images
@@ -137,10 +137,6 @@ def kept(one: Scored) -> Scored:
     return one
 
 
-def test_a_batch_is_large_on_a_gpu_only() -> None:
-    assert (batch_size(CPU), batch_size(GPU)) == (100, GPU_BATCH)
-
-
 def test_rows_of_a_gpu_are_copied_together() -> None:
     plain = [torch.arange(3.0), torch.tensor(5.0), torch.arange(6.0).reshape(2, 3)]
     assert on_cpu(plain) == plain
@@ -217,16 +213,22 @@ def kinds(found: Rows) -> dict[str, tuple[Any, ...]]:
     return {name: (some.shape, some.dtype, some.device) for name, some in found.items()}
 
 
-@pytest.mark.parametrize("conditioning", ["concat", "none"])
-def test_a_score_waits_twice(conditioning: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found: list[Rows] = []
+@pytest.fixture
+def found(monkeypatch: pytest.MonkeyPatch) -> list[Rows]:
+    """The rows that the judge measures; it reads no value."""
+    some: list[Rows] = []
 
-    def take(some: Rows) -> dict[str, float]:
-        found.append(some)
+    def take(rows: Rows) -> dict[str, float]:
+        some.append(rows)
         return {}
 
     monkeypatch.setattr(judge_module, "values", take)
     monkeypatch.setattr(judge_module, "objective", lambda *_, **__: 0.0)
+    return some
+
+
+@pytest.mark.parametrize("conditioning", ["concat", "none"])
+def test_a_score_waits_twice(conditioning: str, found: list[Rows]) -> None:
     judge = judge_on_gpu()
     with pretended_gpu() as operations:
         move(judge)
@@ -263,6 +265,14 @@ def test_the_check_of_pixels_reads_its_numbers_once(count: int) -> None:
         checked_images(pair("mlp", "none")[0], labels, torch.arange(count), digits().test.images)
     # The number of broken images, the ends of both ranges, and the darkest real pixel; not one of each batch.
     assert sum(operations.names[name] for name in READS) == 8
+
+
+def test_a_generator_on_the_cpu_is_judged_too(found: list[Rows]) -> None:
+    judge = judge_on_gpu()
+    with pretended_gpu():
+        move(judge)
+        judge(pair("dcgan", class_count=10)[0])
+    assert all(some.device == CPU for some in found[0].values())
 
 
 @pytest.mark.parametrize("conditional", [True, False])
