@@ -190,15 +190,16 @@ def run_processes(
         while processes:
             wait([process.sentinel for process in processes.values()], POLL_SECONDS)
             for index, process in [*processes.items()]:
-                if process.exitcode == 0:
+                code = process.exitcode  # read once: the process may end in between
+                if code == 0:
                     del processes[index]
-                elif process.exitcode is not None:
+                elif code is not None:
                     if not errors.empty():
                         raise UserError(errors.get())
                     deaths += 1
                     if deaths == MAX_DEATHS:
-                        raise UserError(f"{deaths} workers have died, the last one {how_it_ended(process.exitcode)}")
-                    processes[index] = start(index, replaced(index, how_it_ended(process.exitcode)))
+                        raise UserError(f"{deaths} workers have died, the last one {how_it_ended(code)}")
+                    processes[index] = start(index, replaced(index, how_it_ended(code)))
             poll(False)
     finally:
         for process in processes.values():

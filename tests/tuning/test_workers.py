@@ -12,7 +12,7 @@ from tests.tuning import jobs
 
 
 def not_replaced(index: int, how: str) -> str:
-    raise AssertionError
+    raise AssertionError(how)
 
 
 def test_each_worker_has_threads_and_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
