@@ -90,7 +90,7 @@ class Metric:
     numbers: Mapping[str, Number]
     """by name; one that ends with ``BY_CLASS`` is listed only where it differs from the number over all classes"""
     compute: "Callable[[Scored, Scored, Context], dict[str, Tensor]]"
-    """generated and real images to the rows of every number"""
+    """Generated and real images to the rows of every number, on their device. Reading a value there would wait for a GPU."""
     source: str
     """the paper or library that it follows"""
     place: int = 50

@@ -30,7 +30,7 @@ class Scored:
     train_nearest: Tensor | None = None
     """int64 (N,): the index of that training image"""
     images: Tensor | None = None
-    """uint8 (N, C, H, W): the images themselves"""
+    """uint8 (N, C, H, W): the images themselves, on any device"""
     resamples: Tensor | None = None
     """float64 (R, N): how often each bootstrap resample has each image; see :mod:`src.evaluation.bootstrap`"""
     _kept: dict[str, object] = field(default_factory=dict, repr=False)
