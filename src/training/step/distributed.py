@@ -58,8 +58,8 @@ class DistributedContext:
         """With several processes, replace the network's batch norms by those over the whole batch."""
         for module in list(network.modules()) if self.size > 1 else []:
             for name, child in module.named_children():
-                kind = isinstance(child, BatchNorm1d | BatchNorm2d | BatchNorm3d) and type(child).forward
-                if kind is BatchNorm2d.forward:  # not a user's own
+                known = isinstance(child, BatchNorm1d | BatchNorm2d | BatchNorm3d)
+                if known and type(child).forward is BatchNorm2d.forward:  # not a user's own
                     setattr(module, name, SynchronisedBatchNorm(child))
 
     def share(self, whole: Tensor) -> Tensor:
