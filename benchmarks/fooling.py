@@ -110,7 +110,7 @@ def estimates(
     for name, cheat in CHEATS.items():
         images = cheat(_shown(data.train, held_out), evaluator.labels, torch.Generator().manual_seed(0))
         sources[name] = evaluator.score(images)
-    context = Context(Evaluate(nearest_k=nearest_k), fit=fit)
+    context = Context(Evaluate(nearest_k=nearest_k), fit=fit, device=evaluator.device)
     chosen, found = [metric for metric in METRICS if metric.when(context)], {}
     for name, one in sources.items():
         found[name] = overall(evaluator.measure(chosen, one, context))
@@ -138,7 +138,7 @@ def objectives(judge: ValidationJudge) -> dict[str, float]:
 
     The judge looks at the validation split, so the real images come from the test split.
     """
-    data, labels = judge.real_images.data, judge.real.labels
+    data, labels = judge.real_images.data, judge.evaluator.labels
     unseen = torch.cat([(data.test.labels == label).nonzero()[:, 0] for label in range(judge.real.class_count)])
     by_class = {label: iter(unseen[data.test.labels[unseen] == label].tolist()) for label in labels.unique().tolist()}
     images = {"real": data.test.images[[next(by_class[label]) for label in labels.tolist()]]}

@@ -58,9 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = prepared.load(paths.PREPARED, params.data)
 
     real_images = RealImages(load_classifier(paths.CLASSIFIER, device), data, paths.FEATURES)
-    leaderboard = Leaderboard(
-        params.evaluate, real_images, fit_by(params.classifier, len(data.class_names), device), device
-    )
+    fit = fit_by(params.classifier, len(data.class_names), device)
+    leaderboard = Leaderboard(params.evaluate, real_images, fit)
     length = f"{options.kimg:g}kimg" if options.kimg else "own-length"
     ceiling = {name: asdict(one) for name, one in leaderboard.ceiling().items()}
     failed: dict[str, str] = {}

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     classifier, generator = load_classifier(paths.CLASSIFIER, device), load_generator(paths.GAN, device)
     fit = fit_by(params.classifier, len(data.class_names), device)
     images = RealImages(classifier, data, paths.FEATURES)
-    evaluation = evaluate(params.evaluate, generator, images, fit, device)
+    evaluation = evaluate(params.evaluate, generator, images, fit)
     shown = exhibits(evaluation, generator, data.train.images, params.evaluate.seed)
     write_tables(evaluation, paths.EVALUATION)
     save_exhibits(shown, paths.EVALUATION / paths.EXHIBITS)

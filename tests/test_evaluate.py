@@ -51,7 +51,7 @@ def save_changed(project: Project, scale: float, bias: float) -> None:
 
 def test_a_broken_generator_is_refused(copy: Project) -> None:
     save_changed(copy, float("nan"), 0)
-    assert "the generator gives NaN or infinite pixels, in 100 of 100 images" in refused(copy)
+    assert "the generator gives NaN or infinite pixels, in 200 of 200 images" in refused(copy)
 
 
 def test_a_generator_of_other_images_is_refused(copy: Project) -> None:

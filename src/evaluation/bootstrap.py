@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def resamples(labels: "Tensor", count: int, seed: int) -> "Tensor":
-    """The count of each image in each of ``count`` resamples: float64 (count, N), whole numbers, each row sums to N.
+    """The count of each image in each of ``count`` resamples, on the CPU: float64 (count, N), whole numbers that sum to N.
 
     Drawn with replacement (Efron 1979) and stratified by ``labels`` (N,), so that class sizes are fixed. The same labels and
     seed give the same draws, which makes comparisons of two generators paired.
@@ -20,7 +20,7 @@ def resamples(labels: "Tensor", count: int, seed: int) -> "Tensor":
     rng = np.random.default_rng(seed)
     counts = torch.zeros(count, len(labels), dtype=torch.float64)
     for label in labels.unique().tolist():
-        members = (labels == label).nonzero()[:, 0].cpu()
+        members = (labels == label).nonzero()[:, 0]
         drawn = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=count)
         counts[:, members] = torch.from_numpy(drawn).double()
     return counts
@@ -44,7 +44,7 @@ def estimate(rows: "Tensor", lowest: float = -inf, highest: float = inf) -> Esti
     """
     import numpy as np
 
-    value, resampled = float(rows[0]), rows[1:].cpu().numpy()
+    value, resampled = float(rows[0]), rows[1:].numpy()
     if not len(resampled):
         return Estimate(value, nan, nan)
     low, high = np.quantile(resampled, (0.025, 0.975)) - resampled.mean() + value

@@ -51,7 +51,7 @@ class Evaluation:
     """the images that were scored"""
 
 
-def held_out_evaluator(settings: Evaluate, real_images: RealImages, device: torch.device) -> Evaluator:
+def held_out_evaluator(settings: Evaluate, real_images: RealImages) -> Evaluator:
     """The evaluator on the test split, with as many images as ``settings`` and the splits allow.
 
     Generated, real and trivial images have the same count, since a Frechet distance shrinks with more samples.
@@ -64,23 +64,20 @@ def held_out_evaluator(settings: Evaluate, real_images: RealImages, device: torc
         first_seed=settings.seed * 2**32,
         resample_count=settings.resamples,
         resample_seed=2 * settings.seed,
-        device=device,
     )
 
 
-def evaluate(
-    settings: Evaluate, generator: Generator, real_images: RealImages, fit: Fit, device: torch.device
-) -> Evaluation:
+def evaluate(settings: Evaluate, generator: Generator, real_images: RealImages, fit: Fit) -> Evaluation:
     """Score a generator on the test split; prints a line for each source of images."""
     data, conditional = real_images.data, generator.conditional
-    test = held_out_evaluator(settings, real_images, device)
+    test = held_out_evaluator(settings, real_images)
     drawn, warnings = test.draw_checked(generator)
     sources = {
         "generated": test.score(drawn),
         "real": test.complete(real_images.scored("validation").head(len(test.labels))),
         "floor": test.score(trivial_images(data.train, test.labels, settings.seed)),
     }
-    context = Context(settings, conditional, fit=fit, device=device)
+    context = Context(settings, conditional, fit=fit, device=test.device)
     metrics = [metric for metric in METRICS if metric.when(context)]
     for metric in METRICS:
         if metric.left_out and metric not in metrics:
@@ -121,9 +118,9 @@ def _interruptible(metrics: Iterable[Metric]) -> Iterator[Metric]:
 class Leaderboard:
     """Scores several generators, and the real images of the validation split, by the numbers ``SHOWN`` of the scorecard."""
 
-    def __init__(self, settings: Evaluate, real_images: RealImages, fit: Fit, device: torch.device) -> None:
+    def __init__(self, settings: Evaluate, real_images: RealImages, fit: Fit) -> None:
         """``fit(train, held_out)`` trains a classifier for GAN-train."""
-        self.test, self.fit, self.settings = held_out_evaluator(settings, real_images, device), fit, settings
+        self.test, self.fit, self.settings = held_out_evaluator(settings, real_images), fit, settings
         self.metrics = [metric for metric in METRICS if not metric.numbers.keys().isdisjoint(SHOWN)]
 
     def generator(self, generator: Generator) -> dict[str, Estimate]:

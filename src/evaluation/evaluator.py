@@ -5,13 +5,15 @@ Training's judge, the promotion gate, the evaluation and the leaderboards all us
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from ..core.device import full_precision
 from ..core.errors import UserError
 from ..networks.interface import Generator
-from ..sampling.draw import generate
+from ..sampling.draw import draw
 from .bootstrap import resamples
 from .metric import Context, Metric, Rows, rows
 from .metrics.quick.memorisation import nearest_training
@@ -25,7 +27,11 @@ RANGE_DIFFERENCE = 26
 
 
 class Evaluator:
-    """Scores sets of images beside the first ``count`` real images of a split, on one device."""
+    """Scores sets of images beside the first ``count`` real images of a split, on the classifier's device.
+
+    On a GPU, images are drawn, seen and measured there, and it is waited for where a metric reads numbers on the CPU: once
+    for the Frechet distances, whose eigenvalues are computed there, and once for the rows of all others.
+    """
 
     def __init__(
         self,
@@ -36,44 +42,52 @@ class Evaluator:
         first_seed: int = 0,
         resample_count: int = 0,
         resample_seed: int = 0,
-        device: torch.device | None = None,
     ) -> None:
         """The latents have the seeds from ``first_seed`` on, and the labels are those of the real images.
 
         Generated images are resampled ``resample_count`` times with ``resample_seed``, real ones with the next seed.
-        Features stay on the CPU unless a ``device`` is given.
         """
-        self.real_images, self.device = real_images, device or torch.device("cpu")
+        self.real_images, self.device = real_images, real_images.device
         real = real_images.scored(split)
         real = real.head(len(real) if count is None else count)
-        self.labels, self.seeds = real.labels, first_seed + torch.arange(len(real))
-        self._resample_count, self._resample_seed = resample_count, resample_seed
+        self.labels = real.labels
+        """int64 (N,), on the CPU"""
+        self._draws = partial(resamples, count=resample_count, seed=resample_seed)
+        self._generated_draws = self._draws(self.labels).to(self.device)
         self.real = real.to(self.device).resampled(resamples(self.labels, resample_count, resample_seed + 1))
+        self._seeds = (first_seed + torch.arange(len(real))).to(self.device)
         self._training_features = real_images.scored("train").features.to(self.device)
 
     def draw(self, generator: Generator) -> Tensor:
-        """Images uint8 (N, C, H, W), one for each real image, with its label."""
-        return generate(generator, self.labels, self.seeds)
+        """Images uint8 (N, C, H, W), one for each real image, with its label, on the generator's device."""
+        return draw(generator, self.real.labels, self._seeds)
 
     def draw_checked(self, generator: Generator) -> tuple[Tensor, list[str]]:
-        """The same, and warnings. Raises UserError for images that cannot be scored, see :func:`checked_images`."""
+        """The same on the CPU, and warnings. Raises UserError for images that cannot be scored, see :func:`checked_images`."""
         assert self.real.images is not None
-        return checked_images(generator, self.labels, self.seeds, self.real.images)
+        return checked_images(generator, self.real.labels, self._seeds, self.real.images)
 
     def score(self, images: Tensor) -> Scored:
         """Features, nearest training images and resamples of images uint8 (N, C, H, W) made for the labels in turn."""
-        return self.complete(score_images(self.real_images.classifier, images, self.labels))
+        scored = score_images(self.real_images.classifier, images, self.real.labels)
+        completed = self._complete(scored, self._generated_draws)
+        completed.keep("members", lambda: self.real.members)  # of the same labels
+        return completed
 
     def complete(self, scored: Scored) -> Scored:
         """Scored images on the evaluator's device, with nearest training images and resamples within their own classes."""
-        moved = scored.to(self.device)
-        draws = resamples(scored.labels, self._resample_count, self._resample_seed)
-        return moved.resampled(draws).beside(*nearest_training(moved.features, self._training_features))
+        return self._complete(scored.to(self.device), self._draws(scored.labels.cpu()))
 
+    @full_precision()
+    def _complete(self, scored: Scored, draws: Tensor) -> Scored:
+        return scored.resampled(draws).beside(*nearest_training(scored.features, self._training_features))
+
+    @full_precision()
     def measure(self, metrics: Iterable[Metric], scored: Scored, context: Context) -> Rows:
         """The rows of each number of the metrics, in the scorecard's order."""
         return rows(metrics, scored, self.real, context)
 
+    @full_precision()
     def measure_without_resamples(self, metrics: Iterable[Metric], scored: Scored, context: Context) -> Rows:
         """The values alone, for metrics whose resamples are expensive and not needed."""
         plain = replace(scored, resamples=None, _kept={})
@@ -82,14 +96,17 @@ class Evaluator:
 
 
 def checked_images(generator: Generator, labels: Tensor, seeds: Tensor, real: Tensor) -> tuple[Tensor, list[str]]:
-    """:func:`generate`, and warnings. ``real`` is uint8 (N, C, H, W), real images of the same kind.
+    """The images of :func:`draw` on the CPU, and warnings. ``real`` is uint8 (N, C, H, W), real images of the same kind.
 
     Raises UserError for images of another size or number of channels, for values that are not finite, and for pixels in
     0..1 or 0..255 instead of -1..1.
     """
-    ends: list[tuple[float, float]] = []
-    images = generate(generator, labels, seeds, watch=_watch(tuple(real.shape[1:]), ends))
-    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    seen: list[Tensor] = []
+    images = draw(generator, labels, seeds, watch=_watch(tuple(real.shape[1:]), seen)).cpu()
+    lows, highs, broken = torch.stack(seen).cpu().unbind(1)
+    if count := int(broken.sum()):
+        raise UserError(f"the generator gives NaN or infinite pixels, in {count} of {len(images)} images")
+    low, high = float(lows.min()), float(highs.max())
     found = f"the generator gives pixels from {low:.3g} to {high:.3g}"
     if low < -1 - TOLERANCE or high > 1 + TOLERANCE:
         looks = "; this looks like 0..255" if low >= -TOLERANCE else ""
@@ -100,8 +117,11 @@ def checked_images(generator: Generator, labels: Tensor, seeds: Tensor, real: Te
     return images, [line for line in (_range_warning(images, real),) if line]
 
 
-def _watch(shape: tuple[int, ...], ends: list[tuple[float, float]]) -> Callable[[Tensor], None]:
-    """A check of each batch before its pixels are rounded; it notes the smallest and the largest value."""
+def _watch(shape: tuple[int, ...], seen: list[Tensor]) -> Callable[[Tensor], None]:
+    """A check of each batch before its pixels are rounded.
+
+    It notes the smallest and the largest value and the number of images that are not finite, float32 (3,) on their device.
+    """
 
     def watch(images: Tensor) -> None:
         if images.shape[1:] != shape:
@@ -109,10 +129,8 @@ def _watch(shape: tuple[int, ...], ends: list[tuple[float, float]]) -> Callable[
                 f"the generator gives images of {tuple(images.shape[1:])} (channels, height, width), "
                 f"the data has {shape}; train it on this data, or prepare that which it was trained on"
             )
-        if not images.isfinite().all():
-            broken = int((~images.isfinite()).flatten(1).any(dim=1).sum())
-            raise UserError(f"the generator gives NaN or infinite pixels, in {broken} of {len(images)} images")
-        ends.append((float(images.min()), float(images.max())))
+        broken = (~images.isfinite()).flatten(1).any(dim=1).sum()
+        seen.append(torch.stack([images.min().float(), images.max().float(), broken.float()]))
 
     return watch
 

@@ -100,7 +100,7 @@ class Gate:
 
     def measure_images(self, images: Tensor, *, conditional: bool = True) -> Measured:
         """The same for uint8 images (N, C, H, W), made for the labels of the validation images in turn."""
-        evaluator, context = self.evaluator, Context(self.settings, conditional)
+        evaluator, context = self.evaluator, Context(self.settings, conditional, by_class=False)
         scored = evaluator.score(images)
         rows = evaluator.measure((frechet.METRIC, memorisation.METRIC, gan_test.METRIC), scored, context)
         coverage = evaluator.measure_without_resamples((neighbours.METRIC,), scored, context)["coverage"]

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ..config.params import Evaluate
 from ..networks.interface import Generator
-from ..sampling.draw import generate
+from ..sampling.draw import draw
 from .evaluator import Evaluator
 from .metric import Context, discover, values
 from .real_images import RealImages
@@ -62,6 +62,9 @@ class ValidationJudge:
         self.evaluator = Evaluator(real_images, "validation", count=samples)
         self.real = self.evaluator.real
         self._real_spread = class_spread(self.real)
+        device = self.evaluator.device
+        self._few_labels = torch.arange(self.real.class_count, device=device).repeat_interleave(DIVERSITY_IMAGES)
+        self._few_seeds = DIVERSITY_SEED + torch.arange(len(self._few_labels), device=device)
 
     def __call__(self, generator: Generator) -> dict[str, float]:
         """The quick numbers of the scorecard, and ``score``, the objective, which is minimised."""
@@ -69,15 +72,17 @@ class ValidationJudge:
 
     def judge_images(self, images: Tensor, *, conditional: bool = True) -> dict[str, float]:
         """The same for uint8 images (N, C, H, W), made for the labels of the validation images in turn."""
-        context = Context(self.settings, conditional)
+        context = Context(self.settings, conditional, by_class=False)
         found = values(self.evaluator.measure(self.metrics, self.evaluator.score(images), context))
         return {"score": objective(found, self.real, conditional=conditional), **found}
 
     def diversity(self, generator: Generator) -> Tensor:
         """The diversity of the images of each class (K,): 1 as real ones, 0 for one repeated image, NaN if unknown.
 
-        An estimate from few images for monitoring a run, not a score.
+        An estimate from few images for monitoring a run, not a score. On the CPU, with one wait for a GPU.
         """
-        labels = torch.arange(self.real.class_count).repeat_interleave(DIVERSITY_IMAGES)
-        images = generate(generator, labels, DIVERSITY_SEED + torch.arange(len(labels)))
-        return class_spread(score_images(self.real_images.classifier, images, labels)) / self._real_spread
+        images = draw(generator, self._few_labels, self._few_seeds)
+        scored = score_images(self.real_images.classifier, images, self._few_labels)
+        places = torch.arange(len(self._few_labels), device=scored.labels.device)
+        scored.keep("members", lambda: places.split(DIVERSITY_IMAGES))  # known without waiting for a GPU
+        return (class_spread(scored) / self._real_spread).cpu()

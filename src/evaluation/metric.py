@@ -59,6 +59,8 @@ class Context:
     settings: "Evaluate"
     conditional: bool = True
     """whether the images were made for their labels"""
+    by_class: bool = True
+    """whether numbers by class are wanted, where they take longer than those over all classes"""
     generator: "Generator | None" = None
     """the generator of the images; None for real or trivial images"""
     fit: "Fit | None" = None
@@ -126,10 +128,12 @@ def number_of(name: str, numbers: Mapping[str, Number]) -> Number:
 
 
 def rows(metrics: Iterable[Metric], generated: "Scored", real: "Scored", context: Context) -> Rows:
-    """The rows of every number, in the scorecard's order; those about labels only for a ``conditional`` generator.
+    """The rows of every number, on the CPU, in the scorecard's order; those about labels only for a ``conditional`` generator.
 
     Raises ValueError for sets of images with different numbers of resamples.
     """
+    from ..core.device import on_cpu
+
     if len(generated.weights) != len(real.weights):
         ours, theirs = (len(one.weights) - 1 for one in (generated, real))
         raise ValueError(f"{ours} resamples of the generated images, {theirs} of the real ones")
@@ -140,8 +144,9 @@ def rows(metrics: Iterable[Metric], generated: "Scored", real: "Scored", context
         found |= metric.compute(generated, real, context)
     numbers = ordered(computed)
     order = list(numbers)
-    names = sorted(found, key=lambda name: order.index(name if name in numbers else name.removesuffix(BY_CLASS)))
-    return {name: found[name] for name in names if context.conditional or not number_of(name, numbers).labelled}
+    wanted = (name for name in found if context.conditional or not number_of(name, numbers).labelled)
+    names = sorted(wanted, key=lambda name: order.index(name if name in numbers else name.removesuffix(BY_CLASS)))
+    return dict(zip(names, on_cpu(found[name] for name in names), strict=True))
 
 
 def values(found: Mapping[str, "Tensor"]) -> dict[str, float]:

@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from ..core.device import full_precision
 from ..core.errors import UserError
 from ..core.files import replacing
 from ..data.prepared import PreparedData, Split
@@ -33,6 +34,7 @@ class RealImages:
     def __init__(self, classifier: Classifier, data: PreparedData, folder: Path | None = None) -> None:
         """With a ``folder``, results are cached there, in a subfolder named by hashes of data and classifier."""
         self.classifier, self.data = classifier, data
+        self.device = next(classifier.parameters()).device
         self.folder = folder / self._key() if folder is not None else None
         self._scored: dict[SplitName, Scored] = {}
 
@@ -44,15 +46,19 @@ class RealImages:
         return self._scored[split]
 
     def _key(self) -> str:
-        # Another device or version of PyTorch changes the last bits.
-        device = next(self.classifier.parameters()).device.type
+        # Another kind of device or version of PyTorch changes the last bits; the precision is always full float32.
+        on_gpu = self.device.type == "cuda"
+        device = torch.cuda.get_device_name(self.device) if on_gpu else self.device.type
         text = f"{self.data.content_hash} {content_hash(self.classifier)} {device} {torch.__version__}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
+    @full_precision()
     def _find(self, split: SplitName, images: Split) -> Scored:
         scored = score_images(self.classifier, images.images, images.labels)
         if split != "train":
-            scored = scored.beside(nearest_training(scored.features, self.scored("train").features)[0])
+            train = self.scored("train").features.to(self.device)
+            scored = scored.beside(nearest_training(scored.features, train)[0])
+        scored = scored.to(torch.device("cpu"))
         if self.folder is not None:
             self._write(split, scored, self.folder)
         return scored

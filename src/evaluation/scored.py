@@ -1,6 +1,6 @@
 """Images in the feature space of the judge: the common input of every metric."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -8,11 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.device import batch_size, full_precision
 from ..core.pixels import to_float
 from ..networks.interface import Classifier
-
-BATCH = 100
-"""What fits in a CPU's cache: four times as fast as 500."""
 
 Found = TypeVar("Found")
 
@@ -51,6 +49,12 @@ class Scored:
         return self.logits.argmax(dim=1)
 
     @property
+    def members(self) -> Sequence[Tensor]:
+        """The places of the images of each class, int64, class by class. Finding them waits for a GPU, so they are kept."""
+        labels = range(self.class_count)
+        return self.keep("members", lambda: [(self.labels == label).nonzero()[:, 0] for label in labels])
+
+    @property
     def weights(self) -> Tensor:
         """float64 (1 + R, N): how often each image counts. Row 0 is every image once, the others are the resamples."""
         ones = torch.ones(1, len(self), dtype=torch.float64, device=self.features.device)
@@ -82,27 +86,30 @@ class Scored:
         return self._kept[name]  # type: ignore[return-value]
 
 
+@full_precision()
 @torch.inference_mode()
 def score_images(classifier: Classifier, images: Tensor, labels: Tensor) -> Scored:
-    """Run uint8 images (N, C, H, W) through the classifier; the result is on the CPU.
+    """Run uint8 images (N, C, H, W) through the classifier; the result is on its device, and the images stay where they are.
 
-    All batches have one size, the last one padded: results are bit-identical regardless of batch.
+    All batches have one size, the last one padded: results are bit-identical regardless of batch. A GPU is not waited for,
+    unless images or labels have to be copied to it.
     """
     device = next(classifier.parameters()).device
+    size = batch_size(device)
     features: list[Tensor] = []
     logits: list[Tensor] = []
-    for batch in images.split(BATCH):
-        filled = F.pad(to_float(batch.to(device)), (0, 0, 0, 0, 0, 0, 0, BATCH - len(batch)))
+    for batch in images.split(size):
+        filled = F.pad(to_float(batch.to(device)), (0, 0, 0, 0, 0, 0, 0, size - len(batch)))
         found = classifier(filled.contiguous(memory_format=torch.channels_last))
         for results, result in zip((features, logits), found, strict=True):
-            results.append(result[: len(batch)].float().cpu())
-    return Scored(torch.cat(features), torch.cat(logits), labels.cpu(), images=images)
+            results.append(result[: len(batch)].float())
+    return Scored(torch.cat(features), torch.cat(logits), labels.to(device), images=images)
 
 
 def class_spread(scored: Scored) -> Tensor:
     """The mean distance between two images of a class in the feature space, by class (K,); NaN for fewer than two images."""
     spreads = []
-    for label in range(scored.class_count):
-        features = scored.features[scored.labels == label]
-        spreads.append(torch.pdist(features).mean() if len(features) > 1 else torch.tensor(torch.nan))
+    for places in scored.members:
+        features = scored.features[places]
+        spreads.append(torch.pdist(features).mean() if len(features) > 1 else features.new_full((), torch.nan))
     return torch.stack(spreads)

@@ -6,14 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..core.device import batch_size, full_precision
 from ..core.pixels import to_uint8
 from ..networks.interface import Generator
 from ..networks.latents import latents_from_seeds
 
-BATCH = 100
+
+def generate(generator: Generator, labels: Tensor, seeds: Tensor, *, truncation: float = 1.0) -> Tensor:
+    """The images of :func:`draw`, uint8 (N, C, H, W), on the CPU."""
+    return draw(generator, labels, seeds, truncation=truncation).cpu()
 
 
-def generate(
+def draw(
     generator: Generator,
     labels: Tensor,
     seeds: Tensor,
@@ -21,13 +25,16 @@ def generate(
     *,
     truncation: float = 1.0,
 ) -> Tensor:
-    """Images uint8 (N, C, H, W) on the CPU from labels int64 (N,) and seeds int64 (N,); the generator's mode is kept.
+    """Images uint8 (N, C, H, W) on the generator's device from labels int64 (N,) and seeds int64 (N,).
 
-    All batches have one size, the last one padded: an image is bit-identical regardless of batch. ``watch`` is called with
-    the float images of each batch. ``truncation``, above 0 and up to 1, is that of :func:`seeded_latents`.
+    All batches have one size, the last one padded: an image is bit-identical regardless of batch. The generator's mode is
+    kept. A GPU is not waited for, unless labels or seeds have to be copied to it. ``watch`` is called with the float images
+    of each batch. ``truncation``, above 0 and up to 1, is that of :func:`seeded_latents`.
     """
-    latents = (seeded_latents(generator, some, truncation) for some in seeds.split(BATCH))
-    return _images(generator, latents, labels.split(BATCH), watch)
+    device = next(generator.parameters()).device
+    size = batch_size(device)
+    latents = (seeded_latents(generator, some, truncation) for some in seeds.to(device).split(size))
+    return _images(generator, latents, labels.to(device).split(size), watch)
 
 
 def interpolate(
@@ -53,9 +60,10 @@ def interpolate(
         raise ValueError(f"labels, end labels, starts and ends must be of one shape, not {counts}")
     first, last = (seeded_latents(generator, seeds, truncation) for seeds in (starts, ends))
     latents = great_circle(first, last, steps).flatten(0, 1)
+    size = batch_size(latents.device)
     before, after = (F.one_hot(some, generator.class_count).float()[:, None] for some in (labels, last_labels))
     weights = torch.lerp(before, after, torch.linspace(0, 1, steps)[:, None]).flatten(0, 1)
-    return _images(generator, latents.split(BATCH), weights.split(BATCH))
+    return _images(generator, latents.split(size), weights.to(latents.device).split(size)).cpu()
 
 
 def seeded_latents(generator: Generator, seeds: Tensor, truncation: float = 1.0) -> Tensor:
@@ -89,6 +97,7 @@ def great_circle(starts: Tensor, ends: Tensor, steps: int) -> Tensor:
     return (before * first + after * last).to(starts.dtype)
 
 
+@full_precision()
 @torch.inference_mode()
 def _images(
     generator: Generator,
@@ -96,24 +105,23 @@ def _images(
     labels: Iterable[Tensor],
     watch: Callable[[Tensor], None] | None = None,
 ) -> Tensor:
-    """The images of batches of latents and of labels, uint8 on the CPU."""
-    device = next(generator.parameters()).device
+    """The images of batches of latents and of labels, all on the generator's device, uint8."""
     training = generator.training
     generator.eval()
     images = []
     for some_latents, some_labels in zip(latents, labels, strict=True):
-        filled = (_filled_up(some) for some in (some_latents, some_labels.to(device)))
+        filled = (_filled_up(some) for some in (some_latents, some_labels))
         made = generator(*filled)[: len(some_labels)]
         if watch is not None:
             watch(made)
-        images.append(to_uint8(made).cpu())
+        images.append(to_uint8(made))
     generator.train(training)
     return torch.cat(images)
 
 
 def _filled_up(rows: Tensor) -> Tensor:
-    """``rows`` padded with zeros to BATCH."""
-    return torch.cat([rows, rows.new_zeros(BATCH - len(rows), *rows.shape[1:])])
+    """``rows`` padded with zeros to a whole batch."""
+    return torch.cat([rows, rows.new_zeros(batch_size(rows.device) - len(rows), *rows.shape[1:])])
 
 
 class SeededGenerator(nn.Module):

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..core.device import CPU_BATCH
 from ..networks.interface import Generator
-from .draw import BATCH, generate
+from .draw import generate
 
 
 @dataclass(frozen=True)
@@ -35,5 +36,5 @@ class Plan:
 
     def batches(self) -> Iterator[Tensor]:
         """The numbers of all images, int64, a batch at a time."""
-        for first in range(0, self.count, BATCH):
-            yield torch.arange(first, min(first + BATCH, self.count))
+        for first in range(0, self.count, CPU_BATCH):
+            yield torch.arange(first, min(first + CPU_BATCH, self.count))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from src.config.params import Params
-from src.core.device import DeviceContext, pick_device, pin_gpu, resolve
+from src.core.device import DeviceContext, batch_size, full_precision, pick_device, pin_gpu, resolve
 from src.core.errors import UserError
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
@@ -97,6 +97,34 @@ def test_only_steps_of_training_leave_full_float32(two_gpus: None, settings: lis
         assert settings[2:] == [("high", False), ("deterministic", False)]
     assert settings[4:] == [("highest", False), ("deterministic", True)]
     assert not tf32()
+
+
+def test_a_batch_is_large_on_a_gpu_only() -> None:
+    assert (batch_size(CPU), batch_size(GPU), batch_size(torch.device("cuda", 1))) == (100, 1000, 1000)
+
+
+@pytest.mark.parametrize("products", ["highest", "high", "medium"])
+@pytest.mark.parametrize("convolutions", [True, False])
+def test_full_precision_holds_whatever_is_set_and_restores_it(products: str, convolutions: bool) -> None:
+    def found() -> tuple[str, bool]:
+        return torch.get_float32_matmul_precision(), tf32()
+
+    before = found()
+    try:
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+        with full_precision():
+            assert found() == ("highest", False)
+            with full_precision():
+                assert found() == ("highest", False)
+            assert found() == ("highest", False)
+        assert found() == (products, convolutions)
+        with pytest.raises(ZeroDivisionError), full_precision():
+            _ = 1 / 0
+        assert found() == (products, convolutions)
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]
 
 
 def test_a_cpu_keeps_every_setting_that_changes_bits(settings: list[tuple[str, bool]]) -> None:

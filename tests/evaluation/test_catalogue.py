@@ -116,12 +116,12 @@ from src.registry.stored_scorecards import read_scorecard
 from src.tuning.space import MEASURES
 from tests.evaluation.test_evaluation import fit
 from tests.networks.tiny import pair
-from tests.training.digits import CPU, judge, real_images
+from tests.training.digits import judge, real_images
 from pathlib import Path
 
 generator = pair("mlp", "concat", class_count=10)[0]
 settings = Evaluate(samples=60, resamples=20, gan_train=False, reconstructions=0)
-found = evaluate(settings, generator, real_images(), fit, CPU)
+found = evaluate(settings, generator, real_images(), fit)
 write_tables(found, Path("card"))
 stored = read_scorecard(Path("card"), "new")
 print(json.dumps({

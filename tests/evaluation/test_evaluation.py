@@ -48,7 +48,7 @@ def fit(train: Split, held_out: Split) -> Classifier:
 @cache
 def evaluation(conditioning: str = "concat") -> Evaluation:
     generator = pair("mlp", conditioning, class_count=10)[0]
-    return evaluate(SETTINGS, generator, real_images(), fit, CPU)
+    return evaluate(SETTINGS, generator, real_images(), fit)
 
 
 def test_every_number_stands_beside_ceiling_and_floor_with_an_interval() -> None:
@@ -118,7 +118,7 @@ def test_the_floor_is_the_trivial_generator() -> None:
 
 def test_the_same_call_gives_the_same_card() -> None:
     generator = pair("mlp", "concat", class_count=10)[0]
-    assert evaluate(SETTINGS, generator, real_images(), fit, CPU).card == evaluation().card
+    assert evaluate(SETTINGS, generator, real_images(), fit).card == evaluation().card
 
 
 def test_a_generator_without_labels_has_no_number_about_them() -> None:
@@ -136,7 +136,7 @@ def test_what_is_costly_can_be_left_out() -> None:
     def never(train: Split, held_out: Split) -> Classifier:
         raise AssertionError
 
-    card = evaluate(settings, pair("mlp", "concat", class_count=10)[0], real_images(), never, CPU).card
+    card = evaluate(settings, pair("mlp", "concat", class_count=10)[0], real_images(), never).card
     assert not any(name.startswith(("gan_train", "reconstruction")) for name in card.generated)
 
 
@@ -163,7 +163,7 @@ def test_with_inception_weights_there_are_three_numbers_more(
         monkeypatch.setattr("src.evaluation.metrics.inception._load", lambda _: Glance())
     changes = {"inception_weights": str(weights), "samples": 12, "gan_train": False, "reconstructions": 0}
     generator = pair("mlp", "concat", class_count=10)[0]
-    found = evaluate(SETTINGS.model_copy(update=changes), generator, real_images(), fit, CPU)
+    found = evaluate(SETTINGS.model_copy(update=changes), generator, real_images(), fit)
     card = found.card
     for source in ("generated", "real", "floor"):
         numbers = card.sources()[source]

@@ -39,12 +39,12 @@ def test_good_images_pass_without_a_warning() -> None:
     assert warnings == []
 
 
-def test_one_nan_is_found() -> None:
+def test_a_nan_in_each_batch_is_found() -> None:
     def broken(images: Tensor) -> Tensor:
         images[7, 0, 0, 0] = torch.nan
         return images
 
-    with pytest.raises(UserError, match="gives NaN or infinite pixels, in 1 of 100 images"):
+    with pytest.raises(UserError, match="gives NaN or infinite pixels, in 2 of 150 images"):
         check(broken)
 
 

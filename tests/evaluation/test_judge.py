@@ -146,9 +146,9 @@ def test_diversity_is_about_one_for_real_images_and_zero_for_one_image_a_class(m
     def take(network: Generator, labels: torch.Tensor, seeds: torch.Tensor, *, repeat: bool) -> torch.Tensor:
         return torch.stack([real[label][0 if repeat else index % 20] for index, label in enumerate(labels.tolist())])
 
-    monkeypatch.setattr(judge_module, "generate", functools.partial(take, repeat=False))
+    monkeypatch.setattr(judge_module, "draw", functools.partial(take, repeat=False))
     diversity = judge().diversity(generator())
     assert diversity.shape == (10,)
     assert ((diversity > 0.6) & (diversity < 1.5)).all(), diversity
-    monkeypatch.setattr(judge_module, "generate", functools.partial(take, repeat=True))
+    monkeypatch.setattr(judge_module, "draw", functools.partial(take, repeat=True))
     assert (judge().diversity(generator()) == 0).all()

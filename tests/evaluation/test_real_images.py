@@ -103,6 +103,15 @@ def test_another_classifier_or_other_data_has_a_folder_of_its_own(tmp_path: Path
     assert {folder.parent for folder in folders} == {tmp_path}
 
 
+def test_another_gpu_has_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, keys = RealImages(classifier(), digits()), {RealImages(classifier(), digits())._key()}
+    real.device = torch.device("cuda", 0)
+    for name in ("NVIDIA H200", "NVIDIA A100", "NVIDIA H200"):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda device, name=name: f"{name} {device}")
+        keys.add(real._key())
+    assert len(keys) == 3
+
+
 def test_what_another_classifier_saw_is_not_read(tmp_path: Path, calls: list[int]) -> None:
     ours = kept_in(tmp_path).scored("train")
     theirs = kept_in(tmp_path, network=other_classifier().eval()).scored("train")

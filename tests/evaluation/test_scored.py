@@ -4,9 +4,10 @@ import torch
 from sklearn.metrics import pairwise_distances
 from torch import Tensor
 
+from src.core.device import CPU_BATCH
 from src.core.pixels import to_float
 from src.evaluation.bootstrap import resamples
-from src.evaluation.scored import BATCH, Scored, class_spread, score_images
+from src.evaluation.scored import Scored, class_spread, score_images
 from src.networks.classifier import build_classifier
 from src.networks.interface import Classifier
 from tests.evaluation.features import scored as drawn
@@ -44,7 +45,7 @@ def test_images_are_seen_as_the_classifier_sees_them_in_order() -> None:
     assert torch.equal(scored.seen, logits.argmax(dim=1))
 
 
-@pytest.mark.parametrize("count", [1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH])
+@pytest.mark.parametrize("count", [1, CPU_BATCH - 1, CPU_BATCH, CPU_BATCH + 1, 2 * CPU_BATCH])
 def test_any_number_of_images_is_scored(count: int) -> None:
     images, labels = digits().test.images[:count], digits().test.labels[:count]
     scored = score_images(classifier(), images, labels)

@@ -43,9 +43,8 @@ def real_images(tmp_path_factory: pytest.TempPathFactory) -> RealImages:
 @pytest.mark.parametrize("conditioning", ["concat", "none"])
 def test_a_generator_has_the_numbers_of_its_scorecard(conditioning: str, real_images: RealImages) -> None:
     ours = generator(conditioning)
-    device = torch.device("cpu")
-    found = Leaderboard(SETTINGS, real_images, fit_one, device).generator(ours)
-    card = evaluate(SETTINGS, ours, real_images, fit_one, device).card.generated
+    found = Leaderboard(SETTINGS, real_images, fit_one).generator(ours)
+    card = evaluate(SETTINGS, ours, real_images, fit_one).card.generated
     labelled = {"gan_test_accuracy", "gan_train_accuracy", "frechet_joint_distance"}
     assert set(found) == set(SHOWN) - (labelled if conditioning == "none" else set())
     for name, one in found.items():
@@ -54,7 +53,7 @@ def test_a_generator_has_the_numbers_of_its_scorecard(conditioning: str, real_im
 
 
 def test_real_images_are_the_ceiling(real_images: RealImages) -> None:
-    board = Leaderboard(SETTINGS, real_images, fit_one, torch.device("cpu"))
+    board = Leaderboard(SETTINGS, real_images, fit_one)
     ceiling, found = board.ceiling(), board.generator(generator("concat"))
     assert set(ceiling) == set(SHOWN)
     assert ceiling["gan_test_accuracy"].value > 0.9 > found["gan_test_accuracy"].value

@@ -91,7 +91,7 @@ def _best_starts(generator: Generator, targets: Tensor, labels: Tensor, seed: in
     for some in seeds:
         tried = latents_from_seeds(some, generator.latent_size)
         errors = (generator(tried, labels) - targets).square().flatten(1).mean(dim=1)
-        latents[errors < best] = tried[errors < best]
+        latents = torch.where((errors < best)[:, None], tried, latents)
         best = torch.minimum(best, errors)
     return latents
 
@@ -104,7 +104,7 @@ def nearest_image(images: Tensor, labels: Tensor | None) -> Rebuild:
 def _nearest(images: Tensor, image_labels: Tensor | None, targets: Tensor, labels: Tensor) -> Tensor:
     distances = torch.cdist(targets.flatten(1).float(), images.flatten(1).float())
     if image_labels is not None:
-        distances[labels[:, None] != image_labels] = torch.inf
+        distances.masked_fill_(labels[:, None] != image_labels, torch.inf)
     return images[distances.argmin(dim=1)]
 
 
@@ -113,7 +113,7 @@ def _compute(generated: Scored, real: Scored, context: Context) -> dict[str, Ten
         rebuild: Rebuild = partial(latent_search, context.generator)
     else:
         assert generated.images is not None
-        rebuild = nearest_image(generated.images, generated.labels if context.conditional else None)
+        rebuild = nearest_image(generated.images, generated.labels.cpu() if context.conditional else None)
     return reconstruction(generated, real, rebuild=rebuild, count=context.settings.reconstructions)
 
 

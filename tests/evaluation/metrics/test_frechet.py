@@ -254,3 +254,12 @@ def test_what_is_not_kept_is_found_again(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(frechet, "KEPT_ELEMENTS", 0)
     again = frechet_distances(generated, resampled(scored(seed=2)))
     assert all(torch.equal(again[name], rows) for name, rows in kept.items())
+
+
+def test_the_distances_by_class_can_be_left_out() -> None:
+    generated, real = resampled(scored(seed=1)), resampled(scored(seed=2))
+    whole = frechet_distances(generated, real)
+    for beside in (real, resampled(scored(seed=2))):  # after the other distances, and alone
+        few = frechet_distances(generated, beside, by_class=False)
+        assert list(few) == [OVERALL, JOINT]
+        assert all(torch.equal(rows, whole[name]) for name, rows in few.items())

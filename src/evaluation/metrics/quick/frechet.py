@@ -19,40 +19,35 @@ if TYPE_CHECKING:
 else:
     torch = lazy("torch")
 
+NAMES = ("frechet_classifier_distance", "frechet_joint_distance", "frechet_classifier_distance_by_class")
 CHUNK_ELEMENTS = 2**23
 """of the second moments held at once: 64 MB in float64"""
 KEPT_ELEMENTS = 2**26
 """of the roots of the real images that are kept for the next set of generated ones: 512 MB"""
 
 
-def frechet_distances(generated: Scored, real: Scored) -> dict[str, Tensor]:
+def frechet_distances(generated: Scored, real: Scored, *, by_class: bool = True) -> dict[str, Tensor]:
     """Three distances between Gaussians fitted to generated and real images; from 0 up, lower is better. In float64.
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)), Heusel et al. 2017. It decreases with more samples: compare equal counts only.
 
     ``frechet_classifier_distance`` is between the features, regardless of labels; ``..._by_class`` (1 + R, K) is the
-    same for each class asked for, NaN where a class has fewer than 2 images. ``frechet_joint_distance`` (DeVries et al.
-    2019) has the one-hot label joined to the features, scaled by the mean norm of the real ones, so that both parts have equal
-    weight: a generator that ignores its label has the features of real images, but not their covariance with the label.
+    same for each class asked for, NaN where a class has fewer than 2 images; it takes most of the time, and is left out
+    unless ``by_class``. ``frechet_joint_distance`` (DeVries et al. 2019) has the one-hot label joined to the features, scaled
+    by the mean norm of the real ones, so that both parts have equal weight: a generator that ignores its label has the
+    features of real images, but not their covariance with the label.
     """
     need(min(len(generated), len(real)), 2, "the Frechet distances")
-    centre = real.features.double().mean(dim=0)
-    label_scale = float(real.features.double().norm(dim=1).mean())
-    theirs: Iterable[Sequence[_Rooted]] = (
-        [one.rooted() for one in some] for some in _gaussians(real, centre, label_scale)
-    )
+    centre, label_scale = real.keep("frechet scale", partial(_scale, real.features.double()))
+    names = NAMES if by_class else NAMES[:-1]
+    ours, others = ((some[: len(names)] for some in _gaussians(one, centre, label_scale)) for one in (generated, real))
+    theirs: Iterable[Sequence[_Rooted]] = ([one.rooted() for one in some] for some in others)
     if len(real.weights) * real.class_count * real.features.shape[1] ** 2 <= KEPT_ELEMENTS:
-        theirs = real.keep("frechet", partial(list, theirs))
-    ours = _gaussians(generated, centre, label_scale)
+        theirs = real.keep(f"frechet {len(names)}", partial(list, theirs))
     chunks = [
         [one.distance(other) for one, other in zip(*pair, strict=True)] for pair in zip(ours, theirs, strict=True)
     ]
-    overall, joint, by_class = (torch.cat(rows) for rows in zip(*chunks, strict=True))
-    return {
-        "frechet_classifier_distance": overall,
-        "frechet_joint_distance": joint,
-        "frechet_classifier_distance_by_class": by_class,
-    }
+    return {name: torch.cat(rows) for name, rows in zip(names, zip(*chunks, strict=True), strict=True)}
 
 
 def frechet_distance(generated: Tensor, real: Tensor) -> float:
@@ -109,12 +104,13 @@ def _gaussians(scored: Scored, centre: Tensor, label_scale: float) -> Iterator[t
 
     In chunks of resamples that fit in memory.
     """
+    from ....core.device import on_cpu
+
     features, classes = scored.features.double() - centre, scored.class_count
-    members = [(scored.labels == label).nonzero()[:, 0] for label in range(classes)]
     for weights in scored.weights.split(max(1, CHUNK_ELEMENTS // (classes * features.shape[1] ** 2))):
-        by_class = (_moments(features[places], weights[:, places]) for places in members)
+        by_class = (_moments(features[places], weights[:, places]) for places in scored.members)
         # On the CPU: a GPU computes the eigenvalues of many small matrices sequentially, which is slower.
-        counts, sums, products = (torch.stack(moments, dim=1).cpu() for moments in zip(*by_class, strict=True))
+        counts, sums, products = on_cpu(torch.stack(moments, dim=1) for moments in zip(*by_class, strict=True))
         across, labels = label_scale * sums, label_scale**2 * torch.diag_embed(counts)
         joint = torch.cat([torch.cat([products.sum(1), across.mT], dim=2), torch.cat([across, labels], dim=2)], dim=1)
         joint_sums = torch.cat([sums.sum(1), label_scale * counts], dim=1)
@@ -123,6 +119,11 @@ def _gaussians(scored: Scored, centre: Tensor, label_scale: float) -> Iterator[t
             _fit(counts.sum(1), joint_sums, joint),
             _fit(counts, sums, products),
         )
+
+
+def _scale(features: Tensor) -> tuple[Tensor, float]:
+    """The centre (D,) of the real features float64 (N, D), and their mean norm, the scale of the one-hot labels."""
+    return features.mean(dim=0), float(features.norm(dim=1).mean())
 
 
 def _moments(features: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,7 +146,7 @@ METRIC = Metric(
             "Frechet classifier distance", "lower", LIKENESS, highest=inf, labelled=True
         ),
     },
-    lambda generated, real, _: frechet_distances(generated, real),
+    lambda generated, real, context: frechet_distances(generated, real, by_class=context.by_class),
     source="Heusel et al. 2017 (FID), in the classifier's features as in TF-GAN; DeVries et al. 2019 (FJD)",
     place=10,
 )

@@ -10,10 +10,12 @@ from ...metric import OTHER, Metric, Number, PValue
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+    from torch.nn import functional as F
 
     from ...scored import Scored
 else:
     torch = lazy("torch")
+    F = lazy("torch.nn.functional")
 
 CLOSEST = 0.01
 BLOCK = 1000
@@ -28,20 +30,15 @@ def memorisation(generated: Scored, real: Scored) -> dict[str, Tensor]:
     ``copied_share`` is the share of generated images that are closer than all but the closest 1 % of the real ones: 0.01
     for real images, 1 if all are copies. Images that are merely typical affect the first number more than the second.
     """
-    ours, theirs = _distances(generated), _distances(real)
-    # Ties share a rank, and count half.
-    places = torch.unique(torch.cat([ours, theirs]), return_inverse=True)[1]
-    count = int(places.max()) + 1
-    # Whole numbers, exact in any order; divided at the end, so that 1 % is exact.
-    ours_at, theirs_at = (
-        weights.new_zeros(len(weights), count).index_add_(1, some, weights)
-        for some, weights in ((places[: len(ours)], generated.weights), (places[len(ours) :], real.weights))
-    )
-    theirs_up_to = theirs_at.cumsum(dim=1)
-    nearer_than = len(theirs) - theirs_up_to + theirs_at / 2
+    ours, (theirs, order) = _distances(generated), _distances(real).sort()
+    # How many are among the 0, 1, ... closest real ones. Whole numbers, exact in any order; divided at the end, so that 1 %
+    # is exact.
+    closest = F.pad(real.weights[:, order].cumsum(dim=1), (1, 0))
+    closer, up_to = (closest[:, torch.searchsorted(theirs, ours, right=ties)] for ties in (False, True))
+    farther = len(theirs) - (closer + up_to) / 2  # ties count half
     return {
-        "memorisation": (ours_at * nearer_than).sum(dim=1) / (len(ours) * len(theirs)),
-        "copied_share": (ours_at * (theirs_up_to / len(theirs) <= CLOSEST)).sum(dim=1) / len(ours),
+        "memorisation": (generated.weights * farther).sum(dim=1) / (len(ours) * len(theirs)),
+        "copied_share": (generated.weights * (up_to / len(theirs) <= CLOSEST)).sum(dim=1) / len(ours),
     }
 
 
