@@ -20,8 +20,8 @@ def for_family(base: Params, family: str) -> Params:
     return base.replace({"model.family": family, **RECOMMENDED[family]})
 
 
-def random_images(count: int, size: int = 28, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """uint8 (N, 1, size, size) and labels int64 (N,) of ten classes, on the CPU: speed does not depend on what they show."""
+def random_images(count: int, size: int = 28, seed: int = 0, channels: int = 1) -> tuple[Tensor, Tensor]:
+    """uint8 (N, channels, size, size) and labels int64 (N,) of ten classes, on the CPU."""
     source = torch.Generator().manual_seed(seed)
-    images = torch.randint(0, 256, (count, 1, size, size), generator=source, dtype=torch.uint8)
+    images = torch.randint(0, 256, (count, channels, size, size), generator=source, dtype=torch.uint8)
     return images, torch.randint(0, 10, (count,), generator=source)

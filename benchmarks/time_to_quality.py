@@ -1,7 +1,7 @@
-"""Seconds until the generator is good: the project's loop and the textbook one, trained until the judge is content.
+"""Seconds until the generator is good: the project's loop, a textbook loop with its networks, and the guide's first cGAN.
 
 It needs ``data/prepared`` and ``models/classifier`` (``dvc repro train_classifier``). The clock does not count the scoring.
-Run it with nothing else on the machine: ``python -m benchmarks.time_to_quality --threshold 2``.
+Run it with nothing else on the machine: ``python -m benchmarks.time_to_quality --thresholds 3 1.5 1``.
 """
 
 import time
@@ -25,16 +25,29 @@ from src.training.loop import TrainingData, fit
 from src.training.recorder import Progress, Recorder
 from src.training.setup import validation_judge
 
-LOOPS = ("project", "textbook")
+LOOPS = ("project", "textbook", "guide")
+GUIDE = {
+    "model.family": "mlp",
+    "model.conditioning": "concat",
+    "model.hidden_sizes": [256, 512, 1024],
+    "train.loss": "bce",
+    "train.batch_size": 64,
+    "train.lr_generator": 2e-4,
+    "train.lr_discriminator": 2e-4,
+    "train.beta1": 0.5,
+    "train.beta2": 0.999,
+}
+"""A beginner's guide's conditional GAN, trained by the textbook loop: fully connected, the label joined to both inputs."""
 MEASURE = "frechet_classifier_distance"
 
 
 @dataclass
 class Race(Recorder):
-    """One training on its way to the threshold: its clock, its judge, and its recorder in the project's loop."""
+    """One training on its way to the last threshold: its clock, its judge, and its recorder in the project's loop."""
 
     judge: ValidationJudge
-    threshold: float
+    thresholds: Sequence[float]
+    """in descending order"""
     limit: float
     """seconds"""
     began: float = field(default_factory=time.perf_counter)
@@ -45,6 +58,8 @@ class Race(Recorder):
     images: int = 0
     values: list[float] = field(default_factory=list)
     """of the MEASURE, a value a score"""
+    reached: dict[float, float] = field(default_factory=dict)
+    """training time of the first score below each threshold"""
 
     def score(self, generator: Generator) -> Mapping[str, float]:
         """Stop the clock, and judge."""
@@ -52,35 +67,33 @@ class Race(Recorder):
         scores = self.judge(generator)
         self.seconds = before - self.began - self.judging
         self.values.append(scores[MEASURE])
+        for threshold in self.thresholds:
+            if scores[MEASURE] < threshold:
+                self.reached.setdefault(threshold, self.seconds)
         self.judging += time.perf_counter() - before
         return scores
-
-    @property
-    def reached(self) -> bool:
-        """Whether the last score is below the threshold."""
-        return bool(self.values) and self.values[-1] < self.threshold
 
     def scores(self, progress: Progress, values: Mapping[str, float]) -> None:
         """Note how many images it took."""
         self.images = progress.images
 
     def stop_reason(self) -> str | None:
-        """At the threshold, and at the limit."""
-        if self.reached:
-            return "the threshold is reached"
+        """At the last threshold, and at the limit."""
+        if len(self.reached) == len(self.thresholds):
+            return "the last threshold is reached"
         return "the time is up" if self.seconds >= self.limit else None
 
-    def cells(self, loop: str) -> dict[str, str]:
-        """The row of the table."""
-        within = f"{self.seconds:.0f} s" if self.seconds < self.limit else f"{self.limit:g} s"
-        return {
-            "loop": loop,
-            "seconds": f"{self.seconds:.1f}" if self.reached else f"not within {within}",
-            "kimg": f"{self.images / 1000:.1f}",
-            "last value": f"{self.values[-1]:.3f}",
-            "best": f"{min(self.values):.3f}",
-            "images/s": f"{self.images / self.seconds:,.0f}",
-        }
+    def cells(self, loop: str, first: "Race") -> dict[str, str]:
+        """The row of the table, with ratios to the times of ``first``; without a time, to that at which this one gave up."""
+        cells = {"loop": loop}
+        for threshold in self.thresholds:
+            found, base = self.reached.get(threshold), first.reached.get(threshold)
+            cells[f"< {threshold:g}"] = f"not within {self.seconds:.0f} s" if found is None else f"{found:.1f} s"
+            more = "" if found is not None else "over "
+            cells[f"ratio, < {threshold:g}"] = f"{more}{(found or self.seconds) / base:.2f}" if base else ""
+        rate = f"{self.images / self.seconds:,.0f}" if self.seconds else ""
+        last = {"kimg": f"{self.images / 1000:.1f}", "last value": f"{self.values[-1]:.3f}"}
+        return {**cells, **last, "best": f"{min(self.values):.3f}", "images/s": rate}
 
 
 def race_project(params: Params, data: prepared.Split, class_count: int, race: Race) -> None:
@@ -110,16 +123,19 @@ def race_textbook(params: Params, data: prepared.Split, class_count: int, race: 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train each loop, and print how long it took."""
     parser = Parser(prog="python -m benchmarks.time_to_quality", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--threshold", type=float, default=2.0, help=f"of the validation split's {MEASURE}")
+    parser.add_argument(
+        "--thresholds", type=float, nargs="+", default=[3.0, 1.5, 1.0], help=f"of the validation split's {MEASURE}"
+    )
     parser.add_argument("--family", choices=FAMILIES, help="instead of params.yaml's")
     parser.add_argument("--limit", type=float, default=600, help="seconds of training after which a loop gives up")
-    parser.add_argument("--loops", choices=("both", *LOOPS), default="both")
+    parser.add_argument("--loops", nargs="+", choices=LOOPS, default=LOOPS, help="ratios are to the first one")
     parser.add_argument("--every-kimg", type=float, default=10, help="thousands of images between two scores")
     parser.add_argument("--seed", type=int, help="instead of params.yaml's train.seed")
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     options = parser.parse_args(arguments)
+    thresholds = sorted(set(options.thresholds), reverse=True)
     base = load_params()
-    # The loop scores in whole logging intervals; so both loops are scored after the same number of images.
+    # The loop scores in whole logging intervals; so all loops are scored after the same number of images.
     every = {"train.log_every_kimg": options.every_kimg, "train.score_every_kimg": options.every_kimg}
     changes = {**every, "train.patience": 0}
     changes |= {} if options.seed is None else {"train.seed": options.seed}
@@ -127,13 +143,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = resolve(params.train).device
     data = prepared.load(paths.PREPARED)
     judge, classes = validation_judge(params, data), len(data.class_names)
-    print(f"seconds until {MEASURE} < {options.threshold:g} on {data.name}, {params.model.family}, ", end="")
+    shown = ", ".join(f"{one:g}" for one in thresholds)
+    print(f"seconds until {MEASURE} < {shown} on {data.name}, {params.model.family}, ", end="")
     print(f"batch {params.train.batch_size}, seed {params.train.seed}; {describe_machine(device)}", flush=True)
-    rows = []
-    for loop in LOOPS if options.loops == "both" else (options.loops,):
-        race = Race(judge, options.threshold, options.limit)
-        (race_project if loop == "project" else race_textbook)(params, data.train, classes, race)
-        rows.append(race.cells(loop))
+    races: list[Race] = []
+    for loop in options.loops:
+        races.append(Race(judge, thresholds, options.limit))
+        plan = params.replace(GUIDE) if loop == "guide" else params
+        (race_project if loop == "project" else race_textbook)(plan, data.train, classes, races[-1])
+    rows = [race.cells(loop, races[0]) for loop, race in zip(options.loops, races, strict=True)]
     print(report.table(rows, markdown=options.markdown))
 
 

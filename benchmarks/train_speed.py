@@ -162,7 +162,7 @@ def batch_sizes(params: Params, asked: int | None) -> list[int]:
 
 def speed_rows(base: Params, families: Sequence[str], options: argparse.Namespace) -> list[Row]:
     """Measure each family at its batch sizes."""
-    images, labels = random_images(10_000)
+    images, labels = random_images(10_000, options.image_size, channels=options.channels)
     rows = []
     for family in families:
         own = for_family(base, family)
@@ -199,6 +199,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--family", choices=(*FAMILIES, "both"), default="both")
     parser.add_argument("--batch-size", type=int, help=f"instead of {TEXTBOOK_BATCH} and the project's own")
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), help="instead of params.yaml's")
+    parser.add_argument("--image-size", type=int, default=28, help="pixels, of the part speed (28)")
+    parser.add_argument("--channels", type=int, choices=(1, 3), default=1, help="of the part speed (1)")
     parser.add_argument("--runs", type=int, default=5, help="pairs of textbook and project")
     parser.add_argument("--kimg", type=float, default=20, help="thousands of images a measured piece")
     parser.add_argument("--project-kimg", type=float, help="the same for the project's loop; on a GPU ten times --kimg")

@@ -1,6 +1,6 @@
 """Train several recipes with one budget of images, and write a leaderboard. Finished ones are not trained again.
 
-``python -m src.compare_recipes --kimg 240``, ``python -m src.compare_recipes dcgan r3gan --kimg 480 --seed 1``
+``python -m src.compare_recipes --kimg 240``, ``python -m src.compare_recipes dcgan r3gan --own-length --seeds 3``
 """
 
 import argparse
@@ -20,31 +20,39 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = Parser(prog="python -m src.compare_recipes", description=(__doc__ or "").splitlines()[0])
     what = f"recipes, or {DEFAULT} for params.yaml itself; without any: all that have no length of their own"
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=what)
-    parser.add_argument("--kimg", type=float, default=240.0, help="thousand real images for each (240)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--kimg", type=float, default=240.0, help="thousand real images for each (240)")
+    length.add_argument(
+        "--own-length", action="store_true", help="each for the train.kimg of its file, or of params.yaml"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of each run (0)")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each, with this many seeds from --seed on (1)")
     options = parser.parse_args(arguments)
     if not (options.kimg > 0 and math.isfinite(options.kimg)):
         raise UserError(f"--kimg {options.kimg:g} must be above 0")
     if not 0 <= options.seed < 2**32:
         raise UserError(f"--seed {options.seed} must be from 0 to {2**32 - 1}")
+    if not 1 <= options.seeds <= 2**32 - options.seed:
+        raise UserError(f"--seeds {options.seeds} must be from 1 to {2**32 - options.seed}")
     options.recipes = list(dict.fromkeys(options.recipes)) or [DEFAULT, *comparable()]
+    options.kimg = None if options.own_length else options.kimg
     return options
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, score, and write the leaderboard."""
+    """Train, score, and write the leaderboards: one a seed, and one over all seeds."""
     options, params = parse_arguments(arguments), load_params()
+    seeds = range(options.seed, options.seed + options.seeds)
     # All of them first: an error of the last one must not be found after hours.
-    plans = {name: budgeted(params, name, options.kimg, options.seed) for name in options.recipes}
+    plans = {seed: {name: budgeted(params, name, options.kimg, seed) for name in options.recipes} for seed in seeds}
     from .core.device import resolve
     from .data import prepared
     from .evaluation.classifier import fit_by
     from .evaluation.evaluation import Leaderboard
     from .evaluation.real_images import RealImages
     from .networks.description import load_classifier
-    from .reports.leaderboard import write_leaderboard
-    from .training.health import TrainingDiverged
-    from .tuning.recipes import FOLDER, Comparison, parent_run
+    from .reports.leaderboard import write_leaderboard, write_over_seeds
+    from .tuning.recipes import FOLDER, Comparison, parent_run, record_leaderboard
 
     device = resolve(params.train).device
     data = prepared.load(paths.PREPARED, params.data)
@@ -52,24 +60,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     real_images = RealImages(load_classifier(paths.CLASSIFIER, device), data, paths.FEATURES)
     fit = fit_by(params.classifier, len(data.class_names), device)
     leaderboard = Leaderboard(params.evaluate, real_images, fit)
-    folder = FOLDER / f"{data.name}-{options.kimg:g}kimg-seed{options.seed}"
-    results, failed = [], {}
-    with parent_run(folder, data, f"recipes, {options.kimg:g} kimg, seed {options.seed}") as parent:
-        comparison = Comparison(data, leaderboard, folder, parent.run_id)
-        for name, plan in plans.items():
-            try:
-                results.append(comparison.result(name, plan))
-            except TrainingDiverged as error:
-                failed[name] = str(error)
-                print(f"{name}: {error}")
-        if not results:
-            raise UserError(f"every run diverged: {'; '.join(f'{name}: {why}' for name, why in failed.items())}")
-        ceiling = {name: asdict(one) for name, one in leaderboard.ceiling().items()}
-        text = write_leaderboard(results, failed, ceiling, folder)
-        for file in ("leaderboard.csv", "leaderboard.md", "leaderboard.png"):
-            parent.artifact(folder / file)
-        parent.tags({"mlflow.note.content": text})
-    print(f"\n{text}\n{folder}/leaderboard.md and .png; each recipe's images and networks are in {folder}")
+    length = f"{options.kimg:g}kimg" if options.kimg else "own-length"
+    ceiling = {name: asdict(one) for name, one in leaderboard.ceiling().items()}
+    failed: dict[str, str] = {}
+    results, text = [], ""
+    for seed, plan in plans.items():
+        folder = FOLDER / f"{data.name}-{length}-seed{seed}"
+        with parent_run(folder, data, f"recipes, {length}, seed {seed}") as parent:
+            found, diverged = Comparison(data, leaderboard, folder, parent.run_id).results(plan)
+            if found:
+                text = write_leaderboard(found, diverged, ceiling, folder)
+                record_leaderboard(parent, text, folder)
+        results.append(found)
+        failed |= {f"{name}, seed {seed}" if options.seeds > 1 else name: why for name, why in diverged.items()}
+    if not any(results):
+        raise UserError(f"every run diverged: {'; '.join(f'{name}: {why}' for name, why in failed.items())}")
+    if options.seeds > 1:
+        folder = FOLDER / f"{data.name}-{length}-seeds{seeds[0]}-{seeds[-1]}"
+        with parent_run(folder, data, f"recipes, {length}, seeds {seeds[0]} to {seeds[-1]}") as parent:
+            text = write_over_seeds(results, failed, ceiling, folder)
+            record_leaderboard(parent, text, folder)
+    print(f"\n{text}\n{folder}/leaderboard.md; images and networks of each recipe are in {FOLDER}/*-seed*/RECIPE")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The benchmarks on tiny networks: what they print is not looked at as a speed, only how it comes about."""
 
+import importlib
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Sequence
@@ -13,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks import machine, memory, report, time_to_quality, train_speed
+from benchmarks import gpu, machine, memory, report, time_to_quality, train_speed
 from benchmarks.settings import for_family, random_images
 from benchmarks.textbook import TextbookImages, TextbookTraining
 from src.config.params import Params
@@ -22,7 +24,7 @@ from src.core.pixels import to_float
 from src.data import prepared
 from src.training import flops
 from src.training.step.losses import find_loss
-from tests.conftest import SAMPLE, work_in
+from tests.conftest import ROOT, SAMPLE, work_in
 from tests.training.digits import digits, judge, tiny
 
 
@@ -215,14 +217,18 @@ def cells(line: str) -> Sequence[str]:
 
 
 def test_the_seconds_to_an_easy_quality(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    quality(monkeypatch, "--threshold", "1e9", "--markdown")
+    quality(monkeypatch, "--thresholds", "1e8", "1e9", "--markdown")
     title, _, _, *rows = lines_of(capsys)
-    assert title.startswith("seconds until frechet_classifier_distance < 1e+09 on digits, mlp, batch 50, seed 0; ")
-    assert [cells(row)[0] for row in rows] == ["project", "textbook"]
+    assert title.startswith(
+        "seconds until frechet_classifier_distance < 1e+09, 1e+08 on digits, mlp, batch 50, seed 0; "
+    )
+    assert [cells(row)[0] for row in rows] == ["project", "textbook", "guide"]
+    first = float(cells(rows[0])[1].removesuffix(" s"))
     for row in rows:
-        _, seconds, kimg, last, best, _ = cells(row)
-        assert float(seconds) >= 0
-        assert kimg == "1.0"
+        _, seconds, ratio, again, _, kimg, last, best, _ = cells(row)
+        assert seconds == again
+        assert float(seconds.removesuffix(" s")) == pytest.approx(float(ratio) * first, abs=0.06 + 0.06 * float(ratio))
+        assert float(kimg) == pytest.approx(1.0, abs=0.05)
         assert last == best
 
 
@@ -230,10 +236,11 @@ def test_the_seconds_to_an_easy_quality(capsys: pytest.CaptureFixture[str], monk
 def test_a_quality_that_is_not_reached(
     limit: str, kimg: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quality(monkeypatch, "--threshold", "0", "--limit", limit, "--markdown")
+    quality(monkeypatch, "--thresholds", "0", "--limit", limit, "--loops", "project", "textbook", "--markdown")
     for row in lines_of(capsys)[-2:]:
         assert cells(row)[1].startswith("not within ")
-        assert cells(row)[2] == kimg
+        assert cells(row)[2] == ""
+        assert cells(row)[3] == kimg
 
 
 def test_the_clock_does_not_count_the_scoring(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +254,7 @@ def test_the_clock_does_not_count_the_scoring(monkeypatch: pytest.MonkeyPatch) -
         return now[0]
 
     monkeypatch.setattr(time, "perf_counter", clock)
-    race = time_to_quality.Race(slow_judge, 2.0, 25.0, began=clock())  # type: ignore[arg-type]
+    race = time_to_quality.Race(slow_judge, [4.0, 2.0], 25.0, began=clock())  # type: ignore[arg-type]
     generator: Any = None
     for seconds in (10.0, 20.0):
         now[0] += 10
@@ -257,3 +264,40 @@ def test_the_clock_does_not_count_the_scoring(monkeypatch: pytest.MonkeyPatch) -
     now[0] += 10
     race.score(generator)
     assert race.stop_reason() == "the time is up"
+    assert race.reached == {4.0: 10.0}
+    race.seconds = 30.0
+    other = time_to_quality.Race(slow_judge, [4.0, 2.0], 25.0, reached={4.0: 2.5, 2.0: 15.0})  # type: ignore[arg-type]
+    row = race.cells("textbook", other)
+    assert (row["< 4"], row["ratio, < 4"]) == ("10.0 s", "4.00")
+    assert (row["< 2"], row["ratio, < 2"]) == ("not within 30 s", "over 2.00")
+
+
+def test_the_commands_for_a_gpu_exist(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    commands = [shlex.split(command) for _, commands in gpu.PARTS.values() for command in commands]
+    for module, *arguments in commands:
+        if module == "pytest":
+            assert all(Path(place).exists() for place in arguments if not place.startswith("-"))
+            continue
+        with pytest.raises(SystemExit) as end:
+            importlib.import_module(module).main([*arguments, "--help"])
+        assert end.value.code == 0, capsys.readouterr().err
+
+
+def test_a_part_that_fails_does_not_end_the_others(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    parts = {"first": ("First", ["nonesuch"]), "second": ("Second", ["calendar 2026 11"])}
+    monkeypatch.setattr(gpu, "PARTS", parts)
+    with pytest.raises(SystemExit) as end:
+        gpu.main(["--any-device"])
+    assert end.value.code == 1
+    output, errors = capfd.readouterr()
+    assert "November 2026" in output.partition("## Second")[2]
+    assert errors.endswith("failed: first\n")
+    with pytest.raises(UserError, match="unknown part 'third'; allowed are first, second"):
+        gpu.main(["third"])
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="PyTorch sees no CUDA GPU here"):
+            gpu.main([])

@@ -160,6 +160,31 @@ def test_one_that_diverges_is_told_and_the_others_go_on(own: Project, capsys: py
     assert "every run diverged: broken: " in capsys.readouterr().err
 
 
+def test_several_seeds_have_a_leaderboard_of_means_and_deviations(
+    own: Project, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = "# short\nmodel: {family: mlp}\ntrain: {kimg: 1}\n"
+    (own.folder / "recipes" / "short.yaml").write_text(recipe)
+    write_params({"train.kimg": 2}, own.folder / "params.yaml")
+    printed = said("default", "short", "--own-length", "--seed", "3", "--seeds", "2")
+    place = own.folder / "models/recipes"
+    table = pd.read_csv(place / "digits-own-length-seeds3-4/leaderboard.csv").set_index("recipe")
+    assert (place / "digits-own-length-seeds3-4/leaderboard.md").read_text() in printed
+    for name, kimg in (("default", 2), ("short", 1)):
+        found = [
+            json.loads((place / f"digits-own-length-seed{seed}/{name}/result.json").read_text()) for seed in (3, 4)
+        ]
+        coverage = [one["numbers"]["coverage"]["value"] for one in found]
+        mean, deviation = sum(coverage) / 2, abs(coverage[0] - coverage[1]) / math.sqrt(2)
+        assert table.loc[name, "Coverage"] == f"{mean:.3f} ± {deviation:.3f}"
+        assert table.loc[name, "thousand images"] == kimg
+        assert table.loc[name, "seeds"] == 2
+    assert "±" not in str(table.loc["real images", "Coverage"])
+    client = own.client()
+    parent = json.loads((place / "digits-own-length-seeds3-4/run.json").read_text())["run_id"]
+    assert client.get_run(parent).data.tags["mlflow.note.content"].startswith("| recipe | seeds |")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -167,6 +192,8 @@ def test_one_that_diverges_is_told_and_the_others_go_on(own: Project, capsys: py
         (["--kimg", "0"], "--kimg 0 must be above 0"),
         (["--kimg", "nan"], "--kimg nan must be above 0"),
         (["--seed", "-1"], "--seed -1 must be from 0 to 4294967295"),
+        (["--seeds", "0"], "--seeds 0 must be from 1 to 4294967296"),
+        (["--seed", "4294967295", "--seeds", "2"], "--seeds 2 must be from 1 to 1"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], message: str, in_project: Project) -> None:

@@ -297,7 +297,7 @@ def test_stopped_by_ctrl_c(model: Path, tmp_path: Path, name: str) -> None:
     out, images = tmp_path / name, "1000000" if name == "some.npz" else "10000"
     arguments = command(model, out, "--count", images)
     child = start(arguments, dict(os.environ), ROOT)
-    half = tmp_path / "some.npz.part" if name == "some.npz" else out / "1_Bag_small/seed0_000301.png"
+    half = tmp_path / f"some.npz.{child.pid}.part" if name == "some.npz" else out / "1_Bag_small/seed0_000301.png"
     wait_for(half.exists, child)
     child.send_signal(signal.SIGINT)
     _, errors = child.communicate(timeout=60)

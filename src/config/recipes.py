@@ -78,9 +78,10 @@ def comparable() -> list[str]:
     return [name for name in recipe_names() if "train.kimg" not in load_recipe(name).changes]
 
 
-def budgeted(params: Params, name: str, kimg: float, seed: int) -> Params:
-    """The parameters of a recipe's run in a comparison."""
+def budgeted(params: Params, name: str, kimg: float | None, seed: int) -> Params:
+    """The parameters of a recipe's run in a comparison; without ``kimg``, of the recipe's own length."""
     chosen = params if name == DEFAULT else load_recipe(name).applied(params)
+    kimg = kimg or chosen.train.kimg
     budget = {"train.kimg": kimg, "train.seed": seed, "train.score_every_kimg": kimg / SCORES}
     logged = {"train.log_every_kimg": min(chosen.train.log_every_kimg, kimg / SCORES)}
     return chosen.replace({**budget, **logged})

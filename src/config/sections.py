@@ -175,6 +175,7 @@ class Evaluate(Section):
     inception_weights: str | None = parameter(
         None, "path of weights-inception-2015-12-05-6726825d.pth for FID, KID and IS; null: off"
     )
+    imagenet: bool = parameter(False, "scores by a second judge, trained on ImageNet; needs the extra imagenet")
 
 
 class Register(Section):

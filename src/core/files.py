@@ -1,8 +1,11 @@
 """Write files atomically, and read files of earlier stages with one kind of error."""
 
+import glob
 import json
+import os
+import time
 from collections.abc import Container, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,16 +16,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+ABANDONED_SECONDS = 3600.0
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield ``path`` with ``.part`` appended, to be written to; afterwards it atomically replaces ``path``.
+    """Yield a ``.part`` beside ``path``, this process's own, to be written to; afterwards it atomically replaces ``path``.
 
-    If the body raises, ``path`` is unchanged and the part is removed. An OSError in the body (disk full, no permission)
-    becomes a UserError that names ``path``.
+    If the body raises, ``path`` is unchanged and the part is removed; those that killed processes have left are removed
+    an hour later. An OSError in the body (disk full, no permission) becomes a UserError that names ``path``.
     """
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         try:
             yield part
             part.replace(path)
@@ -30,6 +37,14 @@ def replacing(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
+
+
+def _remove_abandoned(path: Path) -> None:
+    """Remove the parts of ``path`` that nobody has written to for an hour. Process ids of other machines say nothing."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):  # another process may remove it, too
+            if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
+                part.unlink()
 
 
 def read_text(path: Path, made_by: str | None = None) -> str:

@@ -114,6 +114,7 @@ def _remove_others(dataset: str, destination: Path) -> None:
     """Remove the files of other datasets, which only DVC would do, and parts that a killed process has left."""
     for info in DATASETS.values():
         for name in info.files:
-            (destination / f"{name}.part").unlink(missing_ok=True)
+            for part in destination.glob(f"{name}.*.part"):
+                part.unlink(missing_ok=True)
             if info.name != dataset:
                 (destination / name).unlink(missing_ok=True)

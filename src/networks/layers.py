@@ -5,7 +5,18 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.parametrize import register_parametrization
+
+
+class FullPrecisionSpectralNorm(_SpectralNorm):
+    """PyTorch's, in float32 under autocast, too: in bfloat16 the power iteration would follow rounding errors."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The weight divided by its largest singular value."""
+        with torch.autocast(weight.device.type, enabled=False):
+            normalised: Tensor = super().forward(weight)
+        return normalised
 
 
 def apply_spectral_norm(network: nn.Module) -> None:
@@ -15,7 +26,7 @@ def apply_spectral_norm(network: nn.Module) -> None:
     """
     for module in list(network.modules()):
         if isinstance(module, (nn.Linear, nn.Conv2d, nn.Embedding)):
-            spectral_norm(module)
+            register_parametrization(module, "weight", FullPrecisionSpectralNorm(module.weight))
 
 
 class EqualizedLinear(nn.Linear):

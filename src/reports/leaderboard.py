@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
@@ -31,7 +32,7 @@ def as_table(results: Sequence[Mapping[str, Any]], ceiling: Mapping[str, Mapping
     """A row a recipe, the best validation score first; below them the ``ceiling``, real images.
 
     A result has ``recipe``, ``score``, ``numbers`` (those SHOWN, each as the dictionary of an Estimate), ``images_per_second``,
-    ``minutes``, ``parameters`` of generator and discriminator, and ``drawing_flops`` and ``training_flops`` an image.
+    ``minutes``, ``kimg``, ``parameters`` of generator and discriminator, and ``drawing_flops`` and ``training_flops`` an image.
     """
     titles = {name: CATALOGUE[name].title for name in SHOWN}
     rows = [
@@ -51,6 +52,45 @@ def as_table(results: Sequence[Mapping[str, Any]], ceiling: Mapping[str, Mapping
     # The order of columns is that of the first row that has all of them.
     columns = max(rows, key=len)
     return pd.DataFrame(rows, columns=list(columns)).fillna("")
+
+
+def over_seeds(
+    results: Sequence[Sequence[Mapping[str, Any]]], ceiling: Mapping[str, Mapping[str, float]]
+) -> pd.DataFrame:
+    """A row a recipe, mean and standard deviation over its seeds, the best mean validation score first.
+
+    Each of ``results`` holds those of :func:`as_table` for one seed; a recipe that diverged with a seed has fewer. The
+    deviation is that of a sample, and is not given for a single one. Below them the ``ceiling``, real images, without one.
+    """
+    by_recipe: dict[str, list[Mapping[str, Any]]] = {}
+    for one in (one for some in results for one in some):
+        by_recipe.setdefault(one["recipe"], []).append(one)
+    rows: list[dict[str, str]] = [
+        {
+            "recipe": name,
+            "seeds": str(len(some)),
+            "validation score": mean_and_deviation([one["score"] for one in some]),
+            **{
+                CATALOGUE[number].title: mean_and_deviation([one["numbers"][number]["value"] for one in some])
+                for number in SHOWN
+                if all(number in one["numbers"] for one in some)
+            },
+            "thousand images": f"{some[0]['kimg']:,g}",
+            "minutes": mean_and_deviation([one["minutes"] for one in some], 1),
+        }
+        for name, some in sorted(by_recipe.items(), key=lambda pair: fmean(one["score"] for one in pair[1]))
+    ]
+    rows.append(
+        {"recipe": "real images", **{CATALOGUE[name].title: f"{one['value']:.3f}" for name, one in ceiling.items()}}
+    )
+    columns = max(rows, key=len)
+    return pd.DataFrame(rows, columns=list(columns)).fillna("")
+
+
+def mean_and_deviation(values: Sequence[float], digits: int = 3) -> str:
+    """``0.906 ± 0.004``; the mean alone for a single value."""
+    mean = f"{fmean(values):.{digits}f}"
+    return f"{mean} ± {stdev(values):.{digits}f}" if len(values) > 1 else mean
 
 
 def as_markdown(table: pd.DataFrame) -> str:
@@ -81,6 +121,23 @@ def write_leaderboard(
     rows = [class_images(load_generator(folder / name), PER_CLASS) for name in names]
     title = f"{PER_CLASS} images of each class, not selected (without labels: any {len(rows[0])})"
     save_grid(torch.cat(rows), folder / "leaderboard.png", len(rows[0]), names, title)
+    return _write(table, failed, folder)
+
+
+def write_over_seeds(
+    results: Sequence[Sequence[Mapping[str, Any]]],
+    failed: Mapping[str, str],
+    ceiling: Mapping[str, Mapping[str, float]],
+    folder: Path,
+) -> str:
+    """Write ``leaderboard.csv`` and ``.md`` of :func:`over_seeds`. Returns the Markdown.
+
+    ``failed`` are reasons by recipe and seed.
+    """
+    return _write(over_seeds(results, ceiling), failed, folder)
+
+
+def _write(table: pd.DataFrame, failed: Mapping[str, str], folder: Path) -> str:
     text = as_markdown(table) + "".join(f"\n{name}: {why}\n" for name, why in failed.items())
     with replacing(folder / "leaderboard.csv") as part:
         table.to_csv(part, index=False)

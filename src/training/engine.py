@@ -65,6 +65,8 @@ class Engine:
             network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             for network in networks
         )
+        for network in (generator, discriminator):
+            self.distributed.synchronise(network)
         if self.distributed.size > 1:
             torch.manual_seed(train.seed + self.distributed.rank)  # different dropout in each process
         self.draws = Draws(self.latent_rng, self.distributed)
@@ -72,12 +74,24 @@ class Engine:
             generator, discriminator, train, self.steps, self.draws, bfloat16=self.context.bfloat16
         )
         self._graphed_step: GraphedStep | None = None
-        if self.context.graphs and self.distributed.size == 1:
+        if self._captures():
             self._graphed_step = GraphedStep(self._work, [self.latent_rng])
         # Sums over the steps of the current interval, and their number.
         self._sums = torch.zeros(len(COUNTERS), device=device)
         self._finite_steps = torch.zeros((), device=device)
         self.interval_steps = 0
+
+    def _captures(self) -> bool:
+        """Whether steps are captured. Raises UserError for ``train.compile: graph`` with several processes."""
+        graphs, size = self.context.graphs, self.distributed.size
+        if graphs and size > 1:
+            if self.params.train.compile == "graph":
+                raise UserError(
+                    f"train.compile is graph, but steps of {size} processes are not captured; use auto or none"
+                )
+            if self.distributed.is_first:
+                print(f"{size} processes train together: steps are not captured as CUDA graphs")
+        return graphs and size == 1
 
     def _check_batch(self, multiple: int) -> None:
         batch_size, size = self.params.train.batch_size, self.distributed.size

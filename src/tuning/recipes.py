@@ -1,7 +1,7 @@
 """Recipes trained with one budget of images, to be compared. Finished ones are not trained again."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +25,7 @@ from ..training.console import ConsoleRecorder
 from ..training.engine import images_per_step
 from ..training.flops import drawing_flops, training_flops
 from ..training.folder import TrainingFolder
+from ..training.health import TrainingDiverged
 from ..training.identity import identity, source_tags
 from ..training.loop import GRID_COLUMNS, FitResult, fit
 from ..training.recorder import Recorders
@@ -42,6 +43,17 @@ class Comparison:
     def __init__(self, data: PreparedData, leaderboard: Leaderboard, folder: Path, parent: str) -> None:
         """``parent`` is the MLflow run above those of the recipes."""
         self.data, self.leaderboard, self.folder, self.parent = data, leaderboard, folder, parent
+
+    def results(self, plans: Mapping[str, Params]) -> tuple[list[Result], dict[str, str]]:
+        """The results of recipes in turn, and for those that diverged the reason by name."""
+        results, diverged = [], {}
+        for name, params in plans.items():
+            try:
+                results.append(self.result(name, params))
+            except TrainingDiverged as error:
+                diverged[name] = str(error)
+                print(f"{name}: {error}")
+        return results, diverged
 
     def result(self, name: str, params: Params) -> Result:
         """The result of a run that is finished, or of a new one, which resumes from its checkpoint if there is one."""
@@ -85,6 +97,7 @@ class Comparison:
         sizes = [sum(weight.numel() for weight in network.parameters()) for network in networks]
         return {
             "score": trained.best["score"],
+            "kimg": params.train.kimg,
             "best_kimg": trained.best["step"] * images_per_step(params.train) / 1000,
             "images_per_second": trained.images_per_second,
             "minutes": trained.history.training_seconds / 60,
@@ -113,3 +126,10 @@ def parent_run(folder: Path, data: PreparedData, title: str) -> Iterator[Run]:
         write_json({"run_id": run_id}, path)
     with reopened_run(run_id) as run:
         yield run
+
+
+def record_leaderboard(run: Run, text: str, folder: Path) -> None:
+    """Log the files of a leaderboard, and its text as the run's description."""
+    for file in sorted(folder.glob("leaderboard.*")):
+        run.artifact(file)
+    run.tags({"mlflow.note.content": text})

@@ -70,7 +70,7 @@ def test_a_whole_number_is_a_float_where_a_float_is_due(tmp_path: Path) -> None:
         (
             "evaluate: {zzz: 1}",
             "evaluate.zzz: unknown parameter; allowed are samples, nearest_k, seed, resamples, gan_train, "
-            "reconstructions, inception_weights",
+            "reconstructions, inception_weights, imagenet",
         ),
         (
             "3: 4",

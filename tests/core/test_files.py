@@ -1,4 +1,6 @@
 import json
+import os
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -34,6 +36,18 @@ def test_an_error_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
         fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_processes_do_not_share_a_part_and_abandoned_ones_are_removed(tmp_path: Path) -> None:
+    path, other, killed = (tmp_path / name for name in ("file.txt", "file.txt.1.part", "file.txt.2.part"))
+    other.write_text("half")
+    killed.write_text("half")
+    os.utime(killed, (0, time.time() - 3601))
+    with replacing(path) as part:
+        assert part.name == f"file.txt.{os.getpid()}.part"
+        part.write_text("whole")
+    assert sorted(tmp_path.iterdir()) == [path, other]
+    assert (path.read_text(), other.read_text()) == ("whole", "half")
 
 
 def test_a_full_disk_is_the_users_error_and_names_the_file(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,7 +56,7 @@ def test_a_failure_on_the_way_leaves_the_old_file(tmp_path: Path) -> None:
 
     def broken() -> Iterator[np.ndarray]:
         yield LABELS[:8]
-        assert (tmp_path / "some.npz.part").exists()
+        assert (tmp_path / f"some.npz.{os.getpid()}.part").exists()
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -198,7 +198,7 @@ def test_a_folder_or_destination_that_cannot_be_used(tiny: TinyFiles, web: Web, 
 def test_digits_need_no_source_and_replace_another_dataset(tiny: TinyFiles, tmp_path: Path) -> None:
     raw = tiny.write(tmp_path / "raw")
     (raw / ".gitignore").touch()
-    (raw / "train-images-idx3-ubyte.part").touch()  # as a killed run leaves it
+    (raw / "train-images-idx3-ubyte.123.part").touch()  # as a killed run leaves it
     fetch(DIGITS, raw)
     assert sorted(path.name for path in raw.iterdir()) == [".gitignore", "digits.safetensors"]
     first = (raw / "digits.safetensors").read_bytes()

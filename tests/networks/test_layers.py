@@ -1,8 +1,11 @@
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from src.networks.layers import EqualizedConv, EqualizedLinear, MinibatchDeviation, PixelNorm, apply_spectral_norm
 from tests.networks.tiny import FAMILIES, batch, pair
@@ -19,6 +22,25 @@ def test_spectral_norm_makes_the_largest_singular_value_one(family: str) -> None
     assert len(weights) >= 4
     for weight in weights:
         assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
+
+
+def test_spectral_norm_is_in_full_precision_under_autocast_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    seen = list[tuple[str, torch.dtype]]()
+
+    class Note(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func._schema.name in ("aten::mv", "aten::addmm"):
+                seen.append((func._schema.name, args[-1].dtype))
+            return func(*args, **(kwargs or {}))
+
+    with FakeTensorMode(), torch.device("cuda"):
+        layer = nn.Sequential(nn.Linear(6, 4))
+        apply_spectral_norm(layer)
+        with Note(), torch.autocast("cuda", torch.bfloat16):  # type: ignore[no-untyped-call]
+            assert layer(torch.empty(3, 6)).dtype == torch.bfloat16
+    assert seen == [("aten::mv", torch.float32)] * 3 + [("aten::addmm", torch.bfloat16)]
 
 
 def test_apply_spectral_norm_leaves_norms_and_biases_alone() -> None:

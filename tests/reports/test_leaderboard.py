@@ -14,7 +14,7 @@ from src.evaluation.evaluation import SHOWN, Leaderboard, evaluate
 from src.evaluation.real_images import RealImages
 from src.networks.description import build_pair
 from src.networks.interface import Classifier, Generator
-from src.reports.leaderboard import as_markdown, as_table, with_interval
+from src.reports.leaderboard import as_markdown, as_table, over_seeds, with_interval
 from tests.training.digits import classifier, digits
 
 SETTINGS = Evaluate(samples=300, resamples=40, reconstructions=0)
@@ -71,10 +71,20 @@ def test_the_table_is_sorted_and_says_what_is_not_there() -> None:
             "numbers": dict.fromkeys(numbers, estimate),
             "images_per_second": 1234.5,
             "minutes": 2.04,
+            "kimg": 1500.0,
             "parameters": {"generator": 1000, "discriminator": 20},
             "drawing_flops": 1.5e6,
             "training_flops": 31.06e6,
         }
+
+    means = over_seeds(
+        [[result("a", 3.0, *SHOWN), result("b", 2.0)], [result("a", 0.5, *SHOWN)]], {"coverage": estimate}
+    )
+    assert means["recipe"].tolist() == ["a", "b", "real images"]
+    assert means["seeds"].tolist() == ["2", "1", ""]
+    assert means["validation score"].tolist() == ["1.750 ± 1.768", "2.000", ""]
+    assert means["Coverage"].tolist() == ["0.500 ± 0.000", "", "0.500"]
+    assert means["thousand images"].tolist() == ["1,500", "1,500", ""]
 
     results = [result("a", 3.0, *SHOWN), result("b", 2.0, "coverage"), result("c", 9.5, *SHOWN)]
     table = as_table(results, {"coverage": estimate})

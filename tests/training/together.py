@@ -1,8 +1,8 @@
 """A training of twenty steps, each of them logged: ``torchrun ... -m tests.training.together FOLDER``.
 
-``python -m tests.training.together FOLDER COUNT`` forks as many processes with the environment that torchrun gives its own, so
-that PyTorch is imported once. Each process writes what its recorder heard and what came out to FOLDER/RANK.json. With a file
-FOLDER/term, the first process sends itself SIGTERM after ten steps.
+``python -m tests.training.together FOLDER COUNT [JSON]`` forks as many processes with the environment that torchrun gives
+its own, so that PyTorch is imported once; JSON holds changes of parameters. Each process writes what its recorder heard and
+what came out to FOLDER/RANK.json. With a file FOLDER/term, the first process sends itself SIGTERM after ten steps.
 """
 
 import importlib
@@ -14,6 +14,7 @@ import threading
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -48,12 +49,14 @@ class Heard(Recorder):
         self.scores_at.append(progress.step)
 
 
-def train(folder: Path) -> None:
+def train(folder: Path, changes: Mapping[str, Any] | None = None) -> None:
     distributed = DistributedContext.join(torch.device("cpu"))
     heard = Heard(distributed.is_first and (folder / "term").exists())
     found: dict[str, object] = {}
     try:
-        found = summary(fit(params(CHANGES), training_data(), heard, Checkpoints(folder / "checkpoints")))
+        found = summary(
+            fit(params({**CHANGES, **(changes or {})}), training_data(), heard, Checkpoints(folder / "checkpoints"))
+        )
     except Stopped as stopped:
         found = {"stopped": stopped.number}
     found |= {"losses_at": heard.losses_at, "scores_at": heard.scores_at, "size": distributed.size}
@@ -61,7 +64,7 @@ def train(folder: Path) -> None:
     distributed.leave()
 
 
-def fork(folder: Path, rank: int, count: int, port: int) -> int:
+def fork(folder: Path, changes: Mapping[str, Any], rank: int, count: int, port: int) -> int:
     """The id of a new process; it reads from ``port``, a pipe, where the others are met."""
     if child := os.fork():
         return child
@@ -70,20 +73,20 @@ def fork(folder: Path, rank: int, count: int, port: int) -> int:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": os.read(port, 5).decode()}
     try:
-        train(folder)
+        train(folder, changes)
     except BaseException:
         traceback.print_exc()
         os._exit(1)
     os._exit(0)
 
 
-def start(folder: Path, count: int) -> int:
+def start(folder: Path, count: int, changes: Mapping[str, Any]) -> int:
     """How many processes failed. This one keeps the store in which they meet, as torchrun does."""
     importlib.import_module("torch._dynamo")  # as the optimisers do
     digits()
     assert threading.active_count() == 1
     port, told = os.pipe()
-    children = [fork(folder, rank, count, port) for rank in range(count)]
+    children = [fork(folder, changes, rank, count, port) for rank in range(count)]
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # type: ignore[attr-defined]
     os.write(told, f"{store.port:05}".encode() * count)
     return sum(os.waitpid(child, 0)[1] != 0 for child in children)
@@ -93,7 +96,7 @@ def main() -> None:
     torch.set_num_threads(1)
     folder = Path(sys.argv[1])
     if len(sys.argv) > 2:
-        sys.exit(start(folder, int(sys.argv[2])))
+        sys.exit(start(folder, int(sys.argv[2]), json.loads(sys.argv[3]) if len(sys.argv) > 3 else {}))
     train(folder)
 
 

@@ -1,5 +1,7 @@
 """One step of adversarial training, in the order of the algorithm: discriminator, generator, average."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -26,6 +28,16 @@ class Kind(NamedTuple):
     """whether the step has gradient penalties"""
     stages: tuple[tuple[int, bool], ...] = ()
     """of growing networks"""
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    """Within it, gradients pass through the network, and none are computed for its weights."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
 
 
 class AdversarialStep:
@@ -108,7 +120,8 @@ class AdversarialStep:
             with self._autocast(), torch.set_grad_enabled(batch_number == count):
                 fake = self._generate(codes, classes)
             counters.append(self._train_discriminator(images, fake.detach(), classes, penalise=kind.penalises))
-        loss_g = self._train_generator(images, fake, classes)
+        with _frozen(self.discriminator):
+            loss_g = self._train_generator(images, fake, classes)
         self.average.update()
         with torch.no_grad():
             loss_d, real_accuracy, fake_accuracy = torch.stack(counters).mean(dim=0)
@@ -127,7 +140,7 @@ class AdversarialStep:
         if class_logits is not None:
             total = total + train.auxiliary_weight * F.cross_entropy(class_logits.float(), torch.cat([labels, labels]))
         if penalise:
-            # In full precision because they are gradients of gradients.
+            # Outside autocast, since they are gradients of gradients: float32, with TF32 products on a GPU.
             total = total + train.penalty_interval * self._penalties(real, fake, labels)
         if train.l1:
             total = total + train.l1 * l1_penalty(self.discriminator.parameters())
@@ -151,8 +164,6 @@ class AdversarialStep:
         return total
 
     def _train_generator(self, real: Tensor, fake: Tensor, labels: Tensor) -> Tensor:
-        # Gradients only pass through the discriminator; none are computed for its weights.
-        self.discriminator.requires_grad_(False)
         with self._autocast():
             logits, class_logits = self.discriminator(self.augment(fake), labels)
             real_logits = logits
@@ -166,7 +177,6 @@ class AdversarialStep:
         if self.train.l1:
             total = total + self.train.l1 * l1_penalty(self.generator.parameters())
         self._minimise(total, self.optimizers[0])
-        self.discriminator.requires_grad_(True)
         return loss.detach()
 
     @staticmethod

@@ -48,9 +48,12 @@ class Augmentation:
 
     @torch.no_grad()
     def adapt(self, right: Tensor, images: int) -> None:
-        """Adapt the probability; ``right`` is the discriminator's accuracy on real images, a scalar."""
+        """Adapt the probability; ``right`` is the discriminator's accuracy on this process's real images, a scalar.
+
+        ``images`` counts those of all processes.
+        """
         if self.target:
-            direction = torch.sign(2 * right - 1 - self.target)
+            direction = torch.sign(2 * self.draws.distributed.mean(right.clone()) - 1 - self.target)
             self.probability.add_(direction * (images / self.images_to_one)).clamp_(0, 1)
 
 

@@ -32,7 +32,13 @@ def make_optimizer(network: nn.Module, train: Train, lr: float) -> Optimizer:
             capturable=on_gpu,
         )
     if train.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, momentum=train.beta1, weight_decay=train.weight_decay, fused=True)
+        decay = train.weight_decay
+        sgd = torch.optim.SGD(parameters, lr=rate, momentum=train.beta1, weight_decay=decay, fused=True)
+        if train.beta1:
+            # The fused kernel fails if only some weights have a buffer, as when layers of a growing network join later.
+            for parameter in parameters:
+                sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        return sgd
     return torch.optim.RMSprop(
         parameters,
         lr=rate,

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from src.core.device import DeviceContext
 from src.core.errors import UserError
 from src.training.engine import Engine
 from src.training.step.distributed import DistributedContext, Draws
@@ -46,10 +47,10 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return run(tmp_path_factory.mktemp("whole"), options=("2",))
 
 
-def assert_close(rows: list[dict[str, float]], expected: list[dict[str, float]]) -> None:
+def assert_close(rows: list[dict[str, float]], expected: list[dict[str, float]], tolerance: float = 1e-5) -> None:
     assert len(rows) == len(expected)
     for row, other in zip(rows, expected, strict=True):
-        assert row == pytest.approx(other, rel=1e-5)
+        assert row == pytest.approx(other, rel=tolerance)
 
 
 def test_two_processes_train_as_one(whole: list[dict[str, Any]], tmp_path: Path) -> None:
@@ -65,6 +66,26 @@ def test_two_processes_train_as_one(whole: list[dict[str, Any]], tmp_path: Path)
         assert first[name] == second[name]
     assert (first["losses_at"], first["scores_at"]) == (list(range(1, 21)), [10, 20])
     assert (second["losses_at"], second["scores_at"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model.family": "dcgan", "model.width": 8, "train.lr_generator": 1e-4, "train.lr_discriminator": 1e-4},
+        {"train.augment": ["translation", "cutout"], "train.augment_target": 0.2, "train.augment_kimg": 1},
+    ],
+    ids=["batch norm", "adaptive augmentation"],
+)
+def test_so_do_batch_norm_and_adaptive_augmentation(changes: dict[str, Any], tmp_path: Path) -> None:
+    """Both depend on the whole batch."""
+    first, second = run(tmp_path, options=("2", json.dumps(changes)))
+    (tmp_path / "alone").mkdir()
+    together.train(tmp_path / "alone", changes)
+    (alone,) = written(tmp_path / "alone")
+    assert len(alone["losses"]) == 20
+    assert_close(first["losses"], alone["losses"], 1e-3)
+    for name in ("generator", "discriminator", "losses", "scores", "best"):
+        assert first[name] == second[name]
 
 
 @pytest.mark.slow
@@ -86,6 +107,20 @@ def test_a_batch_that_cannot_be_split_is_refused(monkeypatch: pytest.MonkeyPatch
         UserError, match=r"train\.batch_size 50 cannot be split over 3 processes; it must be a multiple of 3"
     ):
         Engine(tiny(), split.images, split.labels, 10)
+
+
+def test_steps_of_several_processes_are_not_captured(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(DistributedContext, "join", lambda device: DistributedContext(0, 2))
+    monkeypatch.setattr(DistributedContext, "parallel", lambda self, network: network)
+    monkeypatch.setattr(DeviceContext, "graphs", True)
+    split = digits().train
+    engine = Engine(tiny(), split.images, split.labels, 10)
+    assert engine._graphed_step is None
+    assert capsys.readouterr().out == "2 processes train together: steps are not captured as CUDA graphs\n"
+    with pytest.raises(UserError, match=r"train\.compile is graph, but steps of 2 processes are not captured"):
+        Engine(tiny(train__compile="graph"), split.images, split.labels, 10)
 
 
 def test_alone_every_call_is_the_identity() -> None:

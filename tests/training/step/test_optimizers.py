@@ -1,10 +1,11 @@
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import nn
 
 from src.config.params import Train
+from src.training.step.adversarial import AdversarialStep
 from src.training.step.optimizers import AveragedGenerator, LearningRates, Schedule, make_optimizer
 from tests.networks.tiny import FAMILIES, batch, pair
 
@@ -26,6 +27,45 @@ def test_the_parameters_arrive_in_the_optimiser(name: Any, kind: type, settings:
     assert {key: group[key] for key in settings} == settings
     assert group["lr"] == 0.25
     assert [id(one) for one in group["params"]] == [id(one) for one in network.parameters()]
+
+
+@pytest.mark.parametrize("optimizer", get_args(Train.model_fields["optimizer"].annotation))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_optimiser_trains_every_family_while_it_grows(family: str, optimizer: Any) -> None:
+    """Layers that join later have no state yet, and those of before have one."""
+    steps = 12
+    generator, discriminator = pair(family, size=16)
+    train = Train(optimizer=optimizer, beta1=0.9, lr_generator=1e-3, lr_discriminator=1e-3, lr_decay_from=1.0)
+    step = AdversarialStep(generator, discriminator, train, steps)
+    before = [one.detach().clone() for one in (*generator.parameters(), *discriminator.parameters())]
+    kinds = set()
+    for number in range(steps):
+        images, labels, latents = batch(size=16, seed=number)
+        assert step(number, images, labels, latents).isfinite().all()
+        kinds.add(step.kind(number).stages)
+    assert len(kinds) == (1 if family != "progressive" else 5)
+    moved = [
+        not torch.equal(one, other)
+        for one, other in zip((*generator.parameters(), *discriminator.parameters()), before, strict=True)
+    ]
+    assert all(moved)
+
+
+@pytest.mark.parametrize("growing", [False, True])
+def test_momentum_is_that_of_pytorch_from_the_first_step(growing: bool) -> None:
+    ours, theirs = (nn.ModuleList([nn.Linear(3, 1), nn.Linear(3, 1)]) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    train = Train(optimizer="sgd", beta1=0.9, weight_decay=0.1)
+    optimizers = make_optimizer(ours, train, 0.1), torch.optim.SGD(theirs.parameters(), 0.1, 0.9, weight_decay=0.1)
+    for number in range(6):
+        inputs = torch.randn(5, 3, generator=torch.Generator().manual_seed(number))
+        for network, optimizer in zip((ours, theirs), optimizers, strict=True):
+            used = network[:1] if growing and number < 3 else network
+            optimizer.zero_grad()
+            torch.stack([layer(inputs).square().mean() for layer in used]).sum().backward()
+            optimizer.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_sgd_moves_by_rate_times_gradient_and_decay() -> None:
