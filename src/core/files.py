@@ -1,11 +1,11 @@
 """Write files atomically, and read files of earlier stages with one kind of error."""
 
-import glob
 import json
 import os
 import time
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,13 +23,14 @@ ABANDONED_SECONDS = 3600.0
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a ``.part`` beside ``path``, this process's own, to be written to; afterwards it atomically replaces ``path``.
 
-    If the body raises, ``path`` is unchanged and the part is removed; those that killed processes have left are removed
-    an hour later. An OSError in the body (disk full, no permission) becomes a UserError that names ``path``.
+    If the body raises, ``path`` is unchanged and the part is removed. Parts that killed processes have left are removed an
+    hour later, by the next process that writes to the folder. An OSError in the body (disk full, no permission) becomes a
+    UserError that names ``path``.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_abandoned(path)
+        _remove_abandoned(path.parent)
         try:
             yield part
             part.replace(path)
@@ -39,9 +40,10 @@ def replacing(path: Path) -> Iterator[Path]:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from None
 
 
-def _remove_abandoned(path: Path) -> None:
-    """Remove the parts of ``path`` that nobody has written to for an hour. Process ids of other machines say nothing."""
-    for part in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+@cache
+def _remove_abandoned(folder: Path) -> None:
+    """Remove the parts that nobody has written to for an hour, once per process. Process ids of other hosts tell nothing."""
+    for part in folder.glob("*.part"):
         with suppress(OSError):  # another process may remove it, too
             if time.time() - part.stat().st_mtime > ABANDONED_SECONDS:
                 part.unlink()

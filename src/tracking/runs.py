@@ -287,10 +287,10 @@ def run_exists(client: "MlflowClient", run_id: str) -> bool:
         ) from None
 
 
-def child_runs(client: "MlflowClient", parent: str, condition: str) -> list[tuple[str, dict[str, str]]]:
-    """Ids and tags of a run's children that meet a condition such as ``attributes.status = 'RUNNING'``."""
+def child_runs(client: "MlflowClient", parent: str, status: str) -> list[tuple[str, dict[str, str]]]:
+    """Ids and tags of a run's children with a status such as ``RUNNING``."""
     experiment = client.get_run(parent).info.experiment_id
-    query = f"tags.mlflow.parentRunId = '{parent}' and {condition}"
+    query = f"tags.mlflow.parentRunId = '{parent}' and attributes.status = '{status}'"
     return [(run.info.run_id, dict(run.data.tags)) for run in client.search_runs([experiment], query)]
 
 

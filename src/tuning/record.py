@@ -122,7 +122,7 @@ def end_orphans(run: Run, study: optuna.Study, storage: BaseStorage) -> None:
         unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
         expected = {trial.user_attrs.get(RUN_ID) for trial in unfinished}
         numbers = {str(number) for trial in unfinished for number in (trial.number, first_number(trial))}
-        for run_id, tags in child_runs(run.client, run.run_id, "attributes.status = 'RUNNING'"):
+        for run_id, tags in child_runs(run.client, run.run_id, "RUNNING"):
             if tags.get("study") == study.study_name and run_id not in expected and tags.get("trial") not in numbers:
                 abandon(run_id, "its process died")
 
