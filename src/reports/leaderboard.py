@@ -49,9 +49,7 @@ def as_table(results: Sequence[Mapping[str, Any]], ceiling: Mapping[str, Mapping
         for one in sorted(results, key=lambda some: float(some["score"]))
     ]
     rows.append({"recipe": "real images", **{titles[name]: with_interval(one) for name, one in ceiling.items()}})
-    # The order of columns is that of the first row that has all of them.
-    columns = max(rows, key=len)
-    return pd.DataFrame(rows, columns=list(columns)).fillna("")
+    return _frame(rows)
 
 
 def over_seeds(
@@ -83,6 +81,11 @@ def over_seeds(
     rows.append(
         {"recipe": "real images", **{CATALOGUE[name].title: f"{one['value']:.3f}" for name, one in ceiling.items()}}
     )
+    return _frame(rows)
+
+
+def _frame(rows: Sequence[Mapping[str, str]]) -> pd.DataFrame:
+    """The rows as a table; the order of columns is that of the first row that has all of them."""
     columns = max(rows, key=len)
     return pd.DataFrame(rows, columns=list(columns)).fillna("")
 

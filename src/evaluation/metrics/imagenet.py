@@ -6,12 +6,10 @@ from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from ...core import interrupts
 from ...core.errors import UserError
 from ...core.lazy import lazy
 from ..metric import Context, Metric, Number, need
-from .inception import INCEPTION_RESAMPLES
-from .quick.frechet import frechet_rows
+from .inception import first_frechet_rows, in_batches
 from .quick.gan_test import answers, confusions
 from .quick.neighbours import neighbour_scores
 
@@ -55,22 +53,20 @@ class ImageNetNetwork:
 
         Images are resized bilinearly to 64 to 224 pixels. All batches have one size, the last one padded.
         """
-        from ...core.pixels import to_float
-        from ...core.progress import counted
         from ..scored import Scored
 
+        what = f"ImageNet features, batches of {self.batch}"
+        (features,) = in_batches(self._features, images, self.batch, self.device, what)
+        return Scored(features, torch.zeros(len(images), class_count), labels.cpu())
+
+    def _features(self, images: Tensor) -> tuple[Tensor]:
+        """uint8 (N, 3, H, W) to (N, 1280)."""
+        from ...core.pixels import to_float
+
         size = min(max(images.shape[2], SMALLEST), LARGEST)
-        features = []
-        batches = images.split(self.batch)
-        for batch in counted(batches, len(batches), f"ImageNet features, batches of {self.batch}"):
-            interrupts.check()
-            filled = F.pad(batch.to(self.device), (0, 0, 0, 0, 0, 0, 0, self.batch - len(batch)))
-            coloured = to_float(filled).expand(-1, 3, -1, -1)
-            resized = F.interpolate(coloured, (size, size), mode="bilinear", antialias=True)
-            with torch.inference_mode():
-                found = self.network.extract_features(resized.contiguous(memory_format=torch.channels_last))
-            features.append(found.mean(dim=(2, 3))[: len(batch)].float().cpu())
-        return Scored(torch.cat(features), torch.zeros(len(images), class_count), labels.cpu())
+        resized = F.interpolate(to_float(images), (size, size), mode="bilinear", antialias=True)
+        found: Tensor = self.network.extract_features(resized.contiguous(memory_format=torch.channels_last))
+        return (found.mean(dim=(2, 3)),)
 
 
 def predicted(train: Scored, test: Scored) -> Tensor:
@@ -95,10 +91,9 @@ def imagenet_scores(generated: Scored, real: Scored, *, nearest_k: int, conditio
     :func:`predicted`. Raises UserError for too few images, or fewer than two classes.
     """
     need(min(len(generated), len(real)), 2, "scores in the ImageNet network")
-    kept = [one.weights[: 1 + INCEPTION_RESAMPLES] for one in (generated, real)]
     near = neighbour_scores(generated, real, nearest_k=nearest_k)
     found = {
-        "frechet_imagenet_distance": torch.stack(list(frechet_rows(generated.features, real.features, *kept))),
+        "frechet_imagenet_distance": first_frechet_rows(generated, real, "Frechet distance and its resamples"),
         **{f"imagenet_{name}": near[name] for name in ("precision", "recall", "coverage")},
     }
     for name, train, test in (("gan_test", real, generated), ("gan_train", generated, real)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -54,21 +55,31 @@ class Inception:
         The network itself resizes to 299 x 299, as TensorFlow 1 did. Some 4 images a second on a CPU core, whatever their
         size. All batches have one size, the last one padded.
         """
-        from ...core.progress import counted
         from ..scored import Scored
 
-        features: list[Tensor] = []
-        logits: list[Tensor] = []
-        batches = images.split(self.batch)
-        for batch in counted(batches, len(batches), f"inception, batches of {self.batch}"):
-            interrupts.check()
-            coloured = batch.to(self.device).expand(-1, 3, -1, -1)
-            filled = F.pad(coloured, (0, 0, 0, 0, 0, 0, 0, self.batch - len(batch)))
-            with torch.inference_mode():
-                found = self.network(filled)
-            for results, result in zip((features, logits), found, strict=True):
-                results.append(result[: len(batch)].float().cpu())
-        return Scored(torch.cat(features), torch.cat(logits), labels.cpu())
+        what = f"inception, batches of {self.batch}"
+        features, logits = in_batches(self.network, images, self.batch, self.device, what)
+        return Scored(features, logits, labels.cpu())
+
+
+def in_batches(
+    run: Callable[[Tensor], Sequence[Tensor]], images: Tensor, batch: int, device: torch.device, what: str
+) -> list[Tensor]:
+    """The results of ``run`` for uint8 images (N, C, H, W), grey or in colour: float32 (N, ...) on the CPU.
+
+    It gets uint8 (batch, 3, H, W) on the device. All batches have one size, the last one padded.
+    """
+    from ...core.progress import counted
+
+    found: list[list[Tensor]] = []
+    batches = images.split(batch)
+    for some in counted(batches, len(batches), what):
+        interrupts.check()
+        coloured = some.to(device).expand(-1, 3, -1, -1)
+        filled = F.pad(coloured, (0, 0, 0, 0, 0, 0, 0, batch - len(some)))
+        with torch.inference_mode():
+            found.append([result[: len(some)].float().cpu() for result in run(filled)])
+    return [torch.cat(results) for results in zip(*found, strict=True)]
 
 
 def inception_scores(generated: Scored, real: Scored) -> dict[str, Tensor]:
@@ -82,20 +93,24 @@ def inception_scores(generated: Scored, real: Scored) -> dict[str, Tensor]:
 
     Raises UserError below 2 images.
     """
-    from ...core.progress import counted
-
     need(min(len(generated), len(real)), 2, "FID, KID and Inception Score")
-    kept = [one.weights[: 1 + INCEPTION_RESAMPLES] for one in (generated, real)]
-    distances = []
-    found = frechet_rows(generated.features, real.features, *kept)
-    for row in counted(found, len(kept[0]), "FID and its resamples"):
-        interrupts.check()
-        distances.append(row)
     return {
-        "frechet_inception_distance": torch.stack(distances),
+        "frechet_inception_distance": first_frechet_rows(generated, real, "FID and its resamples"),
         "kernel_inception_distance": kernel_classifier_distance(generated, real)["kernel_classifier_distance"],
         "inception_score": classifier_score(generated, real)["classifier_score"],
     }
+
+
+def first_frechet_rows(generated: Scored, real: Scored, what: str) -> Tensor:
+    """The Frechet distance in features of many dimensions, with the first 20 resamples at most."""
+    from ...core.progress import counted
+
+    kept = [one.weights[: 1 + INCEPTION_RESAMPLES] for one in (generated, real)]
+    distances = []
+    for row in counted(frechet_rows(generated.features, real.features, *kept), len(kept[0]), what):
+        interrupts.check()
+        distances.append(row)
+    return torch.stack(distances)
 
 
 def _load(path: Path) -> Any:
