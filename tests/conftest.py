@@ -290,3 +290,10 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"INTERVAL": 0.05, "LONGEST_PAUSE": 0.2, "HEALTHY_CLOSE": 10.0, "AWAY_CLOSE": 0.3}.items():
         monkeypatch.setattr(sync, name, seconds)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+
+@pytest.fixture
+def cuda_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Autocasting of fake tensors on a GPU, which PyTorch disables without one."""
+    monkeypatch.setattr("torch.cuda.amp.common.amp_definitely_not_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: True)

@@ -24,9 +24,7 @@ def test_spectral_norm_makes_the_largest_singular_value_one(family: str) -> None
         assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
 
 
-def test_spectral_norm_is_in_full_precision_under_autocast_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+def test_spectral_norm_is_in_full_precision_under_autocast_on_a_gpu(cuda_autocast: None) -> None:
     seen = list[tuple[str, torch.dtype]]()
 
     class Note(TorchDispatchMode):

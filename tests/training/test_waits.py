@@ -19,11 +19,9 @@ from src.training.engine import Engine
 from src.training.step.augment import AUGMENTATIONS, Augmentation
 from src.training.step.distributed import DistributedContext, Draws
 from src.training.step.losses import find_loss
+from tests.evaluation.test_gpu import WAITS
 from tests.networks.tiny import CLASSES, LATENT, PAIRS, pair
 from tests.training.digits import digits, tiny
-
-WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::_unique2", "aten::equal")
-"""Operations whose result the CPU needs before it can go on."""
 
 
 class OneHot(TorchFunctionMode):
@@ -45,8 +43,8 @@ class NoWaits(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        name = func._schema.name
-        assert OneHot.inside or name not in WAITING, f"{name} waits for the device"
+        name = func.overloadpacket.__name__
+        assert OneHot.inside or name not in WAITS, f"{name} waits for the device"
         return func(*args, **(kwargs or {}))
 
 
@@ -92,11 +90,9 @@ def test_no_step_waits(family: str, conditioning: str, optimizer: str) -> None:
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("family", "conditioning"), PAIRS)
 def test_networks_run_on_the_gpu_alone(
-    family: str, conditioning: str, precision: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    family: str, conditioning: str, precision: torch.dtype, cuda_autocast: None
 ) -> None:
     """Fake tensors have a device and a type, and no values: mixed devices are an error, and so is a wait."""
-    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     found = set[torch.dtype]()
 
     def note(layer: nn.Module, inputs: Any, output: Any) -> None:
