@@ -16,7 +16,7 @@ BatchSize = Annotated[int, Field(ge=2, le=65536)]
 HiddenSizes = Annotated[list[Annotated[int, Field(ge=1, le=65536)]], Field(min_length=1, max_length=16)]
 Augmentations = Annotated[list[Literal["translation", "cutout", "flip"]], Field(max_length=3)]
 
-FAMILIES = ("mlp", "dcgan", "resnet", "progressive")
+FAMILIES = ("mlp", "dcgan", "compact", "resnet", "progressive")
 """The short names of ``model.family``; :mod:`src.networks.family` has the class of each."""
 NO_SCORE = "it changes no score"
 

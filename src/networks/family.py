@@ -9,6 +9,7 @@ from .interface import Discriminator, Family, Generator
 FAMILIES = {
     "mlp": ".families.mlp.Mlp",
     "dcgan": ".families.dcgan.Dcgan",
+    "compact": ".families.compact.Compact",
     "resnet": ".families.resnet.Resnet",
     "progressive": ".families.progressive.Progressive",
 }

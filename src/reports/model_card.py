@@ -29,6 +29,7 @@ TEMPLATE = "model_card.md.j2"
 FAMILIES = {
     "mlp": "fully connected",
     "dcgan": "convolutional (DCGAN)",
+    "compact": "small convolutional with residual layers",
     "resnet": "residual",
     "progressive": "progressively grown",
 }

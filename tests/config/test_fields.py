@@ -32,7 +32,7 @@ def test_each_field_says_what_is_allowed_and_what_it_is() -> None:
     } == {
         "evaluate.inception_weights": "text | null",
         "data.channels": "1 | 3",
-        "model.family": "mlp | dcgan | resnet | progressive | the dotted path of a class",
+        "model.family": "mlp | dcgan | compact | resnet | progressive | the dotted path of a class",
         "train.seed": "int >= 0 and < 4294967296",
         "train.ema_decay": "float >= 0 and < 1",
         "model.hidden_sizes": "list of 1 to 16, each int >= 1 and <= 65536",

@@ -225,8 +225,8 @@ ENTRY = "it must be {low, high[, log, step]} with numbers, or {choices} with a l
         ("model.width: {low: 8, high: 9, when: {model.famly: mlp}}",
          ".model.width: when: model.famly: unknown parameter; did you mean model.family?"),
         ("model.width: {low: 8, high: 9, when: {model.family: [mlp, vae]}}",
-         ".model.width: when: model.family: 'vae' is not allowed: it must be mlp | dcgan | resnet | progressive | "
-         "the dotted path of a class"),
+         ".model.width: when: model.family: 'vae' is not allowed: it must be mlp | dcgan | compact | resnet | "
+         "progressive | the dotted path of a class"),
         ("{model.width: {low: 8, high: 9, when: {model.family: mlp}}, model.family: {choices: [mlp]}}",
          ".model.width: when names model.family, which must precede it in tune.space"),
         ("model.width: {low: 8, high: 9, when: {}}",

@@ -1,4 +1,4 @@
-"""What all families have in common: mlp.py, dcgan.py, resnet.py and progressive.py."""
+"""What all families have in common."""
 
 import pytest
 import torch

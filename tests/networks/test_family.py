@@ -64,7 +64,7 @@ def test_a_class_of_ones_own_by_its_dotted_path(extras: Path) -> None:
     [
         (
             "vae",
-            r"unknown family 'vae' \(it has no dot\); allowed are mlp \| dcgan \| resnet \| progressive, or the dotted path",
+            r"unknown family 'vae' \(it has no dot\); allowed are mlp \| dcgan \| compact \| resnet \| progressive, or the",
         ),
         ("extras.missing.Small", r"unknown family 'extras\.missing\.Small' \(extras/missing\.py is not in .*\)"),
         # Not the user's own file: what is installed is not imported because a description says so.

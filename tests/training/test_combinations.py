@@ -92,8 +92,8 @@ def test_a_step_moves_every_weight_and_is_finite(family: str, conditioning: str,
 
 
 def test_quick_tests_have_every_pair() -> None:
-    assert len(EVERY) == 110
-    assert len(COVERING) == len(set(COVERING)) == 30  # as many as there are pairs of conditioning and loss
+    assert len(EVERY) == 140
+    assert len(set(COVERING)) == len(COVERING) < len(EVERY) / 4
     for first, second in combinations(range(3), 2):
         assert {(one[first], one[second]) for one in COVERING} == {(one[first], one[second]) for one in EVERY}
 
