@@ -18,9 +18,9 @@ from .errors import UserError
 if TYPE_CHECKING:
     from ..config.params import Train
 
-M_TRIM_THRESHOLD, M_TOP_PAD = -1, -2
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 """as in malloc.h of glibc"""
-KEPT_BYTES, TOP_PAD_BYTES = 2**30, 2**26
+KEPT_BYTES, TOP_PAD_BYTES, MAPPED_BYTES = 2**30, 2**26, 2**25
 MIB = 2**20
 CPU_BATCH, GPU_BATCH = 100, 1000
 """Images in a batch outside training. 100 fit in a CPU's cache: four times as fast as 500. A GPU needs more to be busy."""
@@ -153,10 +153,18 @@ def full_precision() -> Iterator[None]:
 
 
 def _keep_freed_memory() -> None:
-    """Tell glibc's malloc, if it is in use, not to return pages: a step asks for the same again, and page faults are slow."""
+    """Tell glibc's malloc, if it is in use, not to return pages: a step asks for the same again, and page faults are slow.
+
+    Only blocks of 32 MiB, the most that every version accepts, or more are mapped, and so returned when freed. That has to be
+    said: setting any other option stops malloc from raising this threshold from 128 KiB by itself.
+    """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        for option, value in ((M_TRIM_THRESHOLD, KEPT_BYTES), (M_TOP_PAD, TOP_PAD_BYTES)):
+        for option, value in (
+            (M_TRIM_THRESHOLD, KEPT_BYTES),
+            (M_TOP_PAD, TOP_PAD_BYTES),
+            (M_MMAP_THRESHOLD, MAPPED_BYTES),
+        ):
             mallopt(option, value)
 
 

@@ -1,4 +1,6 @@
+import ctypes
 import os
+import resource
 
 import pytest
 import torch
@@ -139,3 +141,13 @@ def test_a_cpu_keeps_every_setting_that_changes_bits(settings: list[tuple[str, b
         assert torch.get_num_threads() == threads + 1
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc's malloc")
+def test_memory_that_a_step_frees_causes_no_page_faults_in_the_next() -> None:
+    resolve()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(2**22)  # 16 MiB, 4,096 pages
+    # Once or twice, since an aligned block does not always fit in the place of the last one.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 20_000
