@@ -39,6 +39,7 @@ TINY = {
     "classifier.feature_size": 32,
     "classifier.epochs": 8,
     "classifier.batch_size": 64,
+    "classifier.lr": 0.004,
     "model.family": "mlp",
     "model.hidden_sizes": [32, 64],
     "model.latent_size": 8,

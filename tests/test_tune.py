@@ -40,7 +40,13 @@ __all__ = ["digits_project", "project"]
 REPOSITORY = Path(__file__).resolve().parents[1]
 CHANGES = {
     **{"data.dataset": "digits", "classifier.width": 8, "classifier.feature_size": 32, "classifier.epochs": 4},
-    **{"classifier.batch_size": 64, "model.family": "mlp", "model.hidden_sizes": [32, 64], "model.latent_size": 8},
+    **{
+        "classifier.batch_size": 64,
+        "classifier.lr": 0.004,
+        "model.family": "mlp",
+        "model.hidden_sizes": [32, 64],
+        "model.latent_size": 8,
+    },
     **{"train.device": "cpu", "train.batch_size": 32, "train.lr_generator": 0.002, "train.lr_discriminator": 0.002},
     **{"train.score_samples": 200, "tune.kimg": 1.28, "tune.score_every_kimg": 0.64},
 }

@@ -49,9 +49,9 @@ class Classifier(Section):
     width: int = parameter(32, "channels of the first convolution", ge=4, le=512)
     feature_size: int = parameter(128, "size of the feature vector before the last layer", ge=8, le=2048)
     dropout: Fraction = parameter(0.3, "dropout of the feature vector")
-    epochs: int = parameter(6, "passes over the training images", ge=1, le=1000)
-    batch_size: BatchSize = parameter(256, "images per step")
-    lr: LearningRate = parameter(4e-3, "peak of the one-cycle learning rate")
+    epochs: int = parameter(4, "passes over the training images", ge=1, le=1000)
+    batch_size: BatchSize = parameter(128, "images per step")
+    lr: LearningRate = parameter(6e-3, "peak of the one-cycle learning rate")
     weight_decay: float = parameter(1e-2, "weight decay of AdamW", ge=0, le=1)
     seed: Seed = parameter(0, "seed of the weights and batches")
 

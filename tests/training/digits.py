@@ -17,7 +17,7 @@ from src.networks import interface
 from src.training.loop import TrainingData
 
 CPU = torch.device("cpu")
-CLASSIFIER = Classifier(width=8, feature_size=32, epochs=8, batch_size=64)
+CLASSIFIER = Classifier(width=8, feature_size=32, epochs=8, batch_size=64, lr=4e-3)
 
 
 @cache
