@@ -43,16 +43,16 @@ def _mean_kernel(first: Tensor, second: Tensor, weights: Tensor, other_weights: 
     total = weights.new_zeros(len(weights))
     resampled = other_weights[1:].float().T
     for start in range(0, len(first), BLOCK):
-        rows = slice(start, start + BLOCK)
-        product = (first[rows] @ second.T).div_(first.shape[1]).add_(1)
+        rows, columns = slice(start, start + BLOCK), slice(start if apart else 0, None)
+        product = (first[rows] @ second[columns].T).div_(first.shape[1]).add_(1)
         kernel = product.square().mul_(product)
-        if apart:
-            kernel[:, rows].fill_diagonal_(0)
+        if apart:  # Symmetric: each pair once, counted twice below.
+            kernel[:, : len(kernel)].triu_(1)
         # The value in float64; the resamples do not need it, and float32 is twice as fast.
-        sums = torch.cat([kernel @ other_weights[:1].T, (kernel.float() @ resampled).double()], dim=1)
+        sums = torch.cat([kernel.sum(dim=1, keepdim=True), (kernel.float() @ resampled[columns]).double()], dim=1)
         total += (weights[:, rows].T * sums).sum(dim=0)
     pairs = weights.sum(dim=1) * other_weights.sum(dim=1)
-    return total / (pairs - (weights * other_weights).sum(dim=1) if apart else pairs)
+    return 2 * total / (pairs - (weights * other_weights).sum(dim=1)) if apart else total / pairs
 
 
 METRIC = Metric(
