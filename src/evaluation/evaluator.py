@@ -67,20 +67,18 @@ class Evaluator:
         assert self.real.images is not None
         return checked_images(generator, self.real.labels, self._seeds, self.real.images)
 
+    @full_precision()
     def score(self, images: Tensor) -> Scored:
         """Features, nearest training images and resamples of images uint8 (N, C, H, W) made for the labels in turn."""
         scored = score_images(self.real_images.classifier, images, self.real.labels)
-        completed = self._complete(scored, self._generated_draws)
+        nearest = nearest_training(scored.features, self._training_features)
+        completed = scored.beside(*nearest).resampled(self._generated_draws)
         completed.keep("members", lambda: self.real.members)  # of the same labels
         return completed
 
     def complete(self, scored: Scored) -> Scored:
-        """Scored images on the evaluator's device, with nearest training images and resamples within their own classes."""
-        return self._complete(scored.to(self.device), self._draws(scored.labels.cpu()))
-
-    @full_precision()
-    def _complete(self, scored: Scored, draws: Tensor) -> Scored:
-        return scored.resampled(draws).beside(*nearest_training(scored.features, self._training_features))
+        """Real images of any split on the evaluator's device, with resamples within their own classes."""
+        return scored.to(self.device).resampled(self._draws(scored.labels.cpu()))
 
     @full_precision()
     def measure(self, metrics: Iterable[Metric], scored: Scored, context: Context) -> Rows:

@@ -95,7 +95,9 @@ def test_too_few_images_name_the_metric_and_the_parameter() -> None:
 
 def test_images_are_resampled_within_their_own_classes() -> None:
     evaluator = Evaluator(real_images(), "test", count=200, resample_count=8)
-    held_out = evaluator.complete(real_images().scored("validation").head(200))
+    known = real_images().scored("validation").head(200)
+    held_out = evaluator.complete(known)
+    assert held_out.train_distances is known.train_distances
     assert not torch.equal(held_out.labels, evaluator.labels)
     for label in range(10):
         counts = held_out.weights[:, held_out.labels == label].sum(dim=1)
