@@ -78,9 +78,12 @@ class _Gaussian:
     def rooted(self) -> _Rooted:
         """The same with a root of the covariance in its place."""
         # A resampled class may be empty; eigh does not accept NaN.
-        values, vectors = torch.linalg.eigh(self.covariance.nan_to_num())
-        trace = self.covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
-        return _Rooted(self.mean, vectors * values.clamp(min=0).sqrt()[..., None, :], trace)
+        covariance = self.covariance.nan_to_num()
+        root, failed = torch.linalg.cholesky_ex(covariance)
+        if failed.any():  # A singular one. The eigenvectors are always found, in five times as long.
+            values, vectors = torch.linalg.eigh(covariance)
+            root = vectors * values.clamp(min=0).sqrt()[..., None, :]
+        return _Rooted(self.mean, root, self.covariance.diagonal(dim1=-2, dim2=-1).sum(-1))
 
     def distance(self, other: _Rooted) -> Tensor:
         """The Frechet distance (...). The eigenvalues of C1 C2 are those of R1' C2 R1, which is symmetric."""
