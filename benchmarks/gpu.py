@@ -30,7 +30,7 @@ PARTS: dict[str, tuple[str, list[str]]] = {
     "pictures": (
         "Colour pictures of 64 and 128 pixels",
         [
-            f"benchmarks.train_speed --family dcgan --image-size {size} --channels 3 --parts speed --markdown"
+            f"benchmarks.train_speed --family compact --image-size {size} --channels 3 --parts speed --markdown"
             for size in (64, 128)
         ],
     ),

@@ -5,16 +5,16 @@ from torch import Tensor
 
 from src.config.params import Params
 
-FAMILIES = ("mlp", "dcgan")
+FAMILIES = ("mlp", "compact")
 RECOMMENDED: dict[str, dict[str, float]] = {
     "mlp": {"train.batch_size": 256, "train.lr_generator": 1e-3, "train.lr_discriminator": 1e-3},
-    "dcgan": {"train.batch_size": 64, "train.lr_generator": 3e-3, "train.lr_discriminator": 3e-3},
+    "compact": {"train.batch_size": 64, "train.lr_generator": 5e-3, "train.lr_discriminator": 2e-3},
 }
-"""As params.yaml says beside ``model.family``."""
+"""Batch size and learning rates that suit a family."""
 
 
 def for_family(base: Params, family: str) -> Params:
-    """``base`` as it is where it has the family, otherwise with what params.yaml recommends for it."""
+    """``base`` as it is where it has the family, otherwise with what suits it."""
     if base.model.family == family:
         return base
     return base.replace({"model.family": family, **RECOMMENDED[family]})

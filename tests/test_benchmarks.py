@@ -154,7 +154,7 @@ def test_a_table_in_markdown() -> None:
 
 def test_a_family_comes_with_its_batch_and_rates() -> None:
     own = Params().replace({"train.batch_size": 32})
-    assert for_family(own, "dcgan") is own
+    assert for_family(own, "compact") is own
     assert for_family(own, "mlp").train.batch_size == 256
 
 
@@ -169,9 +169,9 @@ def test_both_loops_are_measured(capsys: pytest.CaptureFixture[str], monkeypatch
     assert title.startswith("training speed on ")
     assert title.endswith(f"threads; PyTorch {torch.__version__}")
     assert header.split()[:5] == ["family", "batch", "textbook", "project", "ratio"]
-    assert [row.split()[:2] for row in rows[:3]] == [["mlp", "64"], ["mlp", "256"], ["dcgan", "64"]]
+    assert [row.split()[:2] for row in rows[:3]] == [["mlp", "64"], ["mlp", "256"], ["compact", "64"]]
     assert all(float(row.split()[4]) > 0 for row in rows[:3])
-    assert [row.split(":")[0] for row in rows[-2:]] == ["target mlp, batch 64", "target mlp, default batch"]
+    assert [row.split(":")[0] for row in rows[-2:]] == ["target mlp, default batch", "target compact, default batch"]
 
 
 @pytest.mark.usefixtures("_in_folder")
