@@ -54,7 +54,13 @@ def test_a_wait_is_found(value: Callable[[Tensor], object]) -> None:
         value(torch.ones(()))
 
 
-FAMILIES = [("mlp", "concat"), ("dcgan", "projection"), ("resnet", "batch_norm"), ("progressive", "auxiliary")]
+FAMILIES = [
+    ("mlp", "concat"),
+    ("dcgan", "projection"),
+    ("compact", "batch_norm"),
+    ("resnet", "batch_norm"),
+    ("progressive", "auxiliary"),
+]
 
 
 @pytest.mark.parametrize(("family", "conditioning"), FAMILIES)
