@@ -40,6 +40,7 @@ TINY = {
     "classifier.epochs": 8,
     "classifier.batch_size": 64,
     "classifier.lr": 0.004,
+    "train.lr_decay_from": 0.5,
     "model.family": "mlp",
     "model.hidden_sizes": [32, 64],
     "model.latent_size": 8,

@@ -35,6 +35,7 @@ PARAMS: dict[str, Any] = {
     "train.kimg": 30,
     "train.log_every_kimg": 0.5,
     "train.score_every_kimg": 2.5,
+    "train.lr_decay_from": 0.5,
     "train.mirror": 0.5,
     "train.checkpoint_minutes": 0.05 / 60,
 }

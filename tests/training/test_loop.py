@@ -135,7 +135,12 @@ def test_a_row_is_the_mean_since_the_last_one() -> None:
 
 def test_rates_in_the_history_follow_the_schedule() -> None:
     rows = train(
-        tiny(train__log_every_kimg=0.05, train__lr_generator=0.01, train__lr_discriminator=0.02)
+        tiny(
+            train__log_every_kimg=0.05,
+            train__lr_generator=0.01,
+            train__lr_discriminator=0.02,
+            train__lr_decay_from=0.5,
+        )
     ).history.losses
     factors = [1, 1, 1, 1, 1, 0.8, 0.6, 0.4, 0.2, 0]
     assert [row["lr_generator"] for row in rows] == pytest.approx([0.01 * factor for factor in factors])

@@ -204,7 +204,8 @@ def test_dropout_makes_two_equal_steps_differ_unless_seeded() -> None:
 def test_the_average_follows_and_the_rates_fall() -> None:
     generator, discriminator = pair()
     start = copy.deepcopy(generator)
-    step = AdversarialStep(generator, discriminator, Train(ema_decay=0.5, lr_generator=0.01, lr_discriminator=0.02), 4)
+    train = Train(ema_decay=0.5, lr_generator=0.01, lr_discriminator=0.02, lr_decay_from=0.5)
+    step = AdversarialStep(generator, discriminator, train, 4)
     rates = []
     for index in range(4):
         step(index, *batch())
