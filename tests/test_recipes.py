@@ -24,14 +24,14 @@ def test_every_milestone_has_one_that_says_what_it_is(capsys: pytest.CaptureFixt
     assert all(len(load_recipe(name).about) > 10 for name in recipe_names())
 
 
-@pytest.mark.parametrize("name", [*NAMED, "gpu"])
+@pytest.mark.parametrize("name", [*NAMED, "best-cpu", "gpu"])
 def test_each_is_a_small_difference_of_allowed_values(name: str) -> None:
     recipe, defaults = load_recipe(name), load_params(ROOT / "params.yaml")
     params = recipe.applied(defaults)
     assert 1 <= len(recipe.changes) <= 12
     assert all(params.flat()[one] == value for one, value in recipe.changes.items())
     assert {one.partition(".")[0] for one in recipe.changes} <= {"model", "train"}
-    assert ("train.kimg" in recipe.changes) == (name == "gpu")  # the others' budget is everybody's
+    assert ("train.kimg" in recipe.changes) == (name in ("best-cpu", "gpu"))  # the others' budget is everybody's
     build_pair(**params.model.model_dump(), class_count=10, channels=1, image_size=28)
 
 
