@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 
 from src.core.errors import UserError
 from src.networks.description import (
@@ -77,6 +78,7 @@ def test_the_description_is_all_that_a_network_is_built_from(tmp_path: Path) -> 
 def test_equal_weights_give_equal_bytes_whatever_their_layout() -> None:
     first, second = pair("dcgan", seed=1)[0], pair("dcgan", seed=1)[0]
     assert isinstance(second, DcganGenerator)
+    assert isinstance(second.start, nn.Linear)
     second.start.weight.data = second.start.weight.data.T.contiguous().T
     second.to(memory_format=torch.channels_last)
     assert not second.start.weight.is_contiguous()

@@ -1,12 +1,13 @@
 """Base classes of the families: a subclass builds the layers between the label and the head."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from ...core.errors import UserError
-from ..conditioning import Head, ImageLabel, VectorLabel, latent_label
+from ..conditioning import Head, ImageLabel, LabelledSequential, VectorLabel, class_weights, latent_label
 from ..interface import Discriminator, Generator
 from ..layers import apply_spectral_norm
 
@@ -86,10 +87,12 @@ def _stages(
 
 
 class ConvGenerator(LabelledGenerator):
-    """A generator that doubles its images."""
+    """A generator that doubles its images: ``start`` gives ``start_shape``, and ``layers`` the image."""
 
     family: ClassVar[str]
     fewest_doublings: ClassVar[int] = 2
+    start: nn.Module
+    layers: LabelledSequential
 
     def __init__(
         self, *, latent_size: int, class_count: int, channels: int, image_size: int, conditioning: str, width: int
@@ -100,8 +103,14 @@ class ConvGenerator(LabelledGenerator):
         self.build(widths, channels, conditioning)
 
     def build(self, widths: Sequence[int], channels: int, conditioning: str) -> None:
-        """Build the layers from ``start_shape`` to images with ``channels``; ``widths`` are the channels at each size."""
+        """Build ``start`` and ``layers``, to images with ``channels``; ``widths`` are the channels at each size."""
         raise NotImplementedError
+
+    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """See :class:`Generator`."""
+        start = self.start(self.label(latents, labels)).unflatten(1, self.start_shape)
+        images: Tensor = self.layers(start, class_weights(labels, self.class_count))
+        return images
 
 
 class ConvDiscriminator(LabelledDiscriminator):
@@ -131,3 +140,10 @@ class ConvDiscriminator(LabelledDiscriminator):
     def build(self, smallest: int, widths: Sequence[int], dropout: float) -> int:
         """Build the layers and return the number of features; ``widths`` are the channels at each size from ``smallest``."""
         raise NotImplementedError
+
+    def halving(self, widths: Sequence[int], dropout: float) -> list[nn.Module]:
+        """4 x 4 convolutions with stride from the labelled image to the smallest size, with dropout between them."""
+        layers: list[nn.Module] = []
+        for before, after in pairwise([self.label.channels, *widths[-2::-1]]):
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
+        return layers[:-1]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..conditioning import Labelled, LabelledSequential, batch_norm, class_weights
+from ..conditioning import Labelled, LabelledSequential, batch_norm
 from ..interface import Family
 from ..layers import GROUP, group_deviation
 from .base import ConvDiscriminator, ConvGenerator
@@ -53,12 +53,6 @@ class CompactGenerator(ConvGenerator):
             ]
         self.layers = LabelledSequential(*layers, nn.Tanh())
 
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """See the base class."""
-        start = self.start(self.label(latents, labels)).unflatten(1, self.start_shape)
-        images: Tensor = self.layers(start, class_weights(labels, self.class_count))
-        return images
-
 
 class CompactDiscriminator(ConvDiscriminator):
     """See :class:`~src.networks.interface.Discriminator`."""
@@ -68,12 +62,9 @@ class CompactDiscriminator(ConvDiscriminator):
 
     def build(self, smallest: int, widths: Sequence[int], dropout: float) -> int:
         """See the base class."""
-        layers: list[nn.Module] = []
-        for before, after in pairwise([self.label.channels, *widths[-2::-1]]):
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
-        self.layers = nn.Sequential(*layers[:-1])
+        self.layers = nn.Sequential(*self.halving(widths, dropout))
         self.last = nn.Conv2d(widths[0], widths[0], 3, padding=1)
-        # A vector in place of a further input channel: a convolution of 33 channels is a third slower than one of 32.
+        # A vector in place of a further input channel: a step with 49 channels took 1.5 times as long as with 48.
         self.deviation = nn.Parameter(0.05 * torch.randn(widths[0]))
         self.dropout = nn.Dropout(dropout)
         return widths[0] * smallest**2

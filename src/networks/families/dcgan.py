@@ -7,9 +7,9 @@ from 0.80 to 0.88 after 300 thousand images.
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
 
-from ..conditioning import LabelledSequential, batch_norm, class_weights
+from ..conditioning import LabelledSequential, batch_norm
 from ..interface import Family
 from .base import ConvDiscriminator, ConvGenerator
 
@@ -30,12 +30,6 @@ class DcganGenerator(ConvGenerator):
         layers += [*norms[-1], nn.ConvTranspose2d(widths[-1], channels, 4, stride=2, padding=1), nn.Tanh()]
         self.layers = LabelledSequential(*layers)
 
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """See the base class."""
-        start = self.start(self.label(latents, labels)).unflatten(1, self.start_shape)
-        images: Tensor = self.layers(start, class_weights(labels, self.class_count))
-        return images
-
 
 class DcganDiscriminator(ConvDiscriminator):
     """See :class:`~src.networks.interface.Discriminator`."""
@@ -44,11 +38,9 @@ class DcganDiscriminator(ConvDiscriminator):
 
     def build(self, smallest: int, widths: Sequence[int], dropout: float) -> int:
         """See the base class."""
-        layers: list[nn.Module] = []
-        for before, after in pairwise([self.label.channels, *widths[-2::-1]]):
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
+        halving = self.halving(widths, dropout)
         last = [nn.Conv2d(widths[0], widths[0], 3, padding=1), nn.LeakyReLU(0.2), nn.Dropout(dropout), nn.Flatten()]
-        self.layers = nn.Sequential(*layers[:-1], *last)  # no dropout between the two convolutions at the smallest size
+        self.layers = nn.Sequential(*halving, *last)  # no dropout between the two convolutions at the smallest size
         return widths[0] * smallest**2
 
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..conditioning import Labelled, LabelledSequential, batch_norm, class_weights
+from ..conditioning import Labelled, LabelledSequential, batch_norm
 from ..interface import Family
 from .base import ConvDiscriminator, ConvGenerator
 
@@ -61,12 +61,6 @@ class ResnetGenerator(ConvGenerator):
             nn.Tanh(),
         )
         _start(self.layers)
-
-    def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
-        """See the base class."""
-        start = self.start(self.label(latents, labels)).unflatten(1, self.start_shape)
-        images: Tensor = self.layers(start, class_weights(labels, self.class_count))
-        return images
 
 
 class DownBlock(nn.Module):
