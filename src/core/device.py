@@ -155,8 +155,8 @@ def full_precision() -> Iterator[None]:
 def _keep_freed_memory() -> None:
     """Tell glibc's malloc, if it is in use, not to return pages: a step asks for the same again, and page faults are slow.
 
-    Only blocks of 32 MiB, the most that every version accepts, or more are mapped, and so returned when freed. That has to be
-    said: setting any other option stops malloc from raising this threshold from 128 KiB by itself.
+    Blocks of 32 MiB or more are still mapped, and so returned; every version accepts that threshold. It must be set, since
+    setting any other option stops malloc from raising it from 128 KiB by itself.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
