@@ -26,6 +26,7 @@ import torch
 from benchmarks import report
 from benchmarks.machine import describe_machine
 from benchmarks.tracked import temporary_store
+from src.config.params import Params
 from src.core.arguments import Parser
 from src.core.errors import UserError, run_command
 from src.networks.description import build_pair
@@ -63,8 +64,8 @@ class Answer:
 def random_generator(width: int) -> Generator:
     """The default generator for 28 x 28 grey images of 10 classes, with fresh weights."""
     torch.manual_seed(0)
-    options = {"conditioning": "projection", "channels": 1, "image_size": 28, "class_count": 10}
-    return build_pair("compact", latent_size=24, width=width, dropout=0.0, spectral_norm=False, **options)[0]
+    model = Params().model.model_dump() | {"width": width}
+    return build_pair(**model, channels=1, image_size=28, class_count=10)[0]
 
 
 @contextmanager
