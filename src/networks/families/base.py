@@ -1,7 +1,6 @@
 """Base classes of the families: a subclass builds the layers between the label and the head."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -140,10 +139,3 @@ class ConvDiscriminator(LabelledDiscriminator):
     def build(self, smallest: int, widths: Sequence[int], dropout: float) -> int:
         """Build the layers and return the number of features; ``widths`` are the channels at each size from ``smallest``."""
         raise NotImplementedError
-
-    def halving(self, widths: Sequence[int], dropout: float) -> list[nn.Module]:
-        """4 x 4 convolutions with stride from the labelled image to the smallest size, with dropout between them."""
-        layers: list[nn.Module] = []
-        for before, after in pairwise([self.label.channels, *widths[-2::-1]]):
-            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
-        return layers[:-1]

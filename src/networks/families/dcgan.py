@@ -38,9 +38,11 @@ class DcganDiscriminator(ConvDiscriminator):
 
     def build(self, smallest: int, widths: Sequence[int], dropout: float) -> int:
         """See the base class."""
-        halving = self.halving(widths, dropout)
+        layers: list[nn.Module] = []
+        for before, after in pairwise([self.label.channels, *widths[-2::-1]]):
+            layers += [nn.Conv2d(before, after, 4, stride=2, padding=1), nn.LeakyReLU(0.2), nn.Dropout(dropout)]
         last = [nn.Conv2d(widths[0], widths[0], 3, padding=1), nn.LeakyReLU(0.2), nn.Dropout(dropout), nn.Flatten()]
-        self.layers = nn.Sequential(*halving, *last)  # no dropout between the two convolutions at the smallest size
+        self.layers = nn.Sequential(*layers[:-1], *last)  # no dropout between the two convolutions at the smallest size
         return widths[0] * smallest**2
 
 

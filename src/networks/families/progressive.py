@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..interface import Family, Growing
-from ..layers import GROUP, EqualizedConv, EqualizedLinear, MinibatchDeviation, PixelNorm
+from ..layers import EqualizedConv, EqualizedLinear, MinibatchDeviation, PixelNorm
 from .base import ConvDiscriminator, ConvGenerator
 
 
@@ -106,7 +106,7 @@ class ProgressiveDiscriminator(ConvDiscriminator):
     """See :class:`~src.networks.interface.Discriminator`."""
 
     family, fewest_doublings = "progressive", 1
-    batch_multiple = GROUP
+    batch_multiple = MinibatchDeviation.GROUP
 
     def build(self, smallest: int, widths: Sequence[int], dropout: float) -> int:
         """See the base class."""
