@@ -8,7 +8,7 @@ from src.config.params import Params
 FAMILIES = ("mlp", "compact")
 RECOMMENDED: dict[str, dict[str, float]] = {
     "mlp": {"train.batch_size": 256, "train.lr_generator": 1e-3, "train.lr_discriminator": 1e-3},
-    "compact": {"train.batch_size": 64, "train.lr_generator": 5e-3, "train.lr_discriminator": 2e-3},
+    "compact": {"train.batch_size": 64, "train.lr_generator": 4e-3, "train.lr_discriminator": 2e-3},
 }
 """Batch size and learning rates that suit a family."""
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from .config.params import load_params
-from .config.recipes import DEFAULT, budgeted, comparable
+from .config.recipes import DEFAULT, LARGE, budgeted, comparable
 from .core import paths
 from .core.arguments import Parser
 from .core.errors import UserError, run_command
@@ -18,7 +18,7 @@ from .core.errors import UserError, run_command
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line. Raises UserError for an invalid budget or seed."""
     parser = Parser(prog="python -m src.compare_recipes", description=(__doc__ or "").splitlines()[0])
-    what = f"recipes, or {DEFAULT} for params.yaml itself; without any: all that have no length of their own"
+    what = f"recipes, or {DEFAULT} for params.yaml itself; without any: all but {' and '.join(LARGE)}"
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help=what)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--kimg", type=float, default=240.0, help="thousand real images for each (240)")

@@ -18,6 +18,8 @@ from .params import Params, read_text
 
 DEFAULT = "default"
 """name of params.yaml itself in a comparison of recipes"""
+LARGE = ("best-cpu", "gpu")
+"""recipes for more time or a GPU, which compare_recipes trains only if they are named: a short budget is unfair to them"""
 SCORES = 8
 """validation scores in a run of a comparison, the best of which counts"""
 
@@ -74,8 +76,8 @@ def dvc_arguments(recipe: Recipe) -> str:
 
 
 def comparable() -> list[str]:
-    """The recipes that leave the length to params.yaml. Others are tuned for their own length, so one budget is unfair."""
-    return [name for name in recipe_names() if "train.kimg" not in load_recipe(name).changes]
+    """All recipes but the :data:`LARGE` ones."""
+    return [name for name in recipe_names() if name not in LARGE]
 
 
 def budgeted(params: Params, name: str, kimg: float | None, seed: int) -> Params:

@@ -70,7 +70,7 @@ class Model(Section):
     conditioning: Literal["none", "concat", "embedding", "projection", "auxiliary", "batch_norm"] = parameter(
         "projection", "how the label is used"
     )
-    latent_size: int = parameter(24, "dimension of the latent vector z", ge=1, le=4096)
+    latent_size: int = parameter(64, "dimension of the latent vector z", ge=1, le=4096)
     hidden_sizes: HiddenSizes = parameter(
         [256, 512, 1024], "mlp: hidden layers of the generator, reversed in the discriminator"
     )
@@ -87,7 +87,7 @@ class Train(Section):
     device: Literal["auto", "cpu", "cuda"] = parameter(
         "auto", "auto uses a GPU if there is one", fixed="it is the same for all trials"
     )
-    kimg: Kimg = objective(280, "thousands of real images shown in a run", fixed="the length of a trial is tune.kimg")
+    kimg: Kimg = objective(320, "thousands of real images shown in a run", fixed="the length of a trial is tune.kimg")
     batch_size: BatchSize = objective(64, "real images per step")
     loss: Literal["bce", "least_squares", "hinge", "wasserstein", "relativistic"] = objective("bce", "on logits")
     critic_steps: int = objective(1, "discriminator steps per generator step", ge=1, le=100)
@@ -101,15 +101,15 @@ class Train(Section):
         0.5, "share of the run until the full size is reached", when=["model.family=progressive"], gt=0, le=1
     )
     optimizer: Literal["adam", "adamw", "sgd", "rmsprop"] = optimiser("adam", "of both networks")
-    lr_generator: LearningRate = optimiser(5e-3, "learning rate of the generator")
+    lr_generator: LearningRate = optimiser(4e-3, "learning rate of the generator")
     lr_discriminator: LearningRate = optimiser(2e-3, "learning rate of the discriminator")
     beta1: Fraction = optimiser(0.0, "decay of the mean of gradients; momentum of sgd and rmsprop")
     beta2: Fraction = optimiser(0.99, "decay of the mean of squares", when=["train.optimizer=adam|adamw|rmsprop"])
     lr_schedule: Literal["linear", "cosine"] = optimiser("linear", "how the learning rates fall to zero")
-    lr_decay_from: float = optimiser(0.2, "share of the run after which they fall; 1: never", ge=0, le=1)
+    lr_decay_from: float = optimiser(0.25, "share of the run after which they fall; 1: never", ge=0, le=1)
     lr_warmup: Fraction = optimiser(0.0, "share of the run in which they rise from zero")
     gp_weight: Penalty = penalty(0.0, "gradient penalty of WGAN-GP, between real and fake images; 0: off")
-    r1_weight: Penalty = penalty(0.25, "R1 gradient penalty, on real images; 0: off")
+    r1_weight: Penalty = penalty(0.6, "R1 gradient penalty, on real images; 0: off")
     r2_weight: Penalty = penalty(0.0, "R2 gradient penalty, on fake images; 0: off")
     penalty_interval: int = penalty(
         8,
@@ -131,7 +131,7 @@ class Train(Section):
     )
     weight_decay: float = regularisation(0.0, "L2 penalty of both networks; decoupled for adamw", ge=0, le=1)
     l1: float = regularisation(0.0, "L1 penalty of both networks", ge=0, le=1)
-    ema_decay: Fraction = regularisation(0.996, "decay per step of the averaged generator; 0: no averaging")
+    ema_decay: Fraction = regularisation(0.998, "decay per step of the averaged generator; 0: no averaging")
     seed: Seed = execution(0, "seed of weights, batches and latents", fixed="the search would pick luck")
     precision: Literal["auto", "float32", "bfloat16"] = execution("auto", "of matrix products; auto: bfloat16 on a GPU")
     compile: Literal["auto", "none", "graph"] = execution(

@@ -67,7 +67,7 @@ ENTRIES = {
 DEFAULT_SPACE: dict[str, SpaceEntry] = {
     "train.lr_generator": FloatRange(low=1e-3, high=1e-2, log=True),
     "train.lr_discriminator": FloatRange(low=5e-4, high=5e-3, log=True),
-    "model.latent_size": IntRange(low=8, high=64, log=True),
+    "model.latent_size": IntRange(low=16, high=128, log=True),
     "model.dropout": FloatRange(low=0.0, high=0.4),
 }
 

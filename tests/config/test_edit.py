@@ -34,7 +34,7 @@ def test_writing_changes_the_values_and_no_other_byte(tmp_path: Path) -> None:
         '+  folder: "/a b: #c"              # your own images, or a dataset\'s files if no mirror answers\n',
         "-  hidden_sizes: [256, 512, 1024]  # mlp: hidden layers of the generator, reversed in the discriminator\n",
         "+  hidden_sizes: [128, 1024]  # mlp: hidden layers of the generator, reversed in the discriminator\n",
-        "-  kimg: 280                     # thousands of real images shown in a run\n",
+        "-  kimg: 320                     # thousands of real images shown in a run\n",
         "+  kimg: 6                     # thousands of real images shown in a run\n",
         "-  loss: bce                     # bce | least_squares | hinge | wasserstein | relativistic; on logits\n",
         "+  loss: hinge                     # bce | least_squares | hinge | wasserstein | relativistic; on logits\n",
@@ -48,7 +48,7 @@ def test_writing_changes_the_values_and_no_other_byte(tmp_path: Path) -> None:
             "model.hidden_sizes": [256, 512, 1024],
             "train.loss": "bce",
             "train.lr_generator": 0.002,
-            "train.kimg": 280,
+            "train.kimg": 320,
         },
         path,
     )

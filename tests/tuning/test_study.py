@@ -134,7 +134,7 @@ def test_samplers_and_pruners(
             {"tune.space": {"train.lr_generator": {"choices": [1e-3]}}},
             r"tune\.space\.train\.lr_generator was FloatDistribution.* only the bounds of",
         ),
-        ({"tune.space": SMALLER, "train.lr_generator": 3e-3}, r"train\.lr_generator 0\.005 \(now 0\.003\)"),
+        ({"tune.space": SMALLER, "train.lr_generator": 3e-3}, r"train\.lr_generator 0\.004 \(now 0\.003\)"),
         # What is searched, or changes no score, can change.
         ({"tune.space": SMALLER}, None),
         ({"train.lr_generator": 5e-3, "train.kimg": 1000, "train.device": "auto", "train.log_every_kimg": 1}, None),
