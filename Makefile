@@ -35,10 +35,10 @@ repro: install  ## run the whole pipeline: download, prepare, train, evaluate, r
 	@echo "tracking    make ui                   registry  .venv/bin/python -m src.registry list"
 	@echo "images      .venv/bin/python -m src.sample --model gan-fashion-mnist@champion --label 9 --count 16 --out boots.png"
 
-test: install  ## run the tests, on two processes
+test: install  ## run the quick tests, in two processes
 	pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
-test-all: install  ## the same with the long ones: kills, all combinations, servers that die
+test-all: install  ## run all tests, with the slow ones: kills, every combination, server outages
 	pytest -n $(WORKERS) --dist loadfile
 
 kill: install  ## kill a run 50 times, and compare its bits with those of an uninterrupted one

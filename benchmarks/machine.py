@@ -60,7 +60,7 @@ def gpu_busy(params: Params, images: Tensor, labels: Tensor, steps: int = 200) -
     for _ in range(5 * params.train.penalty_interval + 10):
         engine.advance()
     synchronize(engine.device)
-    # With the CPU's side too, the profiler itself would hold the GPU up.
+    # Profiling the CPU too would slow the GPU down.
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
         for _ in range(steps):
             engine.advance()

@@ -49,7 +49,7 @@ def peak_memory(params: Params, kimg: float, images: int = TRAIN_IMAGES) -> Peak
     )
     if child.returncode:
         raise UserError(
-            f"the training whose memory is measured ended with status {child.returncode}; its words are above"
+            f"the training whose memory is measured ended with status {child.returncode}; its output is above"
         )
     return Peak(**json.loads(child.stdout.splitlines()[-1]))
 

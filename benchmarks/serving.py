@@ -94,7 +94,7 @@ def wait_for(url: str, process: "subprocess.Popen[bytes]", seconds: float = 120)
             time.sleep(0.2)
         else:
             return
-    raise UserError("the server did not start; its words are above")
+    raise UserError("the server did not start; its output is above")
 
 
 def load(url: str, images: int, form: str, clients: int, seconds: int) -> Answer:

@@ -64,7 +64,7 @@ class Start:
 
 
 def start(what: str, *arguments: str) -> Start:
-    """Run ``src.NAME`` with arguments, or import a library. Raises UserError, with its words, when that fails."""
+    """Run ``src.NAME`` with arguments, or import a library. Raises UserError, with its standard error, if that fails."""
     before = os.times()
     child = subprocess.run(
         [sys.executable, "-c", RUNNER, " ".join(HEAVY), what, *arguments], capture_output=True, text=True, check=False

@@ -143,7 +143,7 @@ def measure(params: Params, images: Tensor, labels: Tensor, row: Row, options: a
     """Fill the row, a pair after the other."""
     context = resolve(params.train)
     device, dtype = context.device, torch.bfloat16 if context.bfloat16 else torch.float32
-    # A GPU would be through with as few images in a moment.
+    # On a GPU, so few images would be over too soon to time.
     kimg = options.project_kimg or options.kimg * (10 if device.type == "cuda" else 1)
     for _ in range(options.runs):
         row.textbook.append(textbook_rate(params, images, labels, options.kimg, options.workers))
@@ -202,7 +202,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--image-size", type=int, default=28, help="pixels, of the part speed (28)")
     parser.add_argument("--channels", type=int, choices=(1, 3), default=1, help="of the part speed (1)")
     parser.add_argument("--runs", type=int, default=5, help="pairs of textbook and project")
-    parser.add_argument("--kimg", type=float, default=20, help="thousands of images a measured piece")
+    parser.add_argument("--kimg", type=float, default=20, help="thousands of images per measurement")
     parser.add_argument("--project-kimg", type=float, help="the same for the project's loop; on a GPU ten times --kimg")
     parser.add_argument("--workers", type=int, default=0, help="processes of the textbook loop's DataLoader")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to measure")

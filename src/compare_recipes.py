@@ -1,6 +1,7 @@
-"""Train several recipes with one budget of images, and write a leaderboard. Finished ones are not trained again.
+"""Train several recipes on as many images each, or each for its own length, and write a leaderboard.
 
-``python -m src.compare_recipes --kimg 240``, ``python -m src.compare_recipes dcgan r3gan --own-length --seeds 3``
+Finished runs are not repeated. ``python -m src.compare_recipes --kimg 240``,
+``python -m src.compare_recipes dcgan r3gan --own-length --seeds 3``
 """
 
 import argparse

@@ -64,7 +64,7 @@ def load_recipe(name: str) -> Recipe:
         raise UserError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(sections, dict) or not all(isinstance(values, dict) for values in sections.values()):
         raise UserError(f"{path}: a recipe is a mapping of sections to parameters, as params.yaml is")
-    changes = {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
+    changes = {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
     first = text.partition("\n")[0]
     return Recipe(name, first.removeprefix("#").strip() if first.startswith("#") else "", changes)
 

@@ -106,8 +106,8 @@ class Train(Section):
     beta1: Fraction = optimiser(0.0, "decay of the mean of gradients; momentum of sgd and rmsprop")
     beta2: Fraction = optimiser(0.99, "decay of the mean of squares", when=["train.optimizer=adam|adamw|rmsprop"])
     lr_schedule: Literal["linear", "cosine"] = optimiser("linear", "how the learning rates fall to zero")
-    lr_decay_from: float = optimiser(0.25, "share of the run after which they fall; 1: never", ge=0, le=1)
-    lr_warmup: Fraction = optimiser(0.0, "share of the run in which they rise from zero")
+    lr_decay_from: float = optimiser(0.25, "share of the run after which the rates fall; 1: never", ge=0, le=1)
+    lr_warmup: Fraction = optimiser(0.0, "share of the run in which the rates rise from zero")
     gp_weight: Penalty = penalty(0.0, "gradient penalty of WGAN-GP, between real and fake images; 0: off")
     r1_weight: Penalty = penalty(0.6, "R1 gradient penalty, on real images; 0: off")
     r2_weight: Penalty = penalty(0.0, "R2 gradient penalty, on fake images; 0: off")
@@ -118,7 +118,7 @@ class Train(Section):
         ge=1,
         le=1000,
     )
-    mirror: float = regularisation(0.0, "share of the real images that is flipped horizontally", ge=0, le=0.5)
+    mirror: float = regularisation(0.0, "share of the real images that are flipped horizontally", ge=0, le=0.5)
     augment: Augmentations = regularisation([], "differentiable, of real and fake images")
     augment_probability: float = regularisation(
         1.0, "probability of each augmentation", when=["train.augment"], gt=0, le=1
@@ -127,7 +127,7 @@ class Train(Section):
         0.0, "adaptive probability: overfitting to aim for, such as 0.6; 0: fixed", when=["train.augment"]
     )
     augment_kimg: float = regularisation(
-        50, "adaptive probability: thousand images from 0 to 1", when=["train.augment_target"], gt=0, le=1e6
+        50, "adaptive probability: thousands of images from 0 to 1", when=["train.augment_target"], gt=0, le=1e6
     )
     weight_decay: float = regularisation(0.0, "L2 penalty of both networks; decoupled for adamw", ge=0, le=1)
     l1: float = regularisation(0.0, "L1 penalty of both networks", ge=0, le=1)
@@ -171,11 +171,13 @@ class Evaluate(Section):
     seed: int = parameter(1, "seed of latents and bootstrap resamples", ge=0, lt=2**31)
     resamples: int = parameter(200, "bootstrap resamples behind each 95 % interval", ge=20, le=10_000)
     gan_train: bool = parameter(True, "GAN-train accuracy (CAS), which trains three classifiers")
-    reconstructions: int = parameter(100, "test images to search for in latent space; 0: off", ge=0, le=100_000)
+    reconstructions: int = parameter(
+        100, "test images to reconstruct by a search of the latent space; 0: off", ge=0, le=100_000
+    )
     inception_weights: str | None = parameter(
         None, "path of weights-inception-2015-12-05-6726825d.pth for FID, KID and IS; null: off"
     )
-    imagenet: bool = parameter(False, "scores by a second judge, trained on ImageNet; needs the extra imagenet")
+    imagenet: bool = parameter(False, "scores by a second judge, trained on ImageNet; needs the imagenet extra")
 
 
 class Register(Section):
@@ -184,5 +186,5 @@ class Register(Section):
     model_name: str = parameter(
         "gan-fashion-mnist", "name of the registered model", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$"
     )
-    max_class_drop: float = parameter(0.05, "largest loss of label agreement that a class may have", ge=0, le=1)
-    allow_dirty: bool = parameter(False, "whether a generator of uncommitted code may become champion")
+    max_class_drop: float = parameter(0.05, "largest drop in label agreement allowed for any class", ge=0, le=1)
+    allow_dirty: bool = parameter(False, "whether a generator trained with uncommitted code may become champion")

@@ -125,7 +125,7 @@ def _watch(shape: tuple[int, ...], seen: list[Tensor]) -> Callable[[Tensor], Non
         if images.shape[1:] != shape:
             raise UserError(
                 f"the generator gives images of {tuple(images.shape[1:])} (channels, height, width), "
-                f"the data has {shape}; train it on this data, or prepare that which it was trained on"
+                f"the data has {shape}; train it on this data, or prepare the data it was trained on"
             )
         broken = (~images.isfinite()).flatten(1).any(dim=1).sum()
         seen.append(torch.stack([images.min().float(), images.max().float(), broken.float()]))

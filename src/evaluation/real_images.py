@@ -28,7 +28,8 @@ KEPT = 4
 class RealImages:
     """Features and logits of each split; validation and test images with their distances to the training images too.
 
-    A split is read when it is first requested: only the stage evaluate requests the test split.
+    A split is read when it is first requested: only evaluate and the leaderboards of compare_recipes
+    request the test split.
     """
 
     def __init__(self, classifier: Classifier, data: PreparedData, folder: Path | None = None) -> None:

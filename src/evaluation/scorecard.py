@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -127,8 +127,8 @@ def too_good(generated: Estimates, real: Estimates) -> list[str]:
     if not names:
         return []
     return [
-        f"better than real images in {', '.join(about(name).title for name in names)}: that is no progress, the generator "
-        "pleases the classifier or repeats a few good images; look at recall, coverage and GAN-train"
+        f"better than real images in {', '.join(about(name).title for name in names)}: this is not progress: the generator "
+        "exploits the classifier or repeats a few good images; check recall, coverage and GAN-train"
     ]
 
 
@@ -183,8 +183,3 @@ def read_confusion(path: Path, rows: int) -> "pd.DataFrame":
     if list(table.columns) != ["asked", "seen"] or len(table) != rows:
         raise corrupt(path, None, f"it must have the columns asked and seen, and {rows} rows")
     return table
-
-
-def plain(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
-    """Estimates as plain values for JSON."""
-    return {name: {"value": one.value, "low": one.low, "high": one.high} for name, one in estimates.items()}

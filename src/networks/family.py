@@ -33,10 +33,10 @@ def find_family(name: str, where: str = "model.family") -> type[Family]:
         raise UserError(f"{where}: {name}: {module.__file__} has the same name as {file.resolve()}; rename the file")
     family = getattr(module, class_name, None)
     if not (isinstance(family, type) and issubclass(family, Family)):
-        raise UserError(f"{where}: {name} is no subclass of {Family.__module__}.{Family.__name__}")
+        raise UserError(f"{where}: {name} is not a subclass of {Family.__module__}.{Family.__name__}")
     for kind, wanted in (("generator", Generator), ("discriminator", Discriminator)):
         if not (isinstance(found := getattr(family, kind, None), type) and issubclass(found, wanted)):
-            raise UserError(f"{where}: {name}.{kind} is no subclass of {wanted.__module__}.{wanted.__name__}")
+            raise UserError(f"{where}: {name}.{kind} is not a subclass of {wanted.__module__}.{wanted.__name__}")
     return family
 
 

@@ -1,4 +1,4 @@
-"""Layers shared by families."""
+"""Spectral normalisation for all families, and the layers of progressive growing."""
 
 import math
 

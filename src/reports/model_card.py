@@ -29,7 +29,7 @@ TEMPLATE = "model_card.md.j2"
 FAMILIES = {
     "mlp": "fully connected",
     "dcgan": "convolutional (DCGAN)",
-    "compact": "small residual convolutional",
+    "compact": "small convolutional",
     "resnet": "residual",
     "progressive": "progressively grown",
 }

@@ -84,7 +84,9 @@ class _Training:
         self.distributed, self.steps = self.engine.distributed, self.engine.steps
         self.history, self.health, self.rollbacks = History(), Health(critic=train.loss == "wasserstein"), 0
         self.stopped: str | None = None
-        self.log_every, score_every = (self._in_steps(kimg) for kimg in (train.log_every_kimg, train.score_every_kimg))
+        self.log_every, score_every = (
+            steps_for(train, kimg) for kimg in (train.log_every_kimg, train.score_every_kimg)
+        )
         # Whole logging intervals, so that no logged average covers only a step or two.
         self.score_every = score_every
         if score_every > self.log_every:
@@ -279,9 +281,6 @@ class _Training:
         self.rollbacks, self.stopped = state["rollbacks"], state["stopped"]
         now = self.saved_at = time.perf_counter()
         self.interval_began, self.started = now - state["interval_seconds"], now - state["seconds"]
-
-    def _in_steps(self, kimg: float) -> int:
-        return steps_for(self.train, kimg)
 
     def _progress(self) -> Progress:
         done = self.engine.done

@@ -1,4 +1,4 @@
-"""Recipes trained with one budget of images, to be compared. Finished ones are not trained again."""
+"""Recipes trained to be compared. Finished runs are not repeated."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,6 @@ from ..tracking.origin import Origin
 from ..tracking.runs import Run, TrainingRun, new_run, reopened_run, run_exists, training_run
 from ..tracking.store import connect, project_root
 from ..training.console import ConsoleRecorder
-from ..training.engine import images_per_step
 from ..training.flops import drawing_flops, training_flops
 from ..training.folder import TrainingFolder
 from ..training.health import TrainingDiverged
@@ -38,7 +37,7 @@ Result = dict[str, Any]
 
 
 class Comparison:
-    """Recipes trained on the same images with the same budget. The outputs of each are in a folder of its name."""
+    """Recipes trained on the same images. The outputs of each are in a folder of its name."""
 
     def __init__(self, data: PreparedData, leaderboard: Leaderboard, folder: Path, parent: str) -> None:
         """``parent`` is the MLflow run above those of the recipes."""
@@ -98,7 +97,6 @@ class Comparison:
         return {
             "score": trained.best["score"],
             "kimg": params.train.kimg,
-            "best_kimg": trained.best["step"] * images_per_step(params.train) / 1000,
             "images_per_second": trained.images_per_second,
             "minutes": trained.history.training_seconds / 60,
             "parameters": dict(zip(("generator", "discriminator"), sizes, strict=True)),

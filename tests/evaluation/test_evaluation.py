@@ -231,7 +231,7 @@ def test_better_than_real_images_is_a_warning_where_it_is_no_progress() -> None:
 
     assert too_good(rows(0.5), rows(0.5)) == []
     (higher,) = too_good(rows(0.6), rows(0.5))
-    assert higher.startswith("better than real images in GAN-test accuracy (label agreement): that is no progress")
+    assert higher.startswith("better than real images in GAN-test accuracy (label agreement): this is not progress")
     (lower,) = too_good(rows(0.4), rows(0.5))
     assert lower.startswith("better than real images in Frechet joint distance: ")
 

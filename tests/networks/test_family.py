@@ -69,14 +69,14 @@ def test_a_class_of_ones_own_by_its_dotted_path(extras: Path) -> None:
         ("extras.missing.Small", r"unknown family 'extras\.missing\.Small' \(extras/missing\.py is not in .*\)"),
         # Not the user's own file: what is installed is not imported because a description says so.
         ("json.decoder.JSONDecoder", r"unknown family 'json\.decoder\.JSONDecoder' \(json/decoder\.py is not in"),
-        ("extras.own_family.Other", r"extras\.own_family\.Other is no subclass of src\.networks\.interface\.Family"),
+        ("extras.own_family.Other", r"extras\.own_family\.Other is not a subclass of src\.networks\.interface\.Family"),
         (
             "extras.own_family.NOTHING",
-            r"extras\.own_family\.NOTHING is no subclass of src\.networks\.interface\.Family",
+            r"extras\.own_family\.NOTHING is not a subclass of src\.networks\.interface\.Family",
         ),
         (
             "extras.own_family.Half",
-            r"extras\.own_family\.Half\.generator is no subclass of src\.networks\.interface\.Generator",
+            r"extras\.own_family\.Half\.generator is not a subclass of src\.networks\.interface\.Generator",
         ),
         (
             "src.networks.families.mlp.MlpGenerator",

@@ -117,7 +117,7 @@ def test_the_scorecard_is_that_of_the_evaluation() -> None:
 
 def test_data_recipe_lineage_and_use() -> None:
     card = model_card(facts())
-    assert card.startswith("# gan-animals, version 7\n\nA conditional (projection), small residual convolutional GAN")
+    assert card.startswith("# gan-animals, version 7\n\nA conditional (projection), small convolutional GAN")
     assert section(card, "Verdict") == ["**passed** the gate"]
     assert "61.2 % [61.0, 61.4] of the real test images right" in section(card, "Intended use")[1]
     data = section(card, "Data")
@@ -130,7 +130,7 @@ def test_data_recipe_lineage_and_use() -> None:
     assert "Licence: CC0." in data[-1]
     recipe = section(card, "Recipe")
     assert "PyTorch 2.14.1, cpu, 2 threads" in recipe[0]
-    assert table(card, "Optimiser")["`lr_generator`"][0] == "`0.005`"
+    assert table(card, "Optimiser")["`lr_generator`"][0] == "`0.004`"
     assert table(card, "Length and loss")["`loss`"][0] == "`bce`"
     assert table(card, "Execution")["`deterministic`"][0] == "`false`"
     assert table(card, "from") == {
@@ -185,7 +185,7 @@ def test_without_a_licence_or_a_source_it_is_unknown() -> None:
 def test_a_generator_without_labels() -> None:
     params = Params().replace({"model.conditioning": "none"})
     card = model_card(facts(conditional=False, params=params))
-    assert "An unconditional, small residual convolutional GAN" in card
+    assert "An unconditional, small convolutional GAN" in card
     assert "GAN-t" not in card
     lines = section(card, "Known weaknesses")
     assert not any("label" in line for line in lines)

@@ -37,7 +37,7 @@ LEFT_OUT = (
 FEATURES, LOGITS = "2048", "logits_unbiased"
 """torch-fidelity's names of the layers: FID and KID look at the first, the Inception Score at the second."""
 CPU_BATCH, GPU_BATCH = 8, 64
-INCEPTION_RESAMPLES = 20
+FRECHET_RESAMPLES = 20
 """Resamples of the FID at most: with 2,048 features each takes seconds."""
 
 
@@ -52,7 +52,7 @@ class Inception:
     def scored(self, images: Tensor, labels: Tensor) -> Scored:
         """Run uint8 images (N, C, H, W) of any size, grey or in colour, through the network; the result is on the CPU.
 
-        The network itself resizes to 299 x 299, as TensorFlow 1 did. Some 4 images a second on a CPU core, whatever their
+        The network itself resizes to 299 x 299, as TensorFlow 1 did. About 5 images a second on a CPU core, whatever their
         size. All batches have one size, the last one padded.
         """
         from ..scored import Scored
@@ -85,10 +85,10 @@ def in_batches(
 def inception_scores(generated: Scored, real: Scored) -> dict[str, Tensor]:
     """Rows of FID, KID and Inception Score from what :class:`Inception` saw in two sets of images, in float64.
 
-    ``frechet_inception_distance``: as :func:`~src.evaluation.metrics.frechet.frechet_distances` without labels, from 0 up,
-    lower is better (Heusel et al. 2017). It shrinks with more samples: papers take 50,000. Each resample takes some 10 s
-    for 10,000 images on a CPU core, so that there are rows of the first 20 only. ``kernel_inception_distance``: about 0
-    and up, lower is better (Binkowski et al. 2018), over all images and not in subsets. ``inception_score``: from 1 to
+    ``frechet_inception_distance``: as :func:`~src.evaluation.metrics.quick.frechet.frechet_distances` without labels,
+    from 0 up, lower is better (Heusel et al. 2017). It shrinks with more samples: papers take 50,000. Each resample takes
+    some 10 s for 10,000 images on a CPU core, so that there are rows of the first 20 only. ``kernel_inception_distance``:
+    about 0 and up, lower is better (Binkowski et al. 2018), over all images and not in subsets. ``inception_score``: from 1 to
     1008, higher is better (Salimans et al. 2016), over all images and not in ten parts; it does not look at the real ones.
 
     Raises UserError below 2 images.
@@ -105,7 +105,7 @@ def first_frechet_rows(generated: Scored, real: Scored, what: str) -> Tensor:
     """The Frechet distance in features of many dimensions, with the first 20 resamples at most."""
     from ...core.progress import counted
 
-    kept = [one.weights[: 1 + INCEPTION_RESAMPLES] for one in (generated, real)]
+    kept = [one.weights[: 1 + FRECHET_RESAMPLES] for one in (generated, real)]
     distances = []
     for row in counted(frechet_rows(generated.features, real.features, *kept), len(kept[0]), what):
         interrupts.check()

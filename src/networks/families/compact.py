@@ -1,7 +1,7 @@
 """Small networks that learn fast on a CPU: dcgan's, with residual convolutions in the generator.
 
-A 3 x 3 convolution is added to its input at each size below the full one, where it costs little. docs/tuning.md has what was
-tried, such as the same and minibatch deviation in the discriminator.
+A 3 x 3 convolution is added to its input at each size below the full one, where it costs little. docs/tuning.md lists the
+variants tried, such as residual convolutions and minibatch deviation in the discriminator.
 """
 
 from collections.abc import Sequence

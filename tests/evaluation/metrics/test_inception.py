@@ -21,7 +21,7 @@ from src.evaluation.catalogue import CATALOGUE
 from src.evaluation.metrics import inception as inception_module
 from src.evaluation.metrics.inception import (
     CPU_BATCH,
-    INCEPTION_RESAMPLES,
+    FRECHET_RESAMPLES,
     LEFT_OUT,
     WEIGHTS_FILE,
     Inception,
@@ -195,12 +195,12 @@ def test_each_row_is_the_score_of_the_images_that_its_resample_has() -> None:
 
 def test_the_frechet_distance_has_rows_of_the_first_resamples_alone() -> None:
     one, other = scored(60, shift=0.4), scored(60, seed=1)
-    generated, real = (each.resampled(resamples(each.labels, INCEPTION_RESAMPLES + 5, seed=3)) for each in (one, other))
+    generated, real = (each.resampled(resamples(each.labels, FRECHET_RESAMPLES + 5, seed=3)) for each in (one, other))
     found = inception_scores(generated, real)
     assert [len(found[name]) for name in NAMES] == [
-        1 + INCEPTION_RESAMPLES,
-        6 + INCEPTION_RESAMPLES,
-        6 + INCEPTION_RESAMPLES,
+        1 + FRECHET_RESAMPLES,
+        6 + FRECHET_RESAMPLES,
+        6 + FRECHET_RESAMPLES,
     ]
     interval = estimate(found["frechet_inception_distance"])
     assert interval.low < interval.value < interval.high
